@@ -1,0 +1,251 @@
+package cluster
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/kgs-cluster/kgs/fsm/keyspace"
+	"github.com/kgs-cluster/kgs/fsm/pb"
+)
+
+const (
+	// bufferSeconds of recent use is what the buffer tries to hold.
+	bufferSeconds = 10
+	// chunkKeys is how many keys are encoded before takers see them.
+	chunkKeys = 8192
+)
+
+// grant is a run of positions of one lease, with their keys encoded.
+type grant struct {
+	lease, from, count uint64
+	keys               []byte // one after the other
+}
+
+// buffer holds the leader's leased keys of one key space, encoded, ready to be
+// popped. Its rules, each from a real system's bug:
+//
+//  1. Only a lease that was applied successfully, in this term, proposed by
+//     this node, is added. Unknown outcome: abandoned.
+//  2. It opens only after a barrier in the leader's own term.
+//  3. Losing leadership empties it, for good, before anything else.
+//  4. On a graceful hand-over what is left is returned through the log.
+//  5. Every wait for keys has a deadline.
+type buffer struct {
+	keys spaceKeys
+	min  int
+	max  int
+
+	filling sync.Mutex // held from a lease's proposal until its keys are in
+
+	mu        sync.Mutex
+	term      uint64 // 0: closed
+	chunks    []grant
+	available int
+	handedOut uint64        // since the last report
+	more      chan struct{} // closed when keys are added or the buffer closes
+	low       chan struct{} // poked when a refill is due
+	target    int
+	rate      float64 // keys per second, smoothed
+	taken     uint64  // since the last look at the rate
+	looked    time.Time
+	total     uint64 // handed out by this process
+	lost      uint64 // dropped with leadership by this process
+	dry       error  // why no more keys come, nil while they do
+}
+
+func newBuffer(keys spaceKeys, minKeys, maxKeys int) *buffer {
+	return &buffer{
+		keys: keys, min: minKeys, max: maxKeys, target: minKeys,
+		more: make(chan struct{}), low: make(chan struct{}, 1),
+	}
+}
+
+// open starts a term; rules 1 and 2.
+func (b *buffer) open(term uint64, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reset()
+	b.term, b.looked, b.taken, b.handedOut = term, now, 0, 0
+}
+
+// close empties the buffer for good and wakes who waits; rule 3. What was in it
+// stays in used_keys and is counted as lost.
+func (b *buffer) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lost += uint64(b.available)
+	b.reset()
+}
+
+func (b *buffer) reset() {
+	b.term, b.chunks, b.available, b.dry = 0, nil, 0, nil
+	b.wake()
+}
+
+func (b *buffer) wake() {
+	close(b.more)
+	b.more = make(chan struct{})
+}
+
+// drain closes the buffer and returns what was in it, to be released, with the
+// keys handed out since the last report; rule 4.
+func (b *buffer) drain() (left []*pb.Grant, handedOut uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range b.chunks {
+		left = append(left, &pb.Grant{Lease: c.lease, From: c.from, Count: c.count})
+	}
+	b.reset()
+	return left, b.handedOut
+}
+
+// take pops n keys, waiting for them until ctx ends; rule 5. dst is appended to.
+func (b *buffer) take(ctx context.Context, dst []grant, n int) ([]grant, error) {
+	for {
+		grants, more, err := b.pop(dst, n)
+		if err != nil || more == nil {
+			return grants, err
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return dst, ErrBusy
+		}
+	}
+}
+
+// pop takes n keys at once or none; then more tells when to look again.
+func (b *buffer) pop(dst []grant, n int) (grants []grant, more <-chan struct{}, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.term == 0 {
+		return dst, nil, ErrNotLeader
+	}
+	if b.available-n < b.target/2 {
+		b.poke()
+	}
+	if b.available < n {
+		if b.dry != nil {
+			return dst, nil, b.dry
+		}
+		b.target = max(b.target, min(2*n, b.max))
+		return dst, b.more, nil
+	}
+	length := b.keys.perm.Space().Length
+	for left := n; left > 0; {
+		c := &b.chunks[0]
+		k := min(left, int(c.count))
+		dst = append(dst, grant{c.lease, c.from, uint64(k), c.keys[: k*length : k*length]})
+		c.from, c.count, c.keys = c.from+uint64(k), c.count-uint64(k), c.keys[k*length:]
+		if c.count == 0 {
+			b.chunks = b.chunks[1:]
+		}
+		left -= k
+	}
+	b.available -= n
+	b.handedOut += uint64(n)
+	b.taken += uint64(n)
+	b.total += uint64(n)
+	return dst, nil, nil
+}
+
+// add puts an applied lease of this term into the buffer, a chunk at a time so
+// that takers need not wait for the whole. It reports false once the buffer has
+// left the term: the rest is abandoned.
+func (b *buffer) add(term, lease uint64, run keyspace.Run) bool {
+	for _, part := range b.keys.unblocked(run) {
+		for from := part.From; from < part.To; from += chunkKeys {
+			n := min(chunkKeys, part.To-from)
+			keys := b.keys.perm.AppendKeys(make([]byte, 0, int(n)*b.keys.perm.Space().Length), from, n)
+			if !b.push(term, grant{lease, from, n, keys}) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// abandon counts keys that were drained but could not be given back.
+func (b *buffer) abandon(left []*pb.Grant) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, g := range left {
+		b.lost += g.Count
+	}
+}
+
+// poke asks for a look at whether a refill is due.
+func (b *buffer) poke() {
+	select {
+	case b.low <- struct{}{}:
+	default:
+	}
+}
+
+// runDry says why no more keys come: who waits is told so.
+func (b *buffer) runDry(why error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.dry = why
+	b.wake()
+}
+
+func (b *buffer) push(term uint64, g grant) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.term != term {
+		b.lost += g.count
+		return false
+	}
+	b.chunks = append(b.chunks, g)
+	b.available += int(g.count)
+	b.dry = nil
+	b.wake()
+	return true
+}
+
+// want says how many keys the next lease should bring, 0 while there are
+// enough, and how many were handed out since the last report.
+func (b *buffer) want(now time.Time) (count int, handedOut uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.term == 0 {
+		return 0, 0
+	}
+	if elapsed := now.Sub(b.looked).Seconds(); elapsed > 0.1 {
+		b.rate += (float64(b.taken)/elapsed - b.rate) * min(1, elapsed/bufferSeconds*2)
+		b.target = min(max(int(b.rate*bufferSeconds), b.target*3/4, b.min), b.max)
+		b.taken, b.looked = 0, now
+	}
+	if b.available > b.target/2 {
+		return 0, 0
+	}
+	handedOut, b.handedOut = b.handedOut, 0
+	return b.target - b.available, handedOut
+}
+
+// holds tells whether a position is in the buffer, not handed out.
+func (b *buffer) holds(pos uint64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range b.chunks {
+		if pos >= c.from && pos-c.from < c.count {
+			return true
+		}
+	}
+	return false
+}
+
+// bufferStats is a look at the buffer.
+type bufferStats struct {
+	available   int
+	rate        float64
+	total, lost uint64
+}
+
+func (b *buffer) stats() bufferStats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return bufferStats{b.available, b.rate, b.total, b.lost}
+}

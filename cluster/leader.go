@@ -1,0 +1,284 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/kgs-cluster/kgs/fsm"
+	"github.com/kgs-cluster/kgs/fsm/keyspace"
+	"github.com/kgs-cluster/kgs/fsm/pb"
+)
+
+// leadership is what a node holds only while it leads.
+type leadership struct {
+	// ready is the term in which this node leads and has applied all that was
+	// committed before it; 0 otherwise.
+	ready atomic.Uint64
+
+	mu      sync.Mutex
+	buffers map[string]*buffer // by key space; kept across terms, closed between them
+	handing atomic.Bool        // a hand-over is under way: no new keys, no new entries
+	serving atomic.Int64       // calls that may hold keys from a buffer
+}
+
+// barrierTimeout bounds one wait for a new leader's barrier.
+const barrierTimeout = 5 * time.Second
+
+// runLeadership follows raft's word on who leads. It alone drains the channel,
+// without ever blocking on the work: an undrained channel blocks raft.
+func (n *Node) runLeadership(ctx context.Context) {
+	stop := func() {}
+	defer func() { stop() }()
+	for {
+		select {
+		case leading := <-n.notify:
+			stop()
+			if leading {
+				stop = n.startLeading(ctx)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// startLeading begins a term of leadership; the returned function ends it: the
+// buffers first, before anything else.
+func (n *Node) startLeading(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var tasks sync.WaitGroup
+	tasks.Go(func() { n.runTerm(ctx, &tasks) })
+	return func() {
+		n.lead.ready.Store(0)
+		n.closeBuffers()
+		cancel()
+		tasks.Wait()
+		n.log.Info("leadership lost")
+	}
+}
+
+// runTerm serves once a barrier in the own term has been applied: from then on
+// the state holds everything that was ever acknowledged.
+func (n *Node) runTerm(ctx context.Context, tasks *sync.WaitGroup) {
+	start := time.Now()
+	term := n.raft.CurrentTerm()
+	for {
+		err := n.raft.Barrier(barrierTimeout).Error()
+		if err == nil {
+			break
+		}
+		if n.raft.State() != raft.Leader || ctx.Err() != nil {
+			return
+		}
+		n.log.Warn("the new leader cannot serve yet", "term", term, "reason", err)
+	}
+	if n.raft.CurrentTerm() != term || n.raft.State() != raft.Leader {
+		return // another notification follows
+	}
+	if err := n.formCluster(ctx); err != nil {
+		n.log.Error("the new cluster could not be set up; leadership is given up", "error", err)
+		n.raft.LeadershipTransfer()
+		return
+	}
+	n.lead.handing.Store(false)
+	for _, b := range n.openBuffers(term) {
+		tasks.Go(func() { n.fill(ctx, term, b.space, b.buffer) })
+	}
+	n.lead.ready.Store(term)
+	n.log.Info("leading", "term", term, "after", time.Since(start).Round(time.Millisecond))
+	n.promoteNodes(ctx)
+}
+
+// leading returns the term in which this node serves as the leader.
+func (n *Node) leading() (term uint64, err error) {
+	if term = n.lead.ready.Load(); term == 0 {
+		return 0, ErrNotLeader
+	}
+	return term, nil
+}
+
+// formCluster gives a new cluster its identity, secrets and first key space.
+func (n *Node) formCluster(ctx context.Context) error {
+	if n.machine.ClusterID() != "" {
+		return nil
+	}
+	id := n.id.self().ClusterID
+	if id == "" {
+		id = randomID()
+	}
+	secrets := make([]byte, 64)
+	rand.Read(secrets)
+	_, err := n.proposeOne(ctx, &pb.Command{Op: &pb.Command_InitCluster{InitCluster: &pb.InitCluster{
+		ClusterId: id, ReceiptSecret: secrets[:32],
+		Keyspaces: []*pb.Keyspace{{
+			Name: fsm.DefaultKeyspace, Alphabet: keyspace.Base62, Length: 6, PermutationKey: secrets[32:],
+		}},
+	}}})
+	return err
+}
+
+// proposeOne proposes a command of the leader's own: it is never repeated, so
+// it carries no request id.
+func (n *Node) proposeOne(ctx context.Context, cmd *pb.Command) (*pb.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, barrierTimeout)
+	defer cancel()
+	a := n.proposer.submit(ctx, []*pb.Command{cmd})[0]
+	if a.err != nil {
+		return nil, a.err
+	}
+	return a.result, fsm.ResultError(a.result)
+}
+
+type namedBuffer struct {
+	space  string
+	buffer *buffer
+}
+
+// openBuffers opens a buffer for each key space.
+func (n *Node) openBuffers(term uint64) []namedBuffer {
+	spaces, err := n.machine.Keyspaces()
+	if err != nil {
+		n.fail(err)
+		return nil
+	}
+	n.lead.mu.Lock()
+	defer n.lead.mu.Unlock()
+	if n.lead.buffers == nil {
+		n.lead.buffers = map[string]*buffer{}
+	}
+	var opened []namedBuffer
+	for _, row := range spaces {
+		b := n.lead.buffers[row.Name]
+		if b == nil {
+			perm, _, err := n.machine.Space(row.Name)
+			if err != nil {
+				n.fail(err)
+				return nil
+			}
+			b = newBuffer(newSpaceKeys(perm, n.cfg.Reserved), n.cfg.BufferMin, n.cfg.BufferMax)
+			n.lead.buffers[row.Name] = b
+		}
+		b.open(term, time.Now())
+		opened = append(opened, namedBuffer{row.Name, b})
+	}
+	return opened
+}
+
+func (n *Node) closeBuffers() {
+	n.lead.mu.Lock()
+	defer n.lead.mu.Unlock()
+	for _, b := range n.lead.buffers {
+		b.close()
+	}
+}
+
+// bufferOf finds the leader's buffer of a key space; "" is the default one.
+func (n *Node) bufferOf(space string) (*buffer, error) {
+	if _, err := n.leading(); err != nil {
+		return nil, err
+	}
+	if space == "" {
+		space = fsm.DefaultKeyspace
+	}
+	n.lead.mu.Lock()
+	defer n.lead.mu.Unlock()
+	b := n.lead.buffers[space]
+	if b == nil {
+		_, _, err := n.machine.Space(space)
+		return nil, errors.Join(ErrNotLeader, err) // a space that is being created
+	}
+	return b, nil
+}
+
+// fillRetry is the wait after a lease that failed.
+const fillRetry = 50 * time.Millisecond
+
+// fill keeps the buffer filled while this node leads in term.
+func (n *Node) fill(ctx context.Context, term uint64, space string, b *buffer) {
+	tick := time.NewTicker(time.Second) // lets the target follow the rate
+	defer tick.Stop()
+	for {
+		for count, handedOut := b.want(time.Now()); count > 0; count, handedOut = b.want(time.Now()) {
+			if err := n.refill(ctx, term, space, b, count, handedOut); err != nil {
+				if ctx.Err() != nil {
+					return
+				}
+				if errors.Is(err, fsm.ErrKeyspaceExhausted) {
+					b.runDry(err)
+				}
+				if !n.lead.handing.Load() {
+					n.log.Warn("no keys leased", "keyspace", space, "reason", err)
+				}
+				select {
+				case <-time.After(fillRetry):
+				case <-ctx.Done():
+					return
+				}
+			}
+		}
+		select {
+		case <-b.low:
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// refill leases keys and adds them. A lease whose outcome is unknown, or that
+// was applied in another term, is abandoned.
+func (n *Node) refill(ctx context.Context, term uint64, space string, b *buffer, count int, handedOut uint64) error {
+	b.filling.Lock() // a hand-over waits for a lease that is under way, to return it too
+	defer b.filling.Unlock()
+	if n.lead.handing.Load() {
+		return ErrNotLeader
+	}
+	result, err := n.leaseKeys(ctx, &pb.Lease{Keyspace: space, Count: uint64(count), HandedOut: handedOut})
+	if err != nil {
+		return err
+	}
+	if result.Term != term {
+		return ErrNotLeader
+	}
+	for _, g := range result.Grants {
+		if !b.add(term, g.Lease, keyspace.Run{From: g.From, To: g.From + g.Count}) {
+			return ErrNotLeader
+		}
+	}
+	return nil
+}
+
+// generateAhead is how many keys are generated when a lease finds too few.
+const generateAhead = 10_000_000
+
+// leaseKeys proposes a lease, after generating keys if there are too few.
+func (n *Node) leaseKeys(ctx context.Context, op *pb.Lease) (*pb.Result, error) {
+	cmd := &pb.Command{Op: &pb.Command_Lease{Lease: op}}
+	result, err := n.proposeOne(ctx, cmd)
+	if !errors.Is(err, fsm.ErrNotEnoughUnused) {
+		return result, err
+	}
+	if err := n.generate(ctx, op.Keyspace, op.Count); err != nil && !errors.Is(err, fsm.ErrKeyspaceExhausted) {
+		return nil, err
+	}
+	row, err := n.machine.Keyspace(op.Keyspace)
+	if err != nil {
+		return nil, err
+	}
+	if op.Count = min(op.Count, row.Unused); op.Count == 0 {
+		return nil, fsm.ErrKeyspaceExhausted
+	}
+	return n.proposeOne(ctx, cmd)
+}
+
+func (n *Node) generate(ctx context.Context, space string, count uint64) error {
+	_, err := n.proposeOne(ctx, &pb.Command{Op: &pb.Command_Generate{
+		Generate: &pb.Generate{Keyspace: space, Count: max(count, generateAhead)}}})
+	return err
+}

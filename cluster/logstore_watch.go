@@ -1,0 +1,119 @@
+package cluster
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// stallWatch turns the stalls and failures of a disk's writes into callbacks:
+// OnStall and OnRecover take turns, whatever overlaps.
+type stallWatch struct {
+	cfg     logConfig
+	failing atomic.Bool // spares the lock on every good write
+
+	mu     sync.Mutex
+	stalls int
+	dead   *time.Timer
+}
+
+// stall notes that a write has missed its deadline.
+func (w *stallWatch) stall(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stalls++
+	if w.stalls > 1 {
+		return
+	}
+	if !w.failing.Load() {
+		w.cfg.OnStall(err)
+	}
+	w.dead = time.AfterFunc(w.cfg.DeadAfter-w.cfg.WriteDeadline, func() {
+		w.cfg.OnDead(fmt.Errorf("raft log: the disk has been hanging for %s", w.cfg.DeadAfter))
+	})
+}
+
+// unstall notes that such a write is over and leaves no trace.
+func (w *stallWatch) unstall() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stalls--
+	if w.stalls > 0 {
+		return
+	}
+	w.dead.Stop()
+	if !w.failing.Load() {
+		w.cfg.OnRecover()
+	}
+}
+
+// result notes how a write that returned in time went.
+func (w *stallWatch) result(err error) {
+	if err == nil && !w.failing.Load() {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.failing.Swap(err != nil) == (err != nil) || w.stalls > 0 {
+		return
+	}
+	if err != nil {
+		w.cfg.OnStall(fmt.Errorf("raft log: a write failed: %w", err))
+	} else {
+		w.cfg.OnRecover()
+	}
+}
+
+func (w *stallWatch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.dead != nil {
+		w.dead.Stop()
+	}
+}
+
+// during watches something that cannot be given up; the result ends it.
+func (w *stallWatch) during() (over func()) {
+	var mu sync.Mutex
+	var ended, stalled bool
+	timer := time.AfterFunc(w.cfg.WriteDeadline, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !ended {
+			stalled = true
+			w.stall(ErrLogStalled)
+		}
+	})
+	return func() {
+		timer.Stop()
+		mu.Lock()
+		defer mu.Unlock()
+		ended = true
+		if stalled {
+			w.unstall()
+		}
+	}
+}
+
+// guardedStable is a raft.StableStore whose stalls are heard of. Its writes
+// are not given up: raft panics when one fails, and a vote must not be granted
+// before it is on disk. They are made by followers and candidates only.
+type guardedStable struct {
+	raft.StableStore
+	watch *stallWatch
+}
+
+// Set stores a value, and waits for the disk.
+func (s *guardedStable) Set(key, value []byte) error {
+	defer s.watch.during()()
+	return s.StableStore.Set(key, value)
+}
+
+// SetUint64 stores a number, and waits for the disk.
+func (s *guardedStable) SetUint64(key []byte, value uint64) error {
+	defer s.watch.during()()
+	return s.StableStore.SetUint64(key, value)
+}

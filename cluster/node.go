@@ -1,0 +1,277 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+
+	"github.com/kgs-cluster/kgs/fsm"
+	"github.com/kgs-cluster/kgs/store"
+)
+
+// Node is one member of the cluster. Its methods are for any goroutine.
+type Node struct {
+	cfg     Config
+	log     hclog.Logger
+	id      *identity
+	db      *store.DB
+	machine *fsm.Machine
+	logs    raft.LogStore
+	stable  raft.StableStore
+	endLogs func() error
+	stalled atomic.Bool // the log's disk hangs
+	snaps   *snapshots
+	wire    *wire
+	raft    *raft.Raft
+	notify  chan bool // raft says that it won or lost leadership
+
+	server   *rpcServer
+	client   *rpcClient
+	peers    peers
+	requests *requestIDs
+	leader   leaderWatch
+	lead     leadership
+	proposer *proposer
+	reads    rounds // of this node's readers
+	ledReads rounds // of all readers that ask this node as the leader
+	pauses   pauseDetector
+
+	ctx    context.Context // ends with Close
+	stop   context.CancelFunc
+	tasks  sync.WaitGroup
+	closed sync.Once
+	fault  atomic.Pointer[error] // why the node cannot go on
+}
+
+// Open starts a node: from its data directory, or as a new member of the
+// cluster that cfg names. It returns once the node takes part; that there is a
+// leader is another matter (Ready). Nothing in the data directory is changed
+// before the port is bound and the directory is known to be this node's.
+func Open(cfg Config) (*Node, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, log: cfg.Logger, notify: make(chan bool, 16), requests: newRequestIDs()}
+	n.pauses.started = time.Now()
+	n.ctx, n.stop = context.WithCancel(context.Background())
+	listener, err := cfg.Network.Listen(cfg.ClusterAddr)
+	if err != nil {
+		return nil, fmt.Errorf("cluster address %s: %w; is another node running there? choose another address or stop that one", cfg.ClusterAddr, err)
+	}
+	if err := n.start(listener); err != nil {
+		return nil, errors.Join(err, listener.Close(), n.Close())
+	}
+	return n, nil
+}
+
+// start opens everything in the order in which it is needed; Close undoes what
+// was opened.
+func (n *Node) start(listener net.Listener) (err error) {
+	if n.id, err = openIdentity(n.cfg.DataDir, n.cfg.NodeID); err != nil {
+		return err
+	}
+	if err := n.openState(); err != nil {
+		return err
+	}
+	n.wire = newWire(wireConfig{
+		Listener: listener, Network: n.cfg.Network, Advertise: n.cfg.ClusterAdvertise,
+		Self: n.id.self, Check: n.checkPeer, Logger: n.log.Named("wire"),
+	})
+	known, err := raft.HasExistingState(n.logs, n.stable, n.snaps)
+	if err != nil {
+		return err
+	}
+	if err := n.startRaft(); err != nil {
+		return err
+	}
+	n.client = newRPCClient(func(_ context.Context, addr string) (net.Conn, error) {
+		conn, _, err := n.wire.Dial(kindRPC, addr, dialTimeout)
+		return conn, err
+	})
+	n.proposer = newProposer(n.ctx, n.cfg.NodeID, n.raft, n.machine.Position, n.cfg.Now)
+	n.server = newRPCServer(n.wire.AcceptRPC, n.handlers(), n.log.Named("rpc"))
+	n.registerMetrics()
+	n.spawn(n.pauses.run)
+	n.spawn(n.leader.run)
+	n.spawn(n.runLeadership)
+	if err := n.enter(known); err != nil {
+		return err
+	}
+	n.spawn(n.register)
+	return nil
+}
+
+// openState opens the store, the raft log and the snapshot notes, and brings
+// the store to the newest snapshot if a crash came before its restore.
+func (n *Node) openState() (err error) {
+	dir := n.cfg.DataDir
+	n.db, err = store.Open(store.Options{Dir: filepath.Join(dir, "state"), OnFatal: n.fail})
+	if err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	if n.machine, err = fsm.New(n.db); err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	logDir := filepath.Join(dir, "raft")
+	if err := os.MkdirAll(logDir, 0o750); err != nil {
+		return err
+	}
+	n.logs, n.stable, n.endLogs, err = openLog(logDir, logConfig{
+		OnStall: func(err error) {
+			n.stalled.Store(true)
+			n.log.Error("the log's disk hangs; this node cannot lead", "error", err)
+		},
+		OnRecover: func() {
+			n.stalled.Store(false)
+			n.log.Warn("the log's disk answers again")
+		},
+		OnDead: n.fail,
+	})
+	if err != nil {
+		return fmt.Errorf("log: %w", err)
+	}
+	if n.snaps, err = openSnapshots(filepath.Join(dir, "snapshots"), n.db); err != nil {
+		return fmt.Errorf("snapshots: %w", err)
+	}
+	return n.snaps.recover(n.machine)
+}
+
+// Timeouts of connections between nodes.
+const (
+	dialTimeout = time.Second
+	raftTimeout = 5 * time.Second
+)
+
+func (n *Node) startRaft() error {
+	c := raft.DefaultConfig()
+	c.LocalID = raft.ServerID(n.cfg.NodeID)
+	c.HeartbeatTimeout = n.cfg.Heartbeat
+	c.ElectionTimeout = n.cfg.Election
+	c.LeaderLeaseTimeout = n.lease()
+	// Followers learn the commit index with the next entries or after this.
+	c.CommitTimeout = 5 * time.Millisecond
+	c.SnapshotInterval = 10 * time.Second
+	c.SnapshotThreshold = 8192
+	c.TrailingLogs = 8192
+	c.BatchApplyCh = true
+	c.NoSnapshotRestoreOnStart = true // the store itself is the snapshot; see openState
+	c.ShutdownOnRemove = false
+	c.NotifyCh = n.notify
+	c.Logger = newRaftLogger(n.log)
+	transport := newTransport(n.wire.RaftLayer(), c.Logger, raftTimeout, maxRPCsInFlight)
+	// The cache serves entries to followers without the disk.
+	cache, err := raft.NewLogCache(512, n.logs)
+	if err != nil {
+		return err
+	}
+	adaptor := fsm.NewRaft(n.machine, n.db.Flush, n.fail)
+	n.raft, err = raft.NewRaft(c, adaptor, cache, n.stable, n.snaps, transport)
+	if err != nil {
+		return fmt.Errorf("raft: %w; if the log or the state is damaged: remove this node from the cluster, empty its data directory and join it again", err)
+	}
+	n.leader.raft = n.raft
+	return nil
+}
+
+// maxRPCsInFlight is how many appends are under way to a follower.
+const maxRPCsInFlight = 2
+
+// lease is how long a leader that hears from no majority goes on.
+func (n *Node) lease() time.Duration { return n.cfg.Heartbeat * 4 / 5 }
+
+// spawn runs a task until the node closes.
+func (n *Node) spawn(task func(context.Context)) {
+	n.tasks.Go(func() { task(n.ctx) })
+}
+
+// fail notes why the node cannot go on and tells the process, once.
+func (n *Node) fail(err error) {
+	if n.fault.CompareAndSwap(nil, &err) {
+		n.cfg.Fatal(err)
+	}
+}
+
+// ID is the node's id.
+func (n *Node) ID() string { return n.cfg.NodeID }
+
+// Machine gives tests and tools the state of this node.
+func (n *Node) Machine() *fsm.Machine { return n.machine }
+
+// closeTimeout bounds each step of Close.
+const closeTimeout = 5 * time.Second
+
+// Close hands leadership and its keys over if it can, then stops, in the
+// reverse order of start: first what makes requests, then raft, then the
+// connections, then the files.
+func (n *Node) Close() error {
+	var err error
+	n.closed.Do(func() {
+		if n.raft != nil && n.raft.State() == raft.Leader {
+			ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+			if moved := n.handOver(ctx, ""); moved != nil {
+				n.log.Warn("stopping as the leader", "reason", moved)
+			}
+			cancel()
+		}
+		n.stop()
+		n.tasks.Wait()
+		err = n.closeAll()
+	})
+	return err
+}
+
+func (n *Node) closeAll() error {
+	var err error
+	if n.client != nil {
+		n.client.Close()
+	}
+	if n.raft != nil {
+		err = withDeadline(closeTimeout, "raft", func() error { return n.raft.Shutdown().Error() })
+	}
+	if n.wire != nil {
+		err = errors.Join(err, n.wire.Close())
+	}
+	if n.server != nil {
+		n.server.Close()
+	}
+	if err != nil {
+		return err // raft may still write: leave the files to the end of the process
+	}
+	if n.db != nil {
+		if n.fault.Load() == nil {
+			err = n.db.Flush() // a quick restart: nothing to replay
+		}
+		err = errors.Join(err, n.db.Close())
+	}
+	if n.endLogs != nil {
+		err = errors.Join(err, n.endLogs())
+	}
+	if n.id != nil {
+		err = errors.Join(err, n.id.close())
+	}
+	return err
+}
+
+// withDeadline runs fn with a deadline; an overdue fn is left behind.
+func withDeadline(d time.Duration, what string, fn func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- fn() }()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return fmt.Errorf("%s did not stop within %s", what, d)
+	}
+}

@@ -1,0 +1,170 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kgs-cluster/kgs/fsm"
+	"github.com/kgs-cluster/kgs/fsm/pb"
+)
+
+// Bounds of group commit.
+const (
+	maxEntryCommands = 1024    // commands in one log entry
+	maxEntryBytes    = 1 << 20 // bytes of one log entry, unless one command is larger
+	maxEntriesAhead  = 4       // entries proposed and not yet committed
+	maxQueuedCalls   = 16_384  // calls that wait for the next entry
+	enqueueTimeout   = time.Second
+)
+
+// answer is what became of one command: a result from the log, or why there is none.
+type answer struct {
+	result *pb.Result
+	err    error
+}
+
+// call is a group of commands that one request waits for.
+type call struct {
+	commands []*pb.Command
+	deadline time.Time // after it nobody waits
+	answers  []answer  // set before done is closed
+	done     chan struct{}
+}
+
+func newCall(ctx context.Context, commands []*pb.Command) *call {
+	return &call{commands: commands, deadline: deadlineOf(ctx), done: make(chan struct{})}
+}
+
+// maxRequestTime is the longest that a request waits: the longest deadline that
+// clients may set, and some room.
+const maxRequestTime = 35 * time.Second
+
+func deadlineOf(ctx context.Context) time.Time {
+	if d, ok := ctx.Deadline(); ok {
+		return d
+	}
+	return time.Now().Add(maxRequestTime)
+}
+
+// fail answers all commands with err.
+func (c *call) fail(err error) {
+	c.answers = failAll(len(c.commands), err)
+	close(c.done)
+}
+
+func failAll(n int, err error) []answer {
+	answers := make([]answer, n)
+	for i := range answers {
+		answers[i].err = err
+	}
+	return answers
+}
+
+func (c *call) size() (count, bytes int) {
+	for _, cmd := range c.commands {
+		bytes += proto.Size(cmd)
+	}
+	return len(c.commands), bytes
+}
+
+// wait returns the answers; when ctx ends first, all are unknown: the commands
+// may be in the log already.
+func (c *call) wait(ctx context.Context) []answer {
+	select {
+	case <-c.done:
+		return c.answers
+	case <-ctx.Done():
+		return failAll(len(c.commands), fsm.ErrOutcomeUnknown)
+	}
+}
+
+// proposer turns waiting commands into log entries, on the leader.
+type proposer struct {
+	node     string
+	raft     *raft.Raft
+	position func() (index, chain uint64) // this replica's own state, to compare
+	now      func() time.Time
+	group    *gather[*call]
+}
+
+func newProposer(ctx context.Context, node string, r *raft.Raft, position func() (uint64, uint64), now func() time.Time) *proposer {
+	p := &proposer{node: node, raft: r, position: position, now: now}
+	p.group = newGather(ctx, gatherConfig{
+		queued: maxQueuedCalls, inFlight: maxEntriesAhead,
+		maxCount: maxEntryCommands, maxBytes: maxEntryBytes,
+	}, (*call).size, p.propose)
+	return p
+}
+
+// submit proposes the commands and returns an answer for each.
+func (p *proposer) submit(ctx context.Context, commands []*pb.Command) []answer {
+	c := newCall(ctx, commands)
+	if err := p.group.add(ctx, c); err != nil {
+		return failAll(len(commands), err)
+	}
+	return c.wait(ctx)
+}
+
+// propose sends one entry into the log; entries keep the order of the calls.
+func (p *proposer) propose(calls []*call, done func()) {
+	entry := &pb.Entry{Version: fsm.Version, Time: p.now().UnixMilli(), Node: p.node}
+	entry.CheckIndex, entry.CheckChain = p.position()
+	for _, c := range calls {
+		entry.Commands = append(entry.Commands, c.commands...)
+	}
+	data, err := proto.Marshal(entry)
+	if err != nil {
+		for _, c := range calls {
+			c.fail(err)
+		}
+		done()
+		return
+	}
+	future := p.raft.Apply(data, enqueueTimeout)
+	go func() {
+		defer done()
+		results, err := entryResults(future)
+		for _, c := range calls {
+			if err != nil {
+				c.fail(err)
+				continue
+			}
+			c.answers = make([]answer, len(c.commands))
+			for i := range c.answers {
+				c.answers[i].result = results[i]
+			}
+			results = results[len(c.commands):]
+			close(c.done)
+		}
+	}()
+}
+
+// entryResults waits for an entry. Raft answers every future: when the entry is
+// applied, when leadership is lost, or at shutdown.
+func entryResults(future raft.ApplyFuture) ([]*pb.Result, error) {
+	if err := future.Error(); err != nil {
+		return nil, proposeError(err)
+	}
+	reply, ok := future.Response().(fsm.Reply)
+	if !ok || reply.Err != nil {
+		return nil, fsm.ErrOutcomeUnknown
+	}
+	return reply.Results, nil
+}
+
+// proposeError tells apart what certainly was not proposed from what may have
+// been: only the first may be called failed.
+func proposeError(err error) error {
+	switch {
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		return ErrNotLeader
+	case errors.Is(err, raft.ErrEnqueueTimeout):
+		return ErrBusy
+	default: // leadership lost, shutdown, a failed log write
+		return fsm.ErrOutcomeUnknown
+	}
+}

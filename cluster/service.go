@@ -1,0 +1,288 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kgs-cluster/kgs/fsm"
+	"github.com/kgs-cluster/kgs/fsm/pb"
+	"github.com/kgs-cluster/kgs/store"
+)
+
+// The methods of this file are what a front end needs. Each waits at most until
+// its context ends, and until then holds the request through an election.
+
+// TakeKeys hands out keys, each once and for ever to this caller.
+func (n *Node) TakeKeys(ctx context.Context, r TakeRequest) (Keys, error) {
+	if err := n.awaitFormed(ctx); err != nil {
+		return Keys{}, err
+	}
+	perm, id, err := n.machine.Space(r.Keyspace)
+	if err != nil {
+		return Keys{}, err
+	}
+	keys := Keys{Keyspace: r.Keyspace, Length: perm.Space().Length}
+	if keys.Keyspace == "" {
+		keys.Keyspace = fsm.DefaultKeyspace
+	}
+	var grants []grant
+	if r.Idempotency != nil {
+		grants, err = n.takeOnce(ctx, r, &keys)
+	} else {
+		err = n.toLeader(ctx, func(ctx context.Context, to target) (err error) {
+			grants, err = n.takeAt(ctx, to, r.Keyspace, r.Count)
+			return err
+		})
+	}
+	if errors.Is(err, fsm.ErrOutcomeUnknown) && r.Idempotency == nil {
+		err = ErrNoLeader // keys may be lost on the way, but nobody was given any
+	}
+	if errors.Is(err, fsm.ErrNotEnoughUnused) {
+		err = fmt.Errorf("%w: %w", fsm.ErrKeyspaceExhausted, err)
+	}
+	if err != nil {
+		return Keys{}, err
+	}
+	receipt := fsm.Receipt{Space: id}
+	for _, g := range grants {
+		if last := len(receipt.Grants) - 1; last >= 0 && receipt.Grants[last].Lease == g.lease &&
+			receipt.Grants[last].From+receipt.Grants[last].Count == g.from {
+			receipt.Grants[last].Count += g.count
+		} else {
+			receipt.Grants = append(receipt.Grants, fsm.Grant{Lease: g.lease, From: g.from, Count: g.count})
+		}
+	}
+	keys.Bytes = grants[0].keys
+	for _, g := range grants[1:] {
+		keys.Bytes = append(keys.Bytes, g.keys...)
+	}
+	keys.Receipt = receipt.Seal(nil, n.machine.ReceiptSecret())
+	return keys, nil
+}
+
+// takeOnce takes keys under an idempotency key: leases straight from the log,
+// whose record gives a repeat the same positions, hence the same keys.
+func (n *Node) takeOnce(ctx context.Context, r TakeRequest, keys *Keys) ([]grant, error) {
+	perm, _, err := n.machine.Space(r.Keyspace)
+	if err != nil {
+		return nil, err
+	}
+	space := newSpaceKeys(perm, n.cfg.Reserved)
+	var grants []grant
+	left := uint64(r.Count)
+	for part := 0; left > 0; part++ { // a second part replaces blocked keys of the first
+		id := r.Idempotency.Key
+		if part > 0 {
+			id = fmt.Sprintf("%s\x00%d", id, part)
+		}
+		a := n.propose(ctx, []*pb.Command{{
+			Idempotency: &pb.IdempotencyKey{Key: id, Fingerprint: r.Idempotency.Fingerprint},
+			Op:          &pb.Command_Lease{Lease: &pb.Lease{Keyspace: r.Keyspace, Count: left, Direct: true}},
+		}})[0]
+		if a.err == nil {
+			a.err = fsm.ResultError(a.result)
+		}
+		if a.err != nil {
+			return nil, a.err
+		}
+		keys.Index, keys.Replayed = a.result.Index, a.result.Replayed
+		for _, g := range space.encode(a.result.Grants) {
+			grants = append(grants, g)
+			left -= g.count
+		}
+	}
+	return grants, nil
+}
+
+// ReturnKeys gives keys back, all or none; receipt proves that the caller had them.
+func (n *Node) ReturnKeys(ctx context.Context, receipt []byte, keys []string, idem *Idempotency) Outcome {
+	return n.mutate(ctx, idem, &pb.Command{Op: &pb.Command_ReturnKeys{
+		ReturnKeys: &pb.ReturnKeys{Receipt: receipt, Keys: keys}}})
+}
+
+// CreateLinks creates links; each has its own outcome, in the same order.
+func (n *Node) CreateLinks(ctx context.Context, rs []CreateRequest) []Outcome {
+	commands := make([]*pb.Command, len(rs))
+	for i, r := range rs {
+		commands[i] = &pb.Command{
+			Idempotency: r.Idempotency.command(),
+			Op:          &pb.Command_CreateLink{CreateLink: r.Create},
+		}
+	}
+	outcomes := make([]Outcome, len(rs))
+	for i, a := range n.propose(ctx, commands) {
+		outcomes[i] = a.outcome()
+	}
+	return outcomes
+}
+
+// UpdateLink changes the fields of a link that are present.
+func (n *Node) UpdateLink(ctx context.Context, u *pb.UpdateLink, idem *Idempotency) Outcome {
+	return n.mutate(ctx, idem, &pb.Command{Op: &pb.Command_UpdateLink{UpdateLink: u}})
+}
+
+// DeleteLink deletes a link; its key is never issued again.
+func (n *Node) DeleteLink(ctx context.Context, key string, idem *Idempotency) Outcome {
+	return n.mutate(ctx, idem, &pb.Command{Op: &pb.Command_DeleteLink{DeleteLink: &pb.DeleteLink{Key: key}}})
+}
+
+func (n *Node) mutate(ctx context.Context, idem *Idempotency, cmd *pb.Command) Outcome {
+	cmd.Idempotency = idem.command()
+	return n.propose(ctx, []*pb.Command{cmd})[0].outcome()
+}
+
+func (i *Idempotency) command() *pb.IdempotencyKey {
+	if i == nil {
+		return nil
+	}
+	return &pb.IdempotencyKey{Key: i.Key, Fingerprint: i.Fingerprint}
+}
+
+func (a answer) outcome() Outcome {
+	if a.err != nil {
+		return Outcome{Err: a.err}
+	}
+	r := a.result
+	return Outcome{
+		Err: fsm.ResultError(r), Index: r.Index, Replayed: r.Replayed,
+		Key: r.Key, Link: r.Link, Count: int(r.Count),
+	}
+}
+
+// Link finds a link. At level Local a link that is not here is looked for once
+// more at level Linearizable: it may have been created through another node.
+func (n *Node) Link(ctx context.Context, l Level, key string) (*pb.Link, error) {
+	if l == Local {
+		link, err := n.machine.Link(key)
+		if !errors.Is(err, fsm.ErrLinkNotFound) || errors.Is(err, fsm.ErrLinkDeleted) {
+			return link, err // a deletion is final: no key is issued twice
+		}
+	}
+	if err := n.catchUp(ctx, Linearizable); err != nil {
+		return nil, err
+	}
+	return n.machine.Link(key)
+}
+
+// Links returns a page of links and the key to go on after, "" at the end.
+func (n *Node) Links(ctx context.Context, l Level, q fsm.LinkQuery) ([]fsm.KeyedLink, string, error) {
+	if err := n.catchUp(ctx, l); err != nil {
+		return nil, "", err
+	}
+	return n.machine.Links(q)
+}
+
+// Key finds where a key stands.
+func (n *Node) Key(ctx context.Context, l Level, space, key string) (fsm.KeyState, error) {
+	if err := n.catchUp(ctx, l); err != nil {
+		return fsm.KeyState{}, err
+	}
+	return n.machine.Key(space, key)
+}
+
+// KeyRows returns rows of used_keys or unused_keys, from the first that starts
+// at or after position from.
+func (n *Node) KeyRows(ctx context.Context, l Level, used bool, space string, from uint64, limit int) ([]fsm.KeyRow, error) {
+	if err := n.catchUp(ctx, l); err != nil {
+		return nil, err
+	}
+	table := store.UnusedKeys
+	if used {
+		table = store.UsedKeys
+	}
+	return n.machine.KeyRows(table, space, from, limit)
+}
+
+// Keyspaces returns where all key spaces stand.
+func (n *Node) Keyspaces(ctx context.Context, l Level) ([]KeyspaceStats, error) {
+	if err := n.catchUp(ctx, l); err != nil {
+		return nil, err
+	}
+	rows, err := n.machine.Keyspaces()
+	if err != nil {
+		return nil, err
+	}
+	buffers := n.leaderBuffers(ctx)
+	stats := make([]KeyspaceStats, len(rows))
+	for i, row := range rows {
+		stats[i] = keyspaceStats(row, buffers[row.Name])
+	}
+	return stats, nil
+}
+
+// Keyspace returns where one key space stands; "" is the default one.
+func (n *Node) Keyspace(ctx context.Context, l Level, name string) (KeyspaceStats, error) {
+	if err := n.catchUp(ctx, l); err != nil {
+		return KeyspaceStats{}, err
+	}
+	row, err := n.machine.Keyspace(name)
+	if err != nil {
+		return KeyspaceStats{}, err
+	}
+	return keyspaceStats(row, n.leaderBuffers(ctx)[row.Name]), nil
+}
+
+func keyspaceStats(row *pb.Keyspace, b bufferStats) KeyspaceStats {
+	s := KeyspaceStats{
+		Name: row.Name, Alphabet: row.Alphabet, Length: int(row.Length), Size: 1,
+		Generated: row.Unused + row.Used, Unused: row.Unused, Used: row.Used,
+		Returned: row.Returned, Buffered: uint64(b.available), Lost: row.Lost, Rate: b.rate,
+	}
+	for range row.Length {
+		s.Size *= uint64(len(row.Alphabet))
+	}
+	if seconds := float64(s.Size-row.Used) / b.rate; b.rate > 0 && seconds < maxForecast.Seconds() {
+		s.Exhausted = time.Duration(seconds * float64(time.Second))
+	}
+	return s
+}
+
+// maxForecast is how far ahead an exhaustion is in sight.
+const maxForecast = 100 * 365 * 24 * time.Hour
+
+// Age is how long ago this node heard from the leader; leading means that it is
+// the leader itself. It allocates nothing: each redirect asks.
+func (n *Node) Age() (age time.Duration, leading bool) {
+	if n.lead.ready.Load() != 0 {
+		return 0, true
+	}
+	last := n.raft.LastContact()
+	if last.IsZero() {
+		last = n.pauses.started
+	}
+	return time.Since(last), false
+}
+
+// catchUp waits until this node's state is as fresh as the level asks.
+func (n *Node) catchUp(ctx context.Context, l Level) error {
+	if l == Local {
+		return nil
+	}
+	var index uint64
+	err := n.toLeader(ctx, func(ctx context.Context, _ target) (err error) {
+		index, err = n.reads.do(ctx, n.askIndex)
+		return err
+	})
+	if errors.Is(err, fsm.ErrOutcomeUnknown) {
+		return ErrNoLeader // a read has no outcome
+	}
+	if err != nil {
+		return err
+	}
+	if n.machine.WaitApplied(ctx, index) != nil {
+		return fmt.Errorf("%w: this node is at log index %d, the read needs %d", ErrBusy, n.machine.Applied(), index)
+	}
+	return nil
+}
+
+// awaitFormed waits until this node knows the cluster's first state.
+func (n *Node) awaitFormed(ctx context.Context) error {
+	for n.machine.ClusterID() == "" {
+		if n.machine.WaitApplied(ctx, n.machine.Applied()+1) != nil {
+			return ErrNoLeader
+		}
+	}
+	return nil
+}

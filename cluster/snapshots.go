@@ -1,0 +1,268 @@
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/kgs-cluster/kgs/fsm"
+	"github.com/kgs-cluster/kgs/store"
+)
+
+// snapshots is raft's snapshot store. The state lives in the store's own files,
+// so a snapshot of one's own is only a note of its index ("the store, flushed,
+// is at least here"), and taking one copies nothing. When a follower needs the
+// data, Open streams the store as it is then: it may be ahead of the noted
+// index, and the follower's machine skips the log entries that it already holds.
+//
+// A snapshot that another node sent is a whole stream. It is kept in a file
+// until the machine has restored it; from then on its note is enough.
+//
+//	DIR/ID.json   the note, made visible by rename
+//	DIR/ID.data   the stream of a received snapshot, complete when the note exists
+type snapshots struct {
+	dir string
+	db  *store.DB
+}
+
+// keptNotes is how many notes stay; raft wants the newest only.
+const keptNotes = 2
+
+// note is raft's meta data, and whether the stream is in a file.
+type note struct {
+	raft.SnapshotMeta
+	Received bool
+}
+
+func openSnapshots(dir string, db *store.DB) (*snapshots, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, err
+	}
+	s := &snapshots{dir: dir, db: db}
+	return s, s.clean()
+}
+
+func (s *snapshots) path(id, ext string) string { return filepath.Join(s.dir, id+ext) }
+
+// Create implements raft.SnapshotStore: for a snapshot of one's own, which
+// writes nothing to the sink, and for a received one, which writes the stream.
+func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration, configurationIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
+	if version != 1 {
+		return nil, fmt.Errorf("unknown snapshot version %d", version)
+	}
+	id := fmt.Sprintf("%020d-%020d-%s", index, term, randomID())
+	return &sink{store: s, note: note{SnapshotMeta: raft.SnapshotMeta{
+		Version: version, ID: id, Index: index, Term: term,
+		Configuration: configuration, ConfigurationIndex: configurationIndex,
+	}}}, nil
+}
+
+// List implements raft.SnapshotStore: newest first.
+func (s *snapshots) List() ([]*raft.SnapshotMeta, error) {
+	notes, err := s.notes()
+	if err != nil {
+		return nil, err
+	}
+	var metas []*raft.SnapshotMeta
+	for i := len(notes) - 1; i >= 0; i-- {
+		metas = append(metas, &notes[i].SnapshotMeta)
+	}
+	return metas, nil
+}
+
+// notes returns all notes, oldest first: ids sort by index and term.
+func (s *snapshots) notes() ([]note, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	var notes []note
+	for _, e := range entries {
+		id, ok := strings.CutSuffix(e.Name(), ".json")
+		if !ok {
+			continue
+		}
+		n, err := s.note(id)
+		if err != nil {
+			return nil, err
+		}
+		notes = append(notes, n)
+	}
+	return notes, nil
+}
+
+func (s *snapshots) note(id string) (n note, err error) {
+	data, err := os.ReadFile(s.path(id, ".json"))
+	if err != nil {
+		return n, err
+	}
+	if err := json.Unmarshal(data, &n); err != nil {
+		return n, fmt.Errorf("snapshot note %s is damaged: %w", id, err)
+	}
+	return n, nil
+}
+
+// Open implements raft.SnapshotStore. The size in the meta data is exact: raft's
+// transport announces it before it sends.
+func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	n, err := s.note(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	if n.Received {
+		if f, err := os.Open(s.path(id, ".data")); err == nil {
+			return &n.SnapshotMeta, f, nil
+		} else if !errors.Is(err, os.ErrNotExist) {
+			return nil, nil, err
+		}
+	}
+	view, err := s.db.View()
+	if err != nil {
+		return nil, nil, err
+	}
+	if at := view.Applied().Index; at < n.Index {
+		return nil, nil, errors.Join(view.Close(), fmt.Errorf("the store is at index %d, its snapshot at %d", at, n.Index))
+	}
+	if n.Size, err = view.StreamSize(); err != nil {
+		return nil, nil, errors.Join(err, view.Close())
+	}
+	return &n.SnapshotMeta, newViewReader(view), nil
+}
+
+// recover brings the machine to the newest snapshot if a crash came between its
+// receipt and its restore. raft has deleted nothing that the one before needs,
+// so a received stream that is damaged is dropped.
+func (s *snapshots) recover(m *fsm.Machine) error {
+	notes, err := s.notes()
+	if err != nil || len(notes) == 0 {
+		return err
+	}
+	newest := notes[len(notes)-1]
+	if m.Applied() >= newest.Index {
+		return nil
+	}
+	if !newest.Received {
+		return fmt.Errorf("the state is at index %d but was flushed at %d; it is damaged: remove this node from the cluster, empty its data directory and join it again", m.Applied(), newest.Index)
+	}
+	_, stream, err := s.Open(newest.ID)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(m.Restore(stream), stream.Close()); err != nil {
+		if len(notes) == 1 {
+			return fmt.Errorf("received snapshot %s: %w", newest.ID, err)
+		}
+		return errors.Join(os.Remove(s.path(newest.ID, ".json")), os.Remove(s.path(newest.ID, ".data")))
+	}
+	return nil
+}
+
+// clean removes old notes, their streams, and what a crash left half done.
+func (s *snapshots) clean() error {
+	notes, err := s.notes()
+	if err != nil {
+		return err
+	}
+	keep := map[string]bool{}
+	for _, n := range notes[max(0, len(notes)-keptNotes):] {
+		keep[n.ID] = true
+	}
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		id := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(e.Name(), ".tmp"), ".json"), ".data")
+		stale := strings.HasSuffix(e.Name(), ".data") && id != notes[len(notes)-1].ID // restored long ago
+		if !keep[id] || stale || strings.HasSuffix(e.Name(), ".tmp") {
+			err = errors.Join(err, os.Remove(filepath.Join(s.dir, e.Name())))
+		}
+	}
+	return err
+}
+
+// sink writes one snapshot.
+type sink struct {
+	store *snapshots
+	note  note
+	file  *os.File
+	done  bool
+}
+
+func (k *sink) ID() string { return k.note.ID }
+
+func (k *sink) Write(p []byte) (int, error) {
+	if k.file == nil {
+		f, err := os.OpenFile(k.store.path(k.note.ID, ".data"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640)
+		if err != nil {
+			return 0, err
+		}
+		k.file, k.note.Received = f, true
+	}
+	n, err := k.file.Write(p)
+	k.note.Size += int64(n)
+	return n, err
+}
+
+// Close makes the snapshot visible: the stream first, then the note.
+func (k *sink) Close() error {
+	if k.done {
+		return nil
+	}
+	k.done = true
+	if k.file != nil {
+		if err := errors.Join(k.file.Sync(), k.file.Close()); err != nil {
+			return errors.Join(err, os.Remove(k.file.Name()))
+		}
+	}
+	data, err := json.Marshal(k.note)
+	if err != nil {
+		return err
+	}
+	if err := replaceFile(k.store.path(k.note.ID, ".json"), data); err != nil {
+		return err
+	}
+	return k.store.clean()
+}
+
+// Cancel implements raft.SnapshotSink.
+func (k *sink) Cancel() error {
+	if k.done {
+		return nil
+	}
+	k.done = true
+	if k.file == nil {
+		return nil
+	}
+	return errors.Join(k.file.Close(), os.Remove(k.file.Name()))
+}
+
+// newViewReader reads the view's stream; closing it closes the view.
+func newViewReader(view *store.View) io.ReadCloser {
+	r, w := io.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, err := view.WriteTo(w)
+		w.CloseWithError(err)
+	}()
+	return &viewReader{PipeReader: r, view: view, done: done}
+}
+
+type viewReader struct {
+	*io.PipeReader
+	view *store.View
+	done chan struct{}
+}
+
+func (r *viewReader) Close() error {
+	err := r.PipeReader.Close()
+	<-r.done
+	return errors.Join(err, r.view.Close())
+}

@@ -1,0 +1,47 @@
+package cluster
+
+import (
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+// transportPool is how many idle connections raft keeps per peer: one each for
+// heartbeats, replication and votes.
+const transportPool = 3
+
+// transport is raft's network transport without its fast path for heartbeats.
+//
+// NetworkTransport hands heartbeats to a callback that runs on the
+// connection's goroutine, beside raft's main loop. There a heartbeat of a new
+// leader changes term and state while the main loop may be in the middle of
+// dispatchLogs: the deposed leader then writes an entry with the new term, and
+// two logs hold different entries at the same index and term
+// (hashicorp/raft#695, open; reproduced on v1.7.3). Without the callback
+// heartbeats take the Consumer channel like any other RPC and are processed by
+// the main loop alone. The price: a node whose log write hangs answers no
+// heartbeats either, for as long as the log store's write deadline.
+//
+// It embeds the pointer, so that the optional interfaces that raft looks for
+// (WithPreVote in NewRaft and preElectSelf, WithClose in Shutdown) stay
+// satisfied. NetworkTransport is no WithPeers, nothing but tests asks for it.
+type transport struct {
+	*raft.NetworkTransport
+}
+
+// newTransport starts to accept on layer. The timeout is that of one RPC's
+// sending and of its answer; snapshots have more, by their size.
+// maxRPCsInFlight 1 switches pipelining off.
+func newTransport(layer raft.StreamLayer, logger hclog.Logger, timeout time.Duration, maxRPCsInFlight int) *transport {
+	return &transport{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream:          layer,
+		Logger:          logger,
+		MaxPool:         transportPool,
+		MaxRPCsInFlight: maxRPCsInFlight,
+		Timeout:         timeout,
+	})}
+}
+
+// SetHeartbeatHandler ignores the handler; see transport.
+func (t *transport) SetHeartbeatHandler(func(raft.RPC)) {}

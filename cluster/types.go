@@ -1,0 +1,126 @@
+package cluster
+
+import (
+	"time"
+
+	"github.com/kgs-cluster/kgs/fsm/pb"
+)
+
+// Level says how fresh a read must be.
+type Level int
+
+const (
+	// Linearizable: the read sees everything that was acknowledged before it began.
+	Linearizable Level = iota
+	// Local: this node's own state, perhaps behind by the replication lag.
+	// Whatever was acknowledged through this node is in it. A link that is not
+	// found locally is looked for once more at level Linearizable.
+	Local
+)
+
+// Idempotency is a client's Idempotency-Key with the hash of the request that
+// came with it (route and body).
+type Idempotency struct {
+	Key         string
+	Fingerprint []byte
+}
+
+// Outcome is the answer to one mutation.
+type Outcome struct {
+	Err      error    // nil: it had its effect
+	Index    uint64   // log index; 0 when it did not go through the log
+	Replayed bool     // the answer of an earlier request with the same idempotency key
+	Key      string   // of the link
+	Link     *pb.Link // as it is after the mutation; nil after a delete
+	Count    int      // keys returned
+}
+
+// TakeRequest asks for Count keys of a key space ("" is the default one).
+type TakeRequest struct {
+	Keyspace    string
+	Count       int
+	Idempotency *Idempotency
+}
+
+// Keys are keys handed out to one caller.
+type Keys struct {
+	Keyspace string
+	Length   int    // of one key
+	Bytes    []byte // the keys, one after the other, Length bytes each
+	Receipt  []byte // sealed; see fsm.Receipt
+	Index    uint64 // as in Outcome
+	Replayed bool
+}
+
+// Count is the number of keys.
+func (k Keys) Count() int { return len(k.Bytes) / k.Length }
+
+// CreateRequest is one link to create. Exactly one of Create.Alias,
+// Create.TakenKey or neither (a generated key) is set.
+type CreateRequest struct {
+	Create      *pb.CreateLink
+	Idempotency *Idempotency
+}
+
+// KeyspaceStats is where a key space stands. Counts are keys.
+type KeyspaceStats struct {
+	Name      string
+	Alphabet  string
+	Length    int
+	Size      uint64
+	Generated uint64 // Unused + Used
+	Unused    uint64
+	Used      uint64
+	Returned  uint64        // of Used, those in quarantine
+	Buffered  uint64        // of Used, those in the leader's memory
+	Lost      uint64        // of Used, at most so many died with a crashed leader's memory
+	Rate      float64       // handed out per second, recently
+	Exhausted time.Duration // until no key is left at that rate; 0: not in sight
+}
+
+// Role of a node in the cluster.
+type Role string
+
+const (
+	RoleLeader   Role = "leader"
+	RoleFollower Role = "follower"
+	RoleNonvoter Role = "nonvoter"
+)
+
+// NodeStatus is one node as the answering node sees it.
+type NodeStatus struct {
+	ID          string
+	Role        Role
+	HTTP        string // URL
+	Cluster     string // host:port
+	Healthy     bool   // answered just now
+	Problem     string // why not
+	Applied     uint64
+	LastContact time.Duration // since it heard from the leader; 0 on the leader
+	Version     string
+}
+
+// Status is the cluster as the answering node sees it.
+type Status struct {
+	ClusterID string
+	Leader    string // "" when there is none
+	Term      uint64
+	Nodes     []NodeStatus
+}
+
+// JoinRequest asks the cluster to take a node in. It joins as a non-voter and
+// becomes a voter once it has caught up, unless NonVoter.
+type JoinRequest struct {
+	ID       string
+	DiskID   string
+	HTTP     string // URL
+	Cluster  string // host:port
+	NonVoter bool
+}
+
+// Check is one thing a node needs in order to serve.
+type Check struct {
+	Name   string
+	OK     bool
+	Detail string
+}

@@ -1,0 +1,78 @@
+package fsm
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/kgs-cluster/kgs/fsm/pb"
+)
+
+// Refusals: the command was committed and had no effect. Compare with errors.Is.
+var (
+	ErrKeyspaceNotFound    = errors.New("no such key space")
+	ErrKeyspaceExhausted   = errors.New("the key space has no ungenerated key left")
+	ErrNotEnoughUnused     = errors.New("fewer unused keys than asked for")
+	ErrNotInKeyspace       = errors.New("not a key of this key space")
+	ErrAliasTaken          = errors.New("alias is taken")
+	ErrKeyNotTaken         = errors.New("the key was never handed out")
+	ErrKeyBound            = errors.New("the key has, or had, a link")
+	ErrLinkNotFound        = errors.New("no such link")
+	ErrNotReturnable       = errors.New("not returnable")
+	ErrInvalidReceipt      = errors.New("the receipt is not one of this cluster")
+	ErrIdempotencyMismatch = errors.New("the idempotency key was used with another request")
+	ErrTooManyRecords      = errors.New("too many idempotency keys are remembered")
+	ErrNodeNotFound        = errors.New("no such node")
+	ErrNodeConflict        = errors.New("node identity conflict")
+)
+
+// ErrLinkDeleted is an ErrLinkNotFound that is final.
+var ErrLinkDeleted = fmt.Errorf("%w: it was deleted", ErrLinkNotFound)
+
+// ErrOutcomeUnknown: the command may or may not have had its effect.
+var ErrOutcomeUnknown = errors.New("outcome unknown")
+
+// ErrDiverged: this replica's state differs from the leader's at the same index.
+var ErrDiverged = errors.New("this node's state differs from the leader's")
+
+// ErrUnknownCommand: the log holds something that this version cannot apply.
+var ErrUnknownCommand = errors.New("the log holds a command of a newer version; run the version that wrote it")
+
+var codeErrors = map[pb.Code]error{
+	pb.Code_UNKNOWN_COMMAND:      ErrUnknownCommand,
+	pb.Code_KEYSPACE_NOT_FOUND:   ErrKeyspaceNotFound,
+	pb.Code_KEYSPACE_EXHAUSTED:   ErrKeyspaceExhausted,
+	pb.Code_NOT_ENOUGH_UNUSED:    ErrNotEnoughUnused,
+	pb.Code_NOT_IN_KEYSPACE:      ErrNotInKeyspace,
+	pb.Code_ALIAS_TAKEN:          ErrAliasTaken,
+	pb.Code_KEY_NOT_TAKEN:        ErrKeyNotTaken,
+	pb.Code_KEY_BOUND:            ErrKeyBound,
+	pb.Code_LINK_NOT_FOUND:       ErrLinkNotFound,
+	pb.Code_NOT_RETURNABLE:       ErrNotReturnable,
+	pb.Code_INVALID_RECEIPT:      ErrInvalidReceipt,
+	pb.Code_IDEMPOTENCY_MISMATCH: ErrIdempotencyMismatch,
+	pb.Code_TOO_MANY_RECORDS:     ErrTooManyRecords,
+	pb.Code_NODE_NOT_FOUND:       ErrNodeNotFound,
+	pb.Code_NODE_CONFLICT:        ErrNodeConflict,
+	pb.Code_OUTCOME_UNKNOWN:      ErrOutcomeUnknown,
+	pb.Code_GENERATED_KEY_BOUND:  ErrKeyBound,
+}
+
+// ResultError is the error that a result stands for: nil for OK, else one of
+// the values above, wrapped with the result's detail.
+func ResultError(r *pb.Result) error {
+	if r.Code == pb.Code_OK {
+		return nil
+	}
+	err, ok := codeErrors[r.Code]
+	if !ok {
+		err = fmt.Errorf("refused with unknown code %d", r.Code)
+	}
+	if r.Detail == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, r.Detail)
+}
+
+func refuse(code pb.Code, format string, args ...any) *pb.Result {
+	return &pb.Result{Code: code, Detail: fmt.Sprintf(format, args...)}
+}

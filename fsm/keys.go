@@ -1,0 +1,242 @@
+package fsm
+
+import (
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"github.com/kgs-cluster/kgs/fsm/keyspace"
+	"github.com/kgs-cluster/kgs/fsm/pb"
+	"github.com/kgs-cluster/kgs/store"
+)
+
+const (
+	// DefaultKeyspace is the key space of requests that name none.
+	DefaultKeyspace = "default"
+	// MaxLease is the largest count of one Lease or Generate, in keys.
+	MaxLease = 100_000_000
+	// maxLeaseRuns bounds the rows that one Lease may write: after many claimed
+	// aliases unused_keys is in pieces.
+	maxLeaseRuns = 1024
+	// Quarantine is how long returned keys wait before they are unused again,
+	// so that a late visitor does not meet the next owner's link at once.
+	Quarantine = time.Hour
+	// maxQuarantineRows is how many returned runs one command moves on.
+	maxQuarantineRows = 64
+)
+
+// spaceNamed finds a key space; "" is the default one.
+func (m *Machine) spaceNamed(name string) (*space, *pb.Result) {
+	if name == "" {
+		name = DefaultKeyspace
+	}
+	for _, s := range m.spaces {
+		if s.row.Name == name {
+			return s, nil
+		}
+	}
+	return nil, refuse(pb.Code_KEYSPACE_NOT_FOUND, "%q", name)
+}
+
+func (m *Machine) generate(op *pb.Generate) *pb.Result {
+	s, refused := m.spaceNamed(op.Keyspace)
+	if refused != nil {
+		return refused
+	}
+	m.endQuarantine(s)
+	from := s.row.HighWaterMark
+	count := min(op.Count, s.perm.Size()-from, MaxLease)
+	if count == 0 {
+		return refuse(pb.Code_KEYSPACE_EXHAUSTED, "all %d keys of %q are generated", s.perm.Size(), s.row.Name)
+	}
+	run := keyspace.Run{From: from, To: from + count}
+	var added uint64
+	for _, gap := range m.used(s).Gaps(run) { // around aliases that were claimed before
+		m.unused(s).Add(gap)
+		added += gap.Len()
+	}
+	s.row.HighWaterMark = run.To
+	s.row.Unused += added
+	s.dirty = true
+	return &pb.Result{Count: added}
+}
+
+func (m *Machine) lease(op *pb.Lease) *pb.Result {
+	s, refused := m.spaceNamed(op.Keyspace)
+	if refused != nil {
+		return refused
+	}
+	m.endQuarantine(s)
+	if op.Count == 0 || op.Count > MaxLease || op.Count > s.row.Unused {
+		return refuse(pb.Code_NOT_ENOUGH_UNUSED, "asked for %d of %d", op.Count, s.row.Unused)
+	}
+	row := &pb.Used{
+		Purpose: pb.Purpose_LEASE, Lease: m.state.NextLease, Direct: op.Direct,
+		Node: m.entry.node, Term: m.entry.term, Index: m.entry.index, Time: m.state.Clock,
+	}
+	m.state.NextLease++
+	result := &pb.Result{}
+	for _, run := range m.unused(s).Take(op.Count, maxLeaseRuns) {
+		m.used(s).Insert(run, row)
+		result.Grants = append(result.Grants, &pb.Grant{Lease: row.Lease, From: run.From, Count: run.Len()})
+		result.Count += run.Len()
+	}
+	m.accountBuffer(s, op.HandedOut)
+	if !op.Direct {
+		s.row.Buffered += result.Count
+	}
+	s.row.Unused -= result.Count
+	s.row.Used += result.Count
+	s.dirty = true
+	return result
+}
+
+// accountBuffer follows what the leader's buffer holds: what another term's
+// leader left in its own is lost.
+func (m *Machine) accountBuffer(s *space, handedOut uint64) {
+	if s.row.BufferTerm != m.entry.term {
+		s.row.Lost += s.row.Buffered
+		s.row.Buffered, s.row.BufferTerm = 0, m.entry.term
+	}
+	s.row.Buffered -= min(handedOut, s.row.Buffered)
+}
+
+func (m *Machine) release(op *pb.Release) *pb.Result {
+	s, refused := m.spaceNamed(op.Keyspace)
+	if refused != nil {
+		return refused
+	}
+	m.lastLease = leaseRow{}
+	result := &pb.Result{}
+	for _, g := range op.Grants {
+		run := keyspace.Run{From: g.From, To: g.From + g.Count}
+		ok := m.used(s).Cut(run, func(u *pb.Used) bool {
+			return u.Lease == g.Lease && u.Purpose == pb.Purpose_LEASE && u.Term == m.entry.term && !u.Direct
+		})
+		if ok {
+			m.unused(s).Add(run)
+			result.Count += g.Count
+			result.Grants = append(result.Grants, g)
+		}
+	}
+	m.accountBuffer(s, op.HandedOut)
+	s.row.Buffered -= min(result.Count, s.row.Buffered)
+	s.row.Used -= result.Count
+	s.row.Unused += result.Count
+	s.dirty = true
+	return result
+}
+
+// returnKeys moves keys into quarantine: all of them, or none with the reason.
+func (m *Machine) returnKeys(op *pb.ReturnKeys) *pb.Result {
+	receipt, err := OpenReceipt(m.state.ReceiptSecret, op.Receipt)
+	if err != nil {
+		return refuse(pb.Code_INVALID_RECEIPT, "%v", err)
+	}
+	s := m.spaceByID(receipt.Space)
+	if s == nil {
+		return refuse(pb.Code_INVALID_RECEIPT, "its key space is gone")
+	}
+	positions := make([]uint64, len(op.Keys))
+	for i, key := range op.Keys {
+		pos, refused := m.returnable(s, receipt, key)
+		if refused != nil {
+			return refused
+		}
+		positions[i] = pos
+	}
+	slices.Sort(positions)
+	for i := 1; i < len(positions); i++ {
+		if positions[i] == positions[i-1] {
+			return refuse(pb.Code_NOT_RETURNABLE, "%s is named twice", s.perm.AppendKey(nil, positions[i]))
+		}
+	}
+	for _, run := range runsOf(positions) {
+		m.quarantine(s, run)
+	}
+	return &pb.Result{Count: uint64(len(positions))}
+}
+
+// returnable checks one key against the receipt and the key's present state.
+func (m *Machine) returnable(s *space, receipt Receipt, key string) (uint64, *pb.Result) {
+	pos, ok := s.perm.Position(key)
+	if !ok {
+		return 0, refuse(pb.Code_NOT_RETURNABLE, "%s is not a key of %q", key, s.row.Name)
+	}
+	lease, ok := receipt.lease(pos)
+	if !ok {
+		return 0, refuse(pb.Code_NOT_RETURNABLE, "%s is not of this receipt", key)
+	}
+	_, row, ok := m.used(s).Find(pos)
+	if !ok || row.Lease != lease || row.Purpose != pb.Purpose_LEASE {
+		return 0, refuse(pb.Code_NOT_RETURNABLE, "%s was returned before", key)
+	}
+	if m.batch.Has(store.Links, []byte(key)) {
+		return 0, refuse(pb.Code_NOT_RETURNABLE, "%s is, or was, bound to a link", key)
+	}
+	return pos, nil
+}
+
+// runsOf joins sorted, distinct positions.
+func runsOf(positions []uint64) []keyspace.Run {
+	var runs []keyspace.Run
+	for _, pos := range positions {
+		if n := len(runs); n > 0 && runs[n-1].To == pos {
+			runs[n-1].To++
+		} else {
+			runs = append(runs, keyspace.Run{From: pos, To: pos + 1})
+		}
+	}
+	return runs
+}
+
+// quarantine turns leased positions, perhaps of several rows, into returned ones.
+func (m *Machine) quarantine(s *space, run keyspace.Run) {
+	m.lastLease = leaseRow{}
+	m.used(s).Cut(run, func(*pb.Used) bool { return true })
+	m.used(s).Insert(run, &pb.Used{
+		Purpose: pb.Purpose_RETURNED,
+		Node:    m.entry.node, Term: m.entry.term, Index: m.entry.index, Time: m.state.Clock,
+	})
+	m.batch.Put(store.Quarantine, timeKey(m.state.Clock+Quarantine.Milliseconds(), positionKey(s.row.Id, run.From)),
+		binary.BigEndian.AppendUint64(nil, run.To))
+	s.row.Returned += run.Len()
+	s.dirty = true
+}
+
+// endQuarantine moves returned runs whose time is over to unused_keys.
+func (m *Machine) endQuarantine(s *space) {
+	if s.row.Returned == 0 {
+		return
+	}
+	type row struct {
+		key []byte
+		run keyspace.Run
+	}
+	var over []row
+	m.batch.Scan(store.Quarantine, nil, timeKey(m.state.Clock+1, nil), func(key, value []byte) bool {
+		if binary.BigEndian.Uint32(key[8:]) == s.row.Id {
+			over = append(over, row{slices.Clone(key), keyspace.Run{
+				From: binary.BigEndian.Uint64(key[12:]), To: binary.BigEndian.Uint64(value)}})
+		}
+		return len(over) < maxQuarantineRows
+	})
+	for _, r := range over {
+		m.batch.Delete(store.Quarantine, r.key)
+		m.used(s).Cut(r.run, func(u *pb.Used) bool { return u.Purpose == pb.Purpose_RETURNED })
+		m.unused(s).Add(r.run)
+		s.row.Returned -= r.run.Len()
+		s.row.Used -= r.run.Len()
+		s.row.Unused += r.run.Len()
+		s.dirty = true
+	}
+}
+
+func (m *Machine) spaceByID(id uint32) *space {
+	for _, s := range m.spaces {
+		if s.row.Id == id {
+			return s
+		}
+	}
+	return nil
+}

@@ -1,0 +1,187 @@
+package fsm
+
+import (
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kgs-cluster/kgs/fsm/pb"
+	"github.com/kgs-cluster/kgs/store"
+)
+
+// createLink stores the link under its key, once the key is this link's alone.
+func (m *Machine) createLink(op *pb.CreateLink) *pb.Result {
+	var key string
+	var refused *pb.Result
+	switch {
+	case op.Alias != "":
+		key = op.Alias
+		refused = m.claimAlias(key)
+	case op.TakenKey != "":
+		key = op.TakenKey
+		refused = m.checkTaken(op.Keyspace, key)
+	default:
+		key = op.Generated.GetKey()
+		refused = m.checkGenerated(op.Keyspace, op.Generated)
+	}
+	if refused != nil {
+		return refused
+	}
+	link := op.Link
+	link.CreatedAt, link.UpdatedAt, link.DeletedAt = m.state.Clock, 0, 0
+	link.Alias = op.Alias != ""
+	m.put(store.Links, []byte(key), link)
+	m.putTags(key, link.Tags)
+	m.state.Links++
+	return &pb.Result{Key: key, Link: link}
+}
+
+// claimAlias moves the alias to used_keys in every key space that it is a key
+// of. It changes nothing when it refuses.
+func (m *Machine) claimAlias(alias string) *pb.Result {
+	if m.batch.Has(store.Links, []byte(alias)) {
+		return refuse(pb.Code_ALIAS_TAKEN, "%s", alias)
+	}
+	type claim struct {
+		space *space
+		pos   uint64
+	}
+	var claims []claim
+	for _, s := range m.spaces {
+		pos, ok := s.perm.Position(alias)
+		if !ok {
+			continue
+		}
+		if _, _, taken := m.used(s).Find(pos); taken {
+			return refuse(pb.Code_ALIAS_TAKEN, "%s", alias)
+		}
+		claims = append(claims, claim{s, pos})
+	}
+	for _, c := range claims {
+		m.claim(c.space, c.pos)
+	}
+	return nil
+}
+
+// claim moves one position, unused or not generated yet, to used_keys.
+func (m *Machine) claim(s *space, pos uint64) {
+	run := runsOf([]uint64{pos})[0]
+	if m.unused(s).Remove(run) {
+		s.row.Unused--
+	}
+	m.used(s).Insert(run, &pb.Used{
+		Purpose: pb.Purpose_ALIAS,
+		Node:    m.entry.node, Term: m.entry.term, Index: m.entry.index, Time: m.state.Clock,
+	})
+	s.row.Used++
+	s.dirty = true
+}
+
+// checkTaken refuses a key that the caller cannot have been given.
+func (m *Machine) checkTaken(space, key string) *pb.Result {
+	s, refused := m.spaceNamed(space)
+	if refused != nil {
+		return refused
+	}
+	pos, ok := s.perm.Position(key)
+	if !ok {
+		return refuse(pb.Code_NOT_IN_KEYSPACE, "%s is not a key of %q", key, s.row.Name)
+	}
+	if _, row, ok := m.used(s).Find(pos); !ok || row.Purpose != pb.Purpose_LEASE {
+		return refuse(pb.Code_KEY_NOT_TAKEN, "%s", key)
+	}
+	if m.batch.Has(store.Links, []byte(key)) {
+		return refuse(pb.Code_KEY_BOUND, "%s", key)
+	}
+	return nil
+}
+
+// checkGenerated refuses a key that is not, or no longer, of the lease that the
+// leader says it is from.
+func (m *Machine) checkGenerated(space string, key *pb.GeneratedKey) *pb.Result {
+	s, refused := m.spaceNamed(space)
+	if refused != nil {
+		return refused
+	}
+	row := m.leased(s, key.GetPosition())
+	if row == nil || row.Lease != key.GetLease() || row.Purpose != pb.Purpose_LEASE || m.batch.Has(store.Links, []byte(key.GetKey())) {
+		return refuse(pb.Code_GENERATED_KEY_BOUND, "%s", key.GetKey())
+	}
+	return nil
+}
+
+// getLink decodes a link that is not deleted.
+func (m *Machine) getLink(key string) (*pb.Link, *pb.Result, error) {
+	link := &pb.Link{}
+	found, err := m.getRow(store.Links, []byte(key), link)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !found || link.DeletedAt != 0 {
+		return nil, refuse(pb.Code_LINK_NOT_FOUND, "%s", key), nil
+	}
+	return link, nil, nil
+}
+
+func (m *Machine) updateLink(op *pb.UpdateLink) (*pb.Result, error) {
+	link, refused, err := m.getLink(op.Key)
+	if link == nil {
+		return refused, err
+	}
+	if op.Url != nil {
+		link.Url = *op.Url
+	}
+	if op.Title != nil {
+		link.Title = *op.Title
+	}
+	if op.Redirect != nil {
+		link.Redirect = *op.Redirect
+	}
+	if op.SetTags {
+		m.deleteTags(op.Key, link.Tags)
+		link.Tags = op.Tags
+		m.putTags(op.Key, link.Tags)
+	}
+	link.UpdatedAt = m.state.Clock
+	m.put(store.Links, []byte(op.Key), link)
+	return &pb.Result{Key: op.Key, Link: link}, nil
+}
+
+// deleteLink leaves a tombstone: the key is never issued again.
+func (m *Machine) deleteLink(op *pb.DeleteLink) (*pb.Result, error) {
+	link, refused, err := m.getLink(op.Key)
+	if link == nil {
+		return refused, err
+	}
+	m.deleteTags(op.Key, link.Tags)
+	tombstone := &pb.Link{CreatedAt: link.CreatedAt, DeletedAt: max(m.state.Clock, 1), Alias: link.Alias}
+	m.put(store.Links, []byte(op.Key), tombstone)
+	m.state.Links--
+	return &pb.Result{Key: op.Key}, nil
+}
+
+func (m *Machine) putTags(key string, tags []string) {
+	for _, tag := range tags {
+		m.batch.Put(store.LinkTags, tagKey(tag, key), nil)
+	}
+}
+
+func (m *Machine) deleteTags(key string, tags []string) {
+	for _, tag := range slices.Compact(slices.Sorted(slices.Values(tags))) {
+		m.batch.Delete(store.LinkTags, tagKey(tag, key))
+	}
+}
+
+// leased finds the used_keys row of a position. The generated keys of an entry
+// come from few leases, so the last row answers nearly always; whatever cuts rows
+// drops it.
+func (m *Machine) leased(s *space, pos uint64) *pb.Used {
+	if m.lastLease.space != s || !m.lastLease.run.Contains(pos) {
+		run, row, ok := m.used(s).Find(pos)
+		if !ok {
+			return nil
+		}
+		m.lastLease = leaseRow{s, run, proto.CloneOf(row)}
+	}
+	return m.lastLease.row
+}

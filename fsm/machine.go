@@ -1,0 +1,363 @@
+package fsm
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kgs-cluster/kgs/fsm/keyspace"
+	"github.com/kgs-cluster/kgs/fsm/pb"
+	"github.com/kgs-cluster/kgs/store"
+)
+
+// Version is the command set that this package can apply and writes.
+const Version = 1
+
+// LogEntry is one committed raft log entry.
+type LogEntry struct {
+	Index, Term uint64
+	Data        []byte // an encoded pb.Entry
+}
+
+// Machine applies committed entries to a store. Apply and Restore are for one
+// goroutine, raft's; the reads (reads.go, receipt.go) are for any.
+type Machine struct {
+	db *store.DB
+
+	// Owned by the applying goroutine.
+	state         *pb.ClusterState
+	spaces        []*space // by id, 1 first
+	sessions      map[uint64]*session
+	dirtySessions []*session
+	swept         int64 // minute of the last sweep of sessions
+	expiry        int64 // no idempotency record expires before this
+	chains        chainRing
+	failed        error // sticky: a machine that failed applies nothing more
+
+	entry     entryContext
+	lastLease leaseRow
+	batch     *store.Batch
+	scratch   []byte
+
+	// For readers.
+	mu        sync.RWMutex
+	published published
+	applied   atomic.Uint64
+	waiters   waiters
+}
+
+// space is a key space with its permutation and whether its row changed in the
+// present entry.
+type space struct {
+	row   *pb.Keyspace
+	perm  *keyspace.Permutation
+	dirty bool
+}
+
+// leaseRow is a row of used_keys in memory.
+type leaseRow struct {
+	space *space
+	run   keyspace.Run
+	row   *pb.Used
+}
+
+// entryContext is what the commands of an entry share.
+type entryContext struct {
+	index, term uint64
+	node        string
+}
+
+// published is what readers need often and the store has as rows.
+type published struct {
+	clusterID string
+	secret    []byte
+	spaces    []publishedSpace
+}
+
+type publishedSpace struct {
+	id   uint32
+	name string
+	perm *keyspace.Permutation
+}
+
+// New returns the machine over the state in db.
+func New(db *store.DB) (*Machine, error) {
+	m := &Machine{db: db}
+	if err := m.load(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// load reads what the machine keeps in memory.
+func (m *Machine) load() error {
+	m.state = &pb.ClusterState{NextLease: 1, NextKeyspace: 1}
+	if value, ok, err := m.db.Get(store.Meta, stateRow); err != nil {
+		return err
+	} else if ok {
+		if err := proto.Unmarshal(value, m.state); err != nil {
+			return fmt.Errorf("cluster state row: %w", err)
+		}
+	}
+	m.spaces = nil
+	err := scanRows(m.db, store.Keyspaces, func(_ []byte, row *pb.Keyspace) error {
+		s, err := newSpace(row)
+		m.spaces = append(m.spaces, s)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	m.swept, m.expiry = 0, 0
+	m.chains = chainRing{}
+	applied := m.db.Applied()
+	m.chains.add(applied.Index, applied.Chain)
+	if err := m.loadSessions(); err != nil {
+		return err
+	}
+	m.publish()
+	m.applied.Store(applied.Index)
+	m.waiters.wake(applied.Index)
+	return nil
+}
+
+func newSpace(row *pb.Keyspace) (*space, error) {
+	perm, err := keyspace.NewPermutation(
+		keyspace.Space{Alphabet: row.Alphabet, Length: int(row.Length)}, row.PermutationKey)
+	if err != nil {
+		return nil, fmt.Errorf("key space %q: %w", row.Name, err)
+	}
+	return &space{row: row, perm: perm}, nil
+}
+
+func (m *Machine) publish() {
+	p := published{clusterID: m.state.ClusterId, secret: m.state.ReceiptSecret}
+	for _, s := range m.spaces {
+		p.spaces = append(p.spaces, publishedSpace{s.row.Id, s.row.Name, s.perm})
+	}
+	m.mu.Lock()
+	m.published = p
+	m.mu.Unlock()
+}
+
+// Apply applies entries in order, as one atomic store batch, and returns the
+// results of each entry's commands. Entries at or below the store's applied
+// index have been applied before (raft replays them after a restart); they are
+// answered from the remembered results, without effect.
+//
+// An error is final: nothing of the call was applied, the machine applies
+// nothing from now on, and the node must stop.
+func (m *Machine) Apply(entries []LogEntry) ([][]*pb.Result, error) {
+	if m.failed != nil {
+		return nil, m.failed
+	}
+	m.batch = m.db.NewBatch()
+	defer m.batch.Close()
+	results := make([][]*pb.Result, len(entries))
+	for i, e := range entries {
+		var err error
+		if results[i], err = m.applyEntry(e); err != nil {
+			m.failed = fmt.Errorf("log entry %d: %w", e.Index, err)
+			return nil, m.failed
+		}
+	}
+	if m.batch.Applied() == m.db.Applied() {
+		return results, nil // nothing new
+	}
+	if err := m.batch.Commit(); err != nil {
+		m.failed = fmt.Errorf("store: %w", err)
+		return nil, m.failed
+	}
+	index := m.db.Applied().Index
+	m.applied.Store(index)
+	m.waiters.wake(index)
+	return results, nil
+}
+
+func (m *Machine) applyEntry(e LogEntry) ([]*pb.Result, error) {
+	var entry pb.Entry
+	if err := proto.Unmarshal(e.Data, &entry); err != nil {
+		return nil, fmt.Errorf("decode: %w", err)
+	}
+	if entry.Version != Version {
+		return nil, fmt.Errorf("version %d, this program knows %d: %w", entry.Version, Version, ErrUnknownCommand)
+	}
+	if e.Index <= m.batch.Applied().Index {
+		return m.recall(&entry), nil
+	}
+	if chain, ok := m.chains.at(entry.CheckIndex); ok && chain != entry.CheckChain {
+		return nil, fmt.Errorf("%w: at index %d it has %016x, the leader %s has %016x; remove this node, empty its data directory and join it again",
+			ErrDiverged, entry.CheckIndex, chain, entry.Node, entry.CheckChain)
+	}
+	m.lastLease = leaseRow{}
+	m.entry = entryContext{index: e.Index, term: e.Term, node: entry.Node}
+	m.state.Clock = max(m.state.Clock, entry.Time)
+	results := make([]*pb.Result, len(entry.Commands))
+	for i, cmd := range entry.Commands {
+		result, err := m.applyOnce(cmd)
+		if err != nil {
+			return nil, err
+		}
+		results[i] = result
+	}
+	m.sweepSessions()
+	m.sweepIdempotency(2*len(entry.Commands) + 8)
+	m.writeChanged()
+	m.batch.EndEntry(e.Index, e.Term)
+	if err := m.batch.Err(); err != nil {
+		return nil, err
+	}
+	m.chains.add(e.Index, m.batch.Applied().Chain)
+	return results, nil
+}
+
+// writeChanged writes the rows that nearly every command changes once per entry.
+func (m *Machine) writeChanged() {
+	for _, s := range m.spaces {
+		if s.dirty {
+			m.put(store.Keyspaces, spaceKey(s.row.Id), s.row)
+			s.dirty = false
+		}
+	}
+	for _, s := range m.dirtySessions {
+		m.put(store.Sessions, requestKey(s.id, 0)[:8], s.row)
+		s.dirty = false
+	}
+	m.dirtySessions = m.dirtySessions[:0]
+	m.put(store.Meta, stateRow, m.state)
+}
+
+// put encodes row and writes it in the present batch.
+func (m *Machine) put(t store.Table, key []byte, row proto.Message) {
+	m.scratch, _ = marshal.MarshalAppend(m.scratch[:0], row)
+	m.batch.Put(t, key, m.scratch)
+}
+
+// Deterministic field order: the encoded rows enter the hash chain.
+var marshal = proto.MarshalOptions{Deterministic: true}
+
+// execute applies a command that has not been answered before.
+func (m *Machine) execute(cmd *pb.Command) (*pb.Result, error) {
+	switch op := cmd.Op.(type) {
+	case *pb.Command_CreateLink:
+		return m.createLink(op.CreateLink), nil
+	case *pb.Command_UpdateLink:
+		return m.updateLink(op.UpdateLink)
+	case *pb.Command_DeleteLink:
+		return m.deleteLink(op.DeleteLink)
+	case *pb.Command_Generate:
+		return m.generate(op.Generate), nil
+	case *pb.Command_Lease:
+		return m.lease(op.Lease), nil
+	case *pb.Command_Release:
+		return m.release(op.Release), nil
+	case *pb.Command_ReturnKeys:
+		return m.returnKeys(op.ReturnKeys), nil
+	case *pb.Command_InitCluster:
+		return m.initCluster(op.InitCluster)
+	case *pb.Command_PutNode:
+		return m.putNode(op.PutNode)
+	case *pb.Command_RemoveNode:
+		return m.removeNode(op.RemoveNode)
+	default:
+		return nil, ErrUnknownCommand
+	}
+}
+
+// Restore replaces the state by the one in the stream. On an error the old
+// state stays, in the store and here.
+func (m *Machine) Restore(stream reader) error {
+	if _, err := m.db.Restore(stream); err != nil {
+		return err
+	}
+	m.failed = nil
+	return m.load()
+}
+
+// Applied returns the index of the last entry that readers can see.
+func (m *Machine) Applied() uint64 { return m.applied.Load() }
+
+// WaitApplied returns when readers can see the entry at index, or with ctx's error.
+func (m *Machine) WaitApplied(ctx context.Context, index uint64) error {
+	if m.applied.Load() >= index {
+		return nil
+	}
+	ready := m.waiters.add(index, &m.applied)
+	select {
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for log index %d, at %d: %w", index, m.Applied(), ctx.Err())
+	}
+}
+
+// waiters are the readers that wait for an index.
+type waiters struct {
+	mu   sync.Mutex
+	list []waiter
+}
+
+type waiter struct {
+	index uint64
+	ready chan struct{}
+}
+
+func (w *waiters) add(index uint64, applied *atomic.Uint64) <-chan struct{} {
+	ready := make(chan struct{})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if applied.Load() >= index {
+		close(ready)
+	} else {
+		w.list = append(w.list, waiter{index, ready})
+	}
+	return ready
+}
+
+func (w *waiters) wake(index uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	kept := w.list[:0]
+	for _, waiting := range w.list {
+		if waiting.index <= index {
+			close(waiting.ready)
+		} else {
+			kept = append(kept, waiting)
+		}
+	}
+	clear(w.list[len(kept):])
+	w.list = kept
+}
+
+// chainRing remembers the hash chain at the last entries, to compare with the
+// leader's.
+type chainRing struct {
+	slots [1024]struct{ index, chain uint64 }
+	next  int
+}
+
+func (r *chainRing) add(index, chain uint64) {
+	r.slots[r.next%len(r.slots)] = struct{ index, chain uint64 }{index, chain}
+	r.next++
+}
+
+// at finds the chain after index; entries ask for recent ones, so it looks
+// backwards.
+func (r *chainRing) at(index uint64) (uint64, bool) {
+	if index == 0 {
+		return 0, false
+	}
+	for i := range min(r.next, len(r.slots)) {
+		slot := r.slots[(r.next-1-i)%len(r.slots)]
+		if slot.index == index {
+			return slot.chain, true
+		}
+		if slot.index < index {
+			return 0, false
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,321 @@
+package fsm
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kgs-cluster/kgs/fsm/keyspace"
+	"github.com/kgs-cluster/kgs/fsm/pb"
+	"github.com/kgs-cluster/kgs/store"
+)
+
+// The reads answer from the last applied entry; how fresh that must be is the
+// caller's business (cluster's read levels).
+
+// ClusterID is "" until the cluster is formed.
+func (m *Machine) ClusterID() string {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.published.clusterID
+}
+
+// ReceiptSecret is the secret that receipts are sealed with.
+func (m *Machine) ReceiptSecret() []byte {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.published.secret
+}
+
+// Space finds the permutation and id of a key space; "" is the default one.
+func (m *Machine) Space(name string) (perm *keyspace.Permutation, id uint32, err error) {
+	if name == "" {
+		name = DefaultKeyspace
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for _, s := range m.published.spaces {
+		if s.name == name {
+			return s.perm, s.id, nil
+		}
+	}
+	return nil, 0, fmt.Errorf("%w: %q", ErrKeyspaceNotFound, name)
+}
+
+// Link returns a link that is there, else ErrLinkNotFound or ErrLinkDeleted.
+func (m *Machine) Link(key string) (*pb.Link, error) {
+	link := &pb.Link{}
+	found, err := m.db.Use(store.Links, []byte(key), func(value []byte) error {
+		return proto.Unmarshal(value, link)
+	})
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case !found:
+		return nil, fmt.Errorf("%w: %s", ErrLinkNotFound, key)
+	case link.DeletedAt != 0:
+		return nil, fmt.Errorf("%w: %s", ErrLinkDeleted, key)
+	}
+	return link, nil
+}
+
+// KeyedLink is a link with its key.
+type KeyedLink struct {
+	Key  string
+	Link *pb.Link
+}
+
+// LinkQuery asks for a page of links in the order of their keys.
+type LinkQuery struct {
+	After string // keys above this one; "" starts at the first
+	Limit int
+	Tag   string // only links with this tag
+	Text  string // only links whose key, URL, title or a tag contains this, in any case
+}
+
+// maxVisited bounds the rows that one page looks at: a rare Text gives short,
+// even empty, pages with a cursor.
+const maxVisited = 20_000
+
+// Links returns a page and the key to go on after, "" at the end.
+func (m *Machine) Links(q LinkQuery) (page []KeyedLink, next string, err error) {
+	text := strings.ToLower(q.Text)
+	visited, last := 0, ""
+	visit := func(key string, link *pb.Link) bool {
+		if len(page) == q.Limit || visited == maxVisited {
+			next = last
+			return false
+		}
+		visited, last = visited+1, key
+		if link.DeletedAt == 0 && matches(key, link, text) {
+			page = append(page, KeyedLink{key, link})
+		}
+		return true
+	}
+	if q.Tag != "" {
+		err = m.visitTagged(q.Tag, q.After, visit)
+	} else {
+		err = m.visitLinks(q.After, visit)
+	}
+	return page, next, err
+}
+
+func (m *Machine) visitLinks(after string, visit func(string, *pb.Link) bool) error {
+	var failed error
+	err := m.db.Scan(store.Links, successor([]byte(after)), nil, func(key, value []byte) bool {
+		link := &pb.Link{}
+		if failed = proto.Unmarshal(value, link); failed != nil {
+			return false
+		}
+		return visit(string(key), link)
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}
+
+func (m *Machine) visitTagged(tag, after string, visit func(string, *pb.Link) bool) error {
+	prefix := tagKey(tag, "")
+	var failed error
+	err := m.db.Scan(store.LinkTags, successor(tagKey(tag, after)), append([]byte(tag), 1), func(key, _ []byte) bool {
+		name := string(bytes.TrimPrefix(key, prefix))
+		link, err := m.Link(name)
+		if err != nil {
+			if !isNotFound(err) {
+				failed = err
+			}
+			return failed == nil // deleted since
+		}
+		return visit(name, link)
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}
+
+func isNotFound(err error) bool { return errors.Is(err, ErrLinkNotFound) }
+
+// successor is the smallest key above key; of "" it is the start.
+func successor(key []byte) []byte {
+	if len(key) == 0 {
+		return nil
+	}
+	return append(bytes.Clone(key), 0)
+}
+
+func matches(key string, link *pb.Link, text string) bool {
+	if text == "" {
+		return true
+	}
+	for _, field := range append([]string{key, link.Url, link.Title}, link.Tags...) {
+		if strings.Contains(strings.ToLower(field), text) {
+			return true
+		}
+	}
+	return false
+}
+
+// KeyState is where a key stands. Row is nil unless it is used.
+type KeyState struct {
+	Keyspace string
+	Position uint64
+	Unused   bool
+	Row      *pb.Used
+	Link     bool // has a link now
+}
+
+// Key finds where a key stands; ErrNotInKeyspace if it can never be generated.
+func (m *Machine) Key(space, key string) (KeyState, error) {
+	perm, id, err := m.Space(space)
+	if err != nil {
+		return KeyState{}, err
+	}
+	pos, ok := perm.Position(key)
+	if !ok {
+		return KeyState{}, fmt.Errorf("%w: %s", ErrNotInKeyspace, key)
+	}
+	state := KeyState{Position: pos}
+	view, err := m.db.View() // both tables at one moment: the key may be on its way
+	if err != nil {
+		return KeyState{}, err
+	}
+	defer view.Close()
+	if state.Row, err = viewUsed(view, id, pos); err != nil {
+		return KeyState{}, err
+	}
+	if state.Row == nil {
+		k, v, ok, err := view.Floor(store.UnusedKeys, spaceKey(id), positionKey(id, pos))
+		if err != nil {
+			return KeyState{}, err
+		}
+		run, _, ok := unusedRow(k, v, ok)
+		state.Unused = ok && run.Contains(pos)
+	}
+	_, err = m.Link(key)
+	if state.Link = err == nil; err != nil && !isNotFound(err) {
+		return KeyState{}, err
+	}
+	return state, nil
+}
+
+func viewUsed(view *store.View, id uint32, pos uint64) (*pb.Used, error) {
+	k, v, ok, err := view.Floor(store.UsedKeys, spaceKey(id), positionKey(id, pos))
+	if err != nil {
+		return nil, err
+	}
+	run, row, ok := usedRow(k, v, ok)
+	if !ok || !run.Contains(pos) {
+		return nil, nil
+	}
+	return row, nil
+}
+
+// Keyspaces returns the rows of keyspaces. Their permutation keys are secret.
+func (m *Machine) Keyspaces() ([]*pb.Keyspace, error) {
+	var rows []*pb.Keyspace
+	err := scanRows(m.db, store.Keyspaces, func(_ []byte, row *pb.Keyspace) error {
+		rows = append(rows, row)
+		return nil
+	})
+	return rows, err
+}
+
+// Keyspace returns one row of keyspaces; "" is the default one.
+func (m *Machine) Keyspace(name string) (*pb.Keyspace, error) {
+	_, id, err := m.Space(name)
+	if err != nil {
+		return nil, err
+	}
+	row := &pb.Keyspace{}
+	value, ok, err := m.db.Get(store.Keyspaces, spaceKey(id))
+	if err == nil && !ok {
+		err = fmt.Errorf("%w: %q", ErrKeyspaceNotFound, name)
+	}
+	if err == nil {
+		err = proto.Unmarshal(value, row)
+	}
+	return row, err
+}
+
+// KeyRow is a row of unused_keys (Used is nil) or of used_keys.
+type KeyRow struct {
+	keyspace.Run
+	Used *pb.Used
+}
+
+// KeyRows returns up to limit rows of a key table, from the first that starts
+// at or after position from.
+func (m *Machine) KeyRows(t store.Table, space string, from uint64, limit int) ([]KeyRow, error) {
+	_, id, err := m.Space(space)
+	if err != nil {
+		return nil, err
+	}
+	var rows []KeyRow
+	err = m.db.Scan(t, positionKey(id, from), spaceKey(id+1), func(key, value []byte) bool {
+		row := KeyRow{}
+		if t == store.UsedKeys {
+			row.Run, row.Used, _ = usedRow(key, value, true)
+		} else {
+			row.Run, _, _ = unusedRow(key, value, true)
+		}
+		rows = append(rows, row)
+		return len(rows) < limit
+	})
+	return rows, err
+}
+
+// Nodes returns the rows of nodes that were not removed.
+func (m *Machine) Nodes() ([]*pb.Node, error) {
+	var rows []*pb.Node
+	err := scanRows(m.db, store.Nodes, func(_ []byte, row *pb.Node) error {
+		if !row.Removed {
+			rows = append(rows, row)
+		}
+		return nil
+	})
+	return rows, err
+}
+
+// Node returns the row of a node, removed or not; nil if there is none.
+func (m *Machine) Node(id string) (*pb.Node, error) {
+	value, ok, err := m.db.Get(store.Nodes, []byte(id))
+	if err != nil || !ok {
+		return nil, err
+	}
+	row := &pb.Node{}
+	return row, proto.Unmarshal(value, row)
+}
+
+// State returns the cluster's counters and clock.
+func (m *Machine) State() (*pb.ClusterState, error) {
+	value, ok, err := m.db.Get(store.Meta, stateRow)
+	row := &pb.ClusterState{}
+	if err != nil || !ok {
+		return row, err
+	}
+	return row, proto.Unmarshal(value, row)
+}
+
+// Position is the index, and the hash chain there, that the proposer puts into
+// an entry for the other replicas to compare.
+func (m *Machine) Position() (index, chain uint64) {
+	applied := m.db.Applied()
+	return applied.Index, applied.Chain
+}
+
+// Digest is the SHA-256 of the whole state, by a full scan, with its index.
+func (m *Machine) Digest() (index uint64, digest [32]byte, err error) {
+	view, err := m.db.View()
+	if err != nil {
+		return 0, digest, err
+	}
+	defer view.Close()
+	digest, err = view.Digest()
+	return view.Applied().Index, digest, err
+}

@@ -1,0 +1,62 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// The errors callers tell apart, by errors.Is. Everything the store returns wraps its cause too.
+var (
+	// ErrLocked: another process (or another DB of this process) has the directory open.
+	ErrLocked = errors.New("store: directory is in use by another process")
+	// ErrUnwritable: the directory cannot be created or written. Nothing was changed.
+	ErrUnwritable = errors.New("store: directory cannot be written")
+	// ErrCorrupt: the files are not what the store wrote. Retrying does not help; see adviceCorrupt.
+	ErrCorrupt = errors.New("store: state on disk is damaged")
+	// ErrVersion: the state or stream was written by a version of kgs this one does not know.
+	ErrVersion = errors.New("store: written by an unknown version")
+	// ErrStream: a snapshot stream is cut short, damaged, or not a stream at all.
+	ErrStream = errors.New("store: bad snapshot stream")
+	// ErrFailed: the disk refused a write earlier on (full, broken), so no write is accepted any more.
+	// Reads go on. Open the store again, in practice by restarting the node, once the disk is well.
+	ErrFailed = errors.New("store: stopped after a disk failure")
+	// ErrClosed: the DB or View is closed.
+	ErrClosed = errors.New("store: closed")
+	// ErrMisuse: a call that the contract forbids (rows outside a log entry, a second open batch,
+	// an index that does not grow, ...). A bug in the caller; nothing was written.
+	ErrMisuse = errors.New("store: misuse")
+)
+
+const adviceCorrupt = "remove this node from the cluster and join it again with an empty data directory; " +
+	"the data of the other nodes is not affected"
+
+func corrupt(dir string, cause error) error {
+	return fmt.Errorf("%w: %s: %w (%s)", ErrCorrupt, dir, cause, adviceCorrupt)
+}
+
+// openError says what an error of pebble.Open means to the operator. A file that the manifest names and
+// the directory lacks shows up as "does not exist": on a state that was complete once, that is damage.
+func openError(dir string, err error) error {
+	switch {
+	case pebble.IsCorruptionError(err), errors.Is(err, pebble.ErrDBDoesNotExist),
+		errors.Is(err, pebble.ErrDBNotPristine), errors.Is(err, fs.ErrNotExist):
+		return corrupt(dir, err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w: %s: %w", ErrUnwritable, dir, err)
+	}
+	return fmt.Errorf("store: open %s: %w", dir, err)
+}
+
+// readError marks damage found while reading; nil stays nil.
+func readError(dir string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if pebble.IsCorruptionError(err) {
+		return corrupt(dir, err)
+	}
+	return fmt.Errorf("store: read %s: %w", dir, err)
+}

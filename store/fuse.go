@@ -1,0 +1,147 @@
+package store
+
+import (
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// fuse is the file system of one Pebble instance. Once the instance has failed nothing reaches the disk
+// through it any more: Pebble retries, and a write to a manifest whose last sync failed could name files
+// that are gone. So what a later Open finds is what the last good write left: a prefix.
+type fuse struct {
+	vfs.FS
+	failure *failure
+}
+
+const markerPrefix = "marker."
+
+func (f *fuse) Unwrap() vfs.FS { return f.FS }
+
+func (f *fuse) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := f.failure.Err(); err != nil {
+		return nil, err
+	}
+	// Pebble points its marker at a new manifest whose own directory entry nobody has synced yet; with a
+	// power loss between, a file system that orders nothing could keep the one without the other.
+	if strings.HasPrefix(f.FS.PathBase(name), markerPrefix) {
+		if err := syncDir(f.FS, f.FS.PathDir(name)); err != nil {
+			return nil, err
+		}
+	}
+	return f.file(f.FS.Create(name, c))
+}
+
+func (f *fuse) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	if err := f.failure.Err(); err != nil {
+		return nil, err
+	}
+	return f.file(f.FS.OpenReadWrite(name, c, o...))
+}
+
+func (f *fuse) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := f.failure.Err(); err != nil {
+		return nil, err
+	}
+	return f.file(f.FS.ReuseForWrite(oldname, newname, c))
+}
+
+func (f *fuse) OpenDir(name string) (vfs.File, error) {
+	dir, err := f.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &fuseDir{File: dir, failure: f.failure}, nil
+}
+
+func (f *fuse) Link(oldname, newname string) error {
+	if err := f.failure.Err(); err != nil {
+		return err
+	}
+	return f.FS.Link(oldname, newname)
+}
+
+func (f *fuse) Rename(oldname, newname string) error {
+	if err := f.failure.Err(); err != nil {
+		return err
+	}
+	return f.FS.Rename(oldname, newname)
+}
+
+func (f *fuse) Remove(name string) error {
+	if err := f.failure.Err(); err != nil {
+		return err
+	}
+	return f.FS.Remove(name)
+}
+
+// GetDiskUsage hides errors: Pebble would report them like a failed write.
+func (f *fuse) GetDiskUsage(path string) (vfs.DiskUsage, error) {
+	u, err := f.FS.GetDiskUsage(path)
+	if err != nil {
+		return u, vfs.ErrUnsupported
+	}
+	return u, nil
+}
+
+func (f *fuse) file(file vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &fuseFile{File: file, failure: f.failure}, nil
+}
+
+// fuseDir takes the failure and then reports success, because Pebble panics, on whatever goroutine, when
+// it cannot sync a directory (atomicfs.Marker.Move). Nothing that relied on the sync reaches the disk
+// after it, and whoever waits for durability asks the failure before believing it.
+type fuseDir struct {
+	vfs.File
+	failure *failure
+}
+
+func (f *fuseDir) Sync() error {
+	if err := f.File.Sync(); err != nil {
+		f.failure.set(err)
+	}
+	return nil
+}
+
+type fuseFile struct {
+	vfs.File
+	failure *failure
+}
+
+func (f *fuseFile) Write(p []byte) (int, error) {
+	if err := f.failure.Err(); err != nil {
+		return 0, err
+	}
+	return f.File.Write(p)
+}
+
+func (f *fuseFile) WriteAt(p []byte, off int64) (int, error) {
+	if err := f.failure.Err(); err != nil {
+		return 0, err
+	}
+	return f.File.WriteAt(p, off)
+}
+
+func (f *fuseFile) Sync() error {
+	if err := f.failure.Err(); err != nil {
+		return err
+	}
+	return f.File.Sync()
+}
+
+func (f *fuseFile) SyncData() error {
+	if err := f.failure.Err(); err != nil {
+		return err
+	}
+	return f.File.SyncData()
+}
+
+func (f *fuseFile) SyncTo(length int64) (bool, error) {
+	if err := f.failure.Err(); err != nil {
+		return false, err
+	}
+	return f.File.SyncTo(length)
+}

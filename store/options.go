@@ -1,0 +1,88 @@
+package store
+
+import (
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Logger takes the few messages the store has: leftovers removed, restores, write stalls, disk trouble.
+// It may be called on any goroutine, with Pebble's locks held: it must not call the store.
+type Logger interface {
+	Infof(format string, args ...any)
+	Errorf(format string, args ...any)
+}
+
+// Options of Open. Only Dir is required.
+type Options struct {
+	Dir    string
+	FS     vfs.FS // nil: the operating system's
+	Logger Logger // nil: quiet
+
+	// CacheBytes bounds the block cache; 0: 64 MiB. What the memtables reserve comes on top.
+	CacheBytes int64
+	// MemTableBytes is the size at which a memtable is flushed; 0: 32 MiB. At most
+	// memTablesMax of them exist at once; they start at 256 KiB and double as needed.
+	MemTableBytes uint64
+
+	// OnFatal is called once, on a goroutine of its own, when the store stops taking writes (ErrFailed):
+	// a full or broken disk, or damage found in a file. nil: Commit and Flush still return the error.
+	OnFatal func(error)
+}
+
+const (
+	defaultCacheBytes    = 64 << 20
+	defaultMemTableBytes = 32 << 20
+	memTablesMax         = 3 // one filling, two being flushed; beyond that Commit waits
+	bloomBitsPerKey      = 10
+
+	// Pebble's default of 12 sublevels stalls writers in a long import; a stalled writer is the state
+	// machine's goroutine, so reads pay a little instead.
+	l0StopWrites = 64
+)
+
+func (o Options) withDefaults() Options {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Logger == nil {
+		o.Logger = quiet{}
+	}
+	if o.CacheBytes <= 0 {
+		o.CacheBytes = defaultCacheBytes
+	}
+	if o.MemTableBytes == 0 {
+		o.MemTableBytes = defaultMemTableBytes
+	}
+	return o
+}
+
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)  {}
+func (quiet) Errorf(string, ...any) {}
+
+// newCache returns the block cache that all generations of the state share. Memtables reserve their
+// size out of it (Pebble's Cache.Reserve), so with the bare CacheBytes two full ones would leave nothing.
+func (o Options) newCache() *pebble.Cache {
+	return pebble.NewCache(o.CacheBytes + memTablesMax*int64(o.MemTableBytes))
+}
+
+// pebbleOptions is the tuning, see doc.go for the figures behind it.
+func (o Options) pebbleOptions(cache *pebble.Cache) *pebble.Options {
+	p := &pebble.Options{
+		Cache:                       cache,
+		DisableWAL:                  true,                         // the raft log is the WAL
+		FormatMajorVersion:          pebble.FormatValueSeparation, // by name: a library upgrade must not change files unasked
+		MemTableSize:                o.MemTableBytes,
+		MemTableStopWritesThreshold: memTablesMax,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       l0StopWrites,
+		MaxOpenFiles:                512,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+	}
+	for i := range p.Levels {
+		p.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBitsPerKey)
+	}
+	return p
+}
