@@ -54,7 +54,13 @@ type buffer struct {
 	dry       error  // why no more keys come, nil while they do
 }
 
+// maxShare of a key space, one in so many keys, may be in the buffer: a crash
+// must not cost a small space much.
+const maxShare = 100
+
 func newBuffer(keys spaceKeys, minKeys, maxKeys int) *buffer {
+	maxKeys = int(min(uint64(maxKeys), keys.perm.Size()/maxShare)) // at least 10^4: a space has 10^6 keys
+	minKeys = min(minKeys, maxKeys)
 	return &buffer{
 		keys: keys, min: minKeys, max: maxKeys, target: minKeys,
 		more: make(chan struct{}), low: make(chan struct{}, 1),

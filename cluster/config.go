@@ -11,6 +11,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kgs-cluster/kgs/fsm/keyspace"
 )
 
 // Config is what a node needs to know. Fields without "required" have a default.
@@ -28,6 +30,10 @@ type Config struct {
 	Join           []string          // host:port of members of a running cluster
 	NonVoter       bool              // with Join: stay a read replica
 
+	// Keyspace is the first key space of a new cluster; default base62, 6
+	// characters. It is ignored once the cluster is formed.
+	Keyspace keyspace.Space
+
 	BufferMin int // keys held by the leader at least; default 10,000
 	BufferMax int // at most; default 1,000,000
 
@@ -37,6 +43,10 @@ type Config struct {
 
 	Heartbeat time.Duration // a follower that hears nothing for one to two of these seeks election; default 300 ms
 	Election  time.Duration // a candidate waits so long for votes; default 300 ms
+
+	SnapshotInterval  time.Duration // how often, up to twice as long, a node looks whether a snapshot is due; default 10 s
+	SnapshotThreshold uint64        // log entries since the last one that make it due; default 8192
+	TrailingLogs      uint64        // log entries kept after it, for followers that lag; default 8192
 
 	Version  string // shown in the status
 	Logger   hclog.Logger
@@ -55,10 +65,14 @@ var nodeIDPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 func (c Config) withDefaults() Config {
 	setDefault(&c.ClusterAddr, "127.0.0.1:9080")
 	setDefault(&c.ClusterAdvertise, c.ClusterAddr)
+	setDefault(&c.Keyspace, keyspace.Space{Alphabet: keyspace.Base62, Length: 6})
 	setDefault(&c.BufferMin, 10_000)
 	setDefault(&c.BufferMax, max(1_000_000, c.BufferMin))
 	setDefault(&c.Heartbeat, 300*time.Millisecond)
 	setDefault(&c.Election, 300*time.Millisecond)
+	setDefault(&c.SnapshotInterval, 10*time.Second)
+	setDefault(&c.SnapshotThreshold, 8192)
+	setDefault(&c.TrailingLogs, 8192)
 	setDefault(&c.Version, "dev")
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
@@ -119,6 +133,9 @@ func (c Config) Validate() error {
 		if c.NonVoter {
 			fault("a node of the initial cluster is a voter: join a running cluster to be a non-voter")
 		}
+	}
+	if err := c.Keyspace.Validate(); err != nil {
+		faults = append(faults, err)
 	}
 	if c.BufferMin < 1 || c.BufferMax < c.BufferMin {
 		fault("buffer of %d to %d keys: the least must be at least 1, the most at least that", c.BufferMin, c.BufferMax)

@@ -39,6 +39,7 @@ func (n *Node) runLeadership(ctx context.Context) {
 		select {
 		case leading := <-n.notify:
 			stop()
+			stop = func() {}
 			if leading {
 				stop = n.startLeading(ctx)
 			}
@@ -117,7 +118,8 @@ func (n *Node) formCluster(ctx context.Context) error {
 	_, err := n.proposeOne(ctx, &pb.Command{Op: &pb.Command_InitCluster{InitCluster: &pb.InitCluster{
 		ClusterId: id, ReceiptSecret: secrets[:32],
 		Keyspaces: []*pb.Keyspace{{
-			Name: fsm.DefaultKeyspace, Alphabet: keyspace.Base62, Length: 6, PermutationKey: secrets[32:],
+			Name: fsm.DefaultKeyspace, PermutationKey: secrets[32:],
+			Alphabet: n.cfg.Keyspace.Alphabet, Length: uint32(n.cfg.Keyspace.Length),
 		}},
 	}}})
 	return err

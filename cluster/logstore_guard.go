@@ -62,7 +62,7 @@ type guardedLog struct {
 	slot  chan struct{} // held by the write under way until it is settled
 
 	// view, when set, is what lies at its index and beyond, in raft's eyes.
-	// Written by the slot's holder.
+	// Written by the slot's holder (and by a StoreLogs that did not get the slot).
 	view atomic.Pointer[logView]
 
 	mu      sync.Mutex
@@ -77,6 +77,7 @@ type logView struct {
 	from    uint64
 	entries []*raft.Log // at from and beyond
 	lost    bool        // too many to keep: reads there fail
+	hidden  bool        // deleted by raft; still there until the next StoreLogs
 }
 
 // logWrite is a write under way.
@@ -108,7 +109,7 @@ func (g *guardedLog) StoreLogs(entries []*raft.Log) error {
 		return nil
 	}
 	var before *logView
-	return g.run(&logWrite{
+	started, err := g.run(&logWrite{
 		truncates: true,
 		do: func() error {
 			from := entries[0].Index
@@ -137,6 +138,14 @@ func (g *guardedLog) StoreLogs(entries []*raft.Log) error {
 			return g.restore(before)
 		},
 	})
+	if !started {
+		// To raft the suffix that it has just deleted is there, as after any
+		// other failure.
+		if view := g.view.Load(); view != nil && view.hidden {
+			g.view.CompareAndSwap(view, nil)
+		}
+	}
+	return err
 }
 
 // suffix reads what is at from and beyond.
@@ -193,7 +202,7 @@ func (g *guardedLog) DeleteRange(min, max uint64) error {
 		}
 		remove := func() error { return g.inner.DeleteRange(lo, hi) }
 		// A prefix that is gone, or half gone, is no harm: a snapshot covers it.
-		if err := g.run(&logWrite{do: remove, undo: func() error { return nil }}); err != nil {
+		if _, err := g.run(&logWrite{do: remove, undo: func() error { return nil }}); err != nil {
 			return err
 		}
 	}
@@ -222,7 +231,7 @@ func (g *guardedLog) truncate(min, max uint64) (uint64, uint64, error) {
 		return 1, 0, nil
 	}
 	if max >= last {
-		g.view.Store(&logView{from: min})
+		g.view.Store(&logView{from: min, hidden: true})
 		return 1, 0, nil
 	}
 	if min < first {
@@ -232,19 +241,19 @@ func (g *guardedLog) truncate(min, max uint64) (uint64, uint64, error) {
 }
 
 // run does a write on a goroutine of its own and waits for it until the
-// deadline.
-func (g *guardedLog) run(w *logWrite) error {
+// deadline. Not started: nothing has happened.
+func (g *guardedLog) run(w *logWrite) (started bool, err error) {
 	deadline := time.NewTimer(g.cfg.WriteDeadline)
 	defer deadline.Stop()
 	if err := g.acquire(deadline.C); err != nil {
-		return err
+		return false, err
 	}
 	w.result = make(chan error, 1)
 	go g.execute(w)
 	select {
 	case err := <-w.result:
 		g.watch.result(err)
-		return err
+		return true, err
 	case <-deadline.C:
 	}
 	g.mu.Lock()
@@ -252,12 +261,12 @@ func (g *guardedLog) run(w *logWrite) error {
 		g.mu.Unlock()
 		err := <-w.result
 		g.watch.result(err)
-		return err
+		return true, err
 	}
 	defer g.mu.Unlock()
 	w.abandoned, g.stalled = true, true
 	g.watch.stall(ErrLogStalled)
-	return ErrLogStalled
+	return true, ErrLogStalled
 }
 
 // acquire takes the slot. It fails at once while a write is stalled.

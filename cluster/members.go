@@ -261,6 +261,27 @@ func (n *Node) resume(term uint64) {
 		b.poke()
 	}
 	n.lead.handing.Store(false)
+	n.spawn(n.watchTransfer)
+}
+
+// transferStuck is how long raft may refuse entries after a transfer failed.
+const transferStuck = 15 * time.Second
+
+// watchTransfer makes sure that raft takes entries again: its flag "transfer in
+// progress" can stay for ever if the process is frozen at the wrong moment
+// (hashicorp/raft#696), and nothing but a new start clears it then.
+func (n *Node) watchTransfer(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, transferStuck)
+	defer cancel()
+	for ctx.Err() == nil {
+		if err := n.raft.Barrier(time.Second).Error(); !errors.Is(err, raft.ErrLeadershipTransferInProgress) {
+			return
+		}
+		pause(ctx, 100*time.Millisecond)
+	}
+	if n.ctx.Err() == nil {
+		n.fail(errors.New("raft is stuck in a leadership transfer; the node must be restarted"))
+	}
 }
 
 // servedTimeout bounds how long a hand-over waits for calls under way.

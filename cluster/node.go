@@ -160,14 +160,14 @@ func (n *Node) startRaft() error {
 	c.LeaderLeaseTimeout = n.lease()
 	// Followers learn the commit index with the next entries or after this.
 	c.CommitTimeout = 5 * time.Millisecond
-	c.SnapshotInterval = 10 * time.Second
-	c.SnapshotThreshold = 8192
-	c.TrailingLogs = 8192
+	c.SnapshotInterval = n.cfg.SnapshotInterval
+	c.SnapshotThreshold = n.cfg.SnapshotThreshold
+	c.TrailingLogs = n.cfg.TrailingLogs
 	c.BatchApplyCh = true
 	c.NoSnapshotRestoreOnStart = true // the store itself is the snapshot; see openState
 	c.ShutdownOnRemove = false
 	c.NotifyCh = n.notify
-	c.Logger = newRaftLogger(n.log)
+	c.Logger = newRaftLogger(n.log, n.ctx.Done())
 	transport := newTransport(n.wire.RaftLayer(), c.Logger, raftTimeout, maxRPCsInFlight)
 	// The cache serves entries to followers without the disk.
 	cache, err := raft.NewLogCache(512, n.logs)
@@ -183,8 +183,13 @@ func (n *Node) startRaft() error {
 	return nil
 }
 
-// maxRPCsInFlight is how many appends are under way to a follower.
-const maxRPCsInFlight = 2
+// maxRPCsInFlight is how many appends are under way to a follower: 1, which is
+// no pipelining. With 2 raft can deadlock: when a follower refuses an append,
+// the pipeline's reader stops, its two goroutines wait for each other for ever,
+// the leader sends this follower nothing more, and Shutdown never returns
+// (pyroscope#5518; test/harness saw it in one of ten closes of a deposed
+// leader). Group commit and raft's batches of 64 entries make up for it.
+const maxRPCsInFlight = 1
 
 // lease is how long a leader that hears from no majority goes on.
 func (n *Node) lease() time.Duration { return n.cfg.Heartbeat * 4 / 5 }

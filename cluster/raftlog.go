@@ -14,6 +14,7 @@ import (
 type raftLogger struct {
 	hclog.Logger
 	said *saidOnce
+	quit <-chan struct{} // closed when the node stops: connections break then
 }
 
 // saidOnce remembers when each message was logged last. Raft has a fixed set of
@@ -25,11 +26,17 @@ type saidOnce struct {
 
 const raftErrorEvery = time.Minute
 
-func newRaftLogger(l hclog.Logger) raftLogger {
-	return raftLogger{l.Named("raft"), &saidOnce{last: map[string]time.Time{}}}
+func newRaftLogger(l hclog.Logger, quit <-chan struct{}) raftLogger {
+	return raftLogger{l.Named("raft"), &saidOnce{last: map[string]time.Time{}}, quit}
 }
 
 func (l raftLogger) Error(msg string, args ...any) {
+	select {
+	case <-l.quit:
+		l.Debug(msg, args...)
+		return
+	default:
+	}
 	if l.said.due(msg) {
 		l.Logger.Warn(msg, args...)
 	} else {
@@ -50,8 +57,12 @@ func (s *saidOnce) due(msg string) bool {
 func (l raftLogger) Warn(msg string, args ...any) { l.Debug(msg, args...) }
 func (l raftLogger) Info(msg string, args ...any) { l.Debug(msg, args...) }
 
-func (l raftLogger) Named(name string) hclog.Logger { return raftLogger{l.Logger.Named(name), l.said} }
-func (l raftLogger) With(args ...any) hclog.Logger  { return raftLogger{l.Logger.With(args...), l.said} }
+func (l raftLogger) Named(name string) hclog.Logger {
+	return raftLogger{l.Logger.Named(name), l.said, l.quit}
+}
+func (l raftLogger) With(args ...any) hclog.Logger {
+	return raftLogger{l.Logger.With(args...), l.said, l.quit}
+}
 func (l raftLogger) ResetNamed(name string) hclog.Logger {
-	return raftLogger{l.Logger.ResetNamed(name), l.said}
+	return raftLogger{l.Logger.ResetNamed(name), l.said, l.quit}
 }

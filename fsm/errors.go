@@ -23,6 +23,7 @@ var (
 	ErrTooManyRecords      = errors.New("too many idempotency keys are remembered")
 	ErrNodeNotFound        = errors.New("no such node")
 	ErrNodeConflict        = errors.New("node identity conflict")
+	ErrInvalidCommand      = errors.New("malformed command")
 )
 
 // ErrLinkDeleted is an ErrLinkNotFound that is final.
@@ -33,6 +34,9 @@ var ErrOutcomeUnknown = errors.New("outcome unknown")
 
 // ErrDiverged: this replica's state differs from the leader's at the same index.
 var ErrDiverged = errors.New("this node's state differs from the leader's")
+
+// ErrDamaged: this replica's tables contradict each other.
+var ErrDamaged = errors.New("this node's key tables are damaged; remove this node, empty its data directory and join it again")
 
 // ErrUnknownCommand: the log holds something that this version cannot apply.
 var ErrUnknownCommand = errors.New("the log holds a command of a newer version; run the version that wrote it")
@@ -55,6 +59,7 @@ var codeErrors = map[pb.Code]error{
 	pb.Code_NODE_CONFLICT:        ErrNodeConflict,
 	pb.Code_OUTCOME_UNKNOWN:      ErrOutcomeUnknown,
 	pb.Code_GENERATED_KEY_BOUND:  ErrKeyBound,
+	pb.Code_INVALID:              ErrInvalidCommand,
 }
 
 // ResultError is the error that a result stands for: nil for OK, else one of

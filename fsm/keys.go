@@ -13,8 +13,11 @@ import (
 const (
 	// DefaultKeyspace is the key space of requests that name none.
 	DefaultKeyspace = "default"
-	// MaxLease is the largest count of one Lease or Generate, in keys.
+	// MaxLease is the most that one Lease or Generate moves, in keys.
 	MaxLease = 100_000_000
+	// maxGenerateRuns is how many claimed aliases one Generate expects to meet at
+	// most: it adds a run to unused_keys between every two of them.
+	maxGenerateRuns = 1024
 	// maxLeaseRuns bounds the rows that one Lease may write: after many claimed
 	// aliases unused_keys is in pieces.
 	maxLeaseRuns = 1024
@@ -45,14 +48,17 @@ func (m *Machine) generate(op *pb.Generate) *pb.Result {
 	}
 	m.endQuarantine(s)
 	from := s.row.HighWaterMark
-	count := min(op.Count, s.perm.Size()-from, MaxLease)
-	if count == 0 {
+	ungenerated := s.perm.Size() - from
+	if ungenerated == 0 {
 		return refuse(pb.Code_KEYSPACE_EXHAUSTED, "all %d keys of %q are generated", s.perm.Size(), s.row.Name)
 	}
-	run := keyspace.Run{From: from, To: from + count}
+	// The permutation spreads the aliases claimed ahead evenly.
+	claimed := s.row.Unused + s.row.Used - from
+	spacing := min(ungenerated/(claimed+1)+1, MaxLease)
+	run := keyspace.Run{From: from, To: from + min(op.Count, ungenerated, MaxLease, maxGenerateRuns*spacing)}
 	var added uint64
 	for _, gap := range m.used(s).Gaps(run) { // around aliases that were claimed before
-		m.unused(s).Add(gap)
+		m.expect(m.unused(s).Add(gap), s, gap, "generated before")
 		added += gap.Len()
 	}
 	s.row.HighWaterMark = run.To
@@ -67,7 +73,8 @@ func (m *Machine) lease(op *pb.Lease) *pb.Result {
 		return refused
 	}
 	m.endQuarantine(s)
-	if op.Count == 0 || op.Count > MaxLease || op.Count > s.row.Unused {
+	count := min(op.Count, MaxLease)
+	if count == 0 || count > s.row.Unused {
 		return refuse(pb.Code_NOT_ENOUGH_UNUSED, "asked for %d of %d", op.Count, s.row.Unused)
 	}
 	row := &pb.Used{
@@ -76,8 +83,8 @@ func (m *Machine) lease(op *pb.Lease) *pb.Result {
 	}
 	m.state.NextLease++
 	result := &pb.Result{}
-	for _, run := range m.unused(s).Take(op.Count, maxLeaseRuns) {
-		m.used(s).Insert(run, row)
+	for _, run := range m.unused(s).Take(count, maxLeaseRuns) {
+		m.expect(m.used(s).Insert(run, row), s, run, "unused, and used too")
 		result.Grants = append(result.Grants, &pb.Grant{Lease: row.Lease, From: run.From, Count: run.Len()})
 		result.Count += run.Len()
 	}
@@ -114,7 +121,7 @@ func (m *Machine) release(op *pb.Release) *pb.Result {
 			return u.Lease == g.Lease && u.Purpose == pb.Purpose_LEASE && u.Term == m.entry.term && !u.Direct
 		})
 		if ok {
-			m.unused(s).Add(run)
+			m.expect(m.unused(s).Add(run), s, run, "leased, and unused too")
 			result.Count += g.Count
 			result.Grants = append(result.Grants, g)
 		}
@@ -198,7 +205,7 @@ func (m *Machine) quarantine(s *space, run keyspace.Run) {
 		Purpose: pb.Purpose_RETURNED,
 		Node:    m.entry.node, Term: m.entry.term, Index: m.entry.index, Time: m.state.Clock,
 	})
-	m.batch.Put(store.Quarantine, timeKey(m.state.Clock+Quarantine.Milliseconds(), positionKey(s.row.Id, run.From)),
+	m.batch.Put(store.Quarantine, quarantineKey(s.row.Id, m.state.Clock+Quarantine.Milliseconds(), run.From),
 		binary.BigEndian.AppendUint64(nil, run.To))
 	s.row.Returned += run.Len()
 	s.dirty = true
@@ -209,22 +216,21 @@ func (m *Machine) endQuarantine(s *space) {
 	if s.row.Returned == 0 {
 		return
 	}
+	m.lastLease = leaseRow{}
 	type row struct {
 		key []byte
 		run keyspace.Run
 	}
 	var over []row
-	m.batch.Scan(store.Quarantine, nil, timeKey(m.state.Clock+1, nil), func(key, value []byte) bool {
-		if binary.BigEndian.Uint32(key[8:]) == s.row.Id {
-			over = append(over, row{slices.Clone(key), keyspace.Run{
-				From: binary.BigEndian.Uint64(key[12:]), To: binary.BigEndian.Uint64(value)}})
-		}
+	m.batch.Scan(store.Quarantine, spaceKey(s.row.Id), quarantineKey(s.row.Id, m.state.Clock+1, 0), func(key, value []byte) bool {
+		over = append(over, row{slices.Clone(key), keyspace.Run{
+			From: binary.BigEndian.Uint64(key[12:]), To: binary.BigEndian.Uint64(value)}})
 		return len(over) < maxQuarantineRows
 	})
 	for _, r := range over {
 		m.batch.Delete(store.Quarantine, r.key)
-		m.used(s).Cut(r.run, func(u *pb.Used) bool { return u.Purpose == pb.Purpose_RETURNED })
-		m.unused(s).Add(r.run)
+		returned := m.used(s).Cut(r.run, func(u *pb.Used) bool { return u.Purpose == pb.Purpose_RETURNED })
+		m.expect(returned && m.unused(s).Add(r.run), s, r.run, "in quarantine, but not returned")
 		s.row.Returned -= r.run.Len()
 		s.row.Used -= r.run.Len()
 		s.row.Unused += r.run.Len()

@@ -11,6 +11,9 @@ import (
 
 // createLink stores the link under its key, once the key is this link's alone.
 func (m *Machine) createLink(op *pb.CreateLink) *pb.Result {
+	if op.Link == nil {
+		return refuse(pb.Code_INVALID, "no link to create")
+	}
 	var key string
 	var refused *pb.Result
 	switch {
@@ -69,10 +72,10 @@ func (m *Machine) claim(s *space, pos uint64) {
 	if m.unused(s).Remove(run) {
 		s.row.Unused--
 	}
-	m.used(s).Insert(run, &pb.Used{
+	m.expect(m.used(s).Insert(run, &pb.Used{
 		Purpose: pb.Purpose_ALIAS,
 		Node:    m.entry.node, Term: m.entry.term, Index: m.entry.index, Time: m.state.Clock,
-	})
+	}), s, run, "free for an alias, and used too")
 	s.row.Used++
 	s.dirty = true
 }

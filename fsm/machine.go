@@ -35,7 +35,9 @@ type Machine struct {
 	swept         int64 // minute of the last sweep of sessions
 	expiry        int64 // no idempotency record expires before this
 	chains        chainRing
+	damage        error // a table that does not hold what it must, see expect
 	failed        error // sticky: a machine that failed applies nothing more
+	unpublished   bool  // published is behind the state
 
 	entry     entryContext
 	lastLease leaseRow
@@ -111,7 +113,7 @@ func (m *Machine) load() error {
 	if err != nil {
 		return err
 	}
-	m.swept, m.expiry = 0, 0
+	m.swept, m.expiry, m.damage, m.dirtySessions = 0, 0, nil, nil
 	m.chains = chainRing{}
 	applied := m.db.Applied()
 	m.chains.add(applied.Index, applied.Chain)
@@ -141,6 +143,7 @@ func (m *Machine) publish() {
 	m.mu.Lock()
 	m.published = p
 	m.mu.Unlock()
+	m.unpublished = false
 }
 
 // Apply applies entries in order, as one atomic store batch, and returns the
@@ -170,6 +173,9 @@ func (m *Machine) Apply(entries []LogEntry) ([][]*pb.Result, error) {
 	if err := m.batch.Commit(); err != nil {
 		m.failed = fmt.Errorf("store: %w", err)
 		return nil, m.failed
+	}
+	if m.unpublished {
+		m.publish()
 	}
 	index := m.db.Applied().Index
 	m.applied.Store(index)
@@ -209,6 +215,9 @@ func (m *Machine) applyEntry(e LogEntry) ([]*pb.Result, error) {
 	m.batch.EndEntry(e.Index, e.Term)
 	if err := m.batch.Err(); err != nil {
 		return nil, err
+	}
+	if m.damage != nil {
+		return nil, m.damage
 	}
 	m.chains.add(e.Index, m.batch.Applied().Chain)
 	return results, nil
@@ -257,7 +266,7 @@ func (m *Machine) execute(cmd *pb.Command) (*pb.Result, error) {
 	case *pb.Command_ReturnKeys:
 		return m.returnKeys(op.ReturnKeys), nil
 	case *pb.Command_InitCluster:
-		return m.initCluster(op.InitCluster)
+		return m.initCluster(op.InitCluster), nil
 	case *pb.Command_PutNode:
 		return m.putNode(op.PutNode)
 	case *pb.Command_RemoveNode:
@@ -267,14 +276,15 @@ func (m *Machine) execute(cmd *pb.Command) (*pb.Result, error) {
 	}
 }
 
-// Restore replaces the state by the one in the stream. On an error the old
-// state stays, in the store and here.
+// Restore replaces the state by the one in the stream, and a machine that had
+// failed goes on from there. On an error of the stream the old state stays, in
+// the store and here; a state that was restored but cannot be read fails the machine.
 func (m *Machine) Restore(stream reader) error {
 	if _, err := m.db.Restore(stream); err != nil {
 		return err
 	}
-	m.failed = nil
-	return m.load()
+	m.failed = m.load()
+	return m.failed
 }
 
 // Applied returns the index of the last entry that readers can see.
@@ -286,6 +296,7 @@ func (m *Machine) WaitApplied(ctx context.Context, index uint64) error {
 		return nil
 	}
 	ready := m.waiters.add(index, &m.applied)
+	defer m.waiters.remove(ready)
 	select {
 	case <-ready:
 		return nil
@@ -294,42 +305,43 @@ func (m *Machine) WaitApplied(ctx context.Context, index uint64) error {
 	}
 }
 
-// waiters are the readers that wait for an index.
+// waiters are the readers that wait, each for an index. Who gives up is removed,
+// so that a node on which nothing is applied does not collect them.
 type waiters struct {
-	mu   sync.Mutex
-	list []waiter
+	mu      sync.Mutex
+	indexes map[chan struct{}]uint64
 }
 
-type waiter struct {
-	index uint64
-	ready chan struct{}
-}
-
-func (w *waiters) add(index uint64, applied *atomic.Uint64) <-chan struct{} {
+func (w *waiters) add(index uint64, applied *atomic.Uint64) chan struct{} {
 	ready := make(chan struct{})
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if applied.Load() >= index {
 		close(ready)
-	} else {
-		w.list = append(w.list, waiter{index, ready})
+		return ready
 	}
+	if w.indexes == nil {
+		w.indexes = map[chan struct{}]uint64{}
+	}
+	w.indexes[ready] = index
 	return ready
+}
+
+func (w *waiters) remove(ready chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.indexes, ready)
 }
 
 func (w *waiters) wake(index uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	kept := w.list[:0]
-	for _, waiting := range w.list {
-		if waiting.index <= index {
-			close(waiting.ready)
-		} else {
-			kept = append(kept, waiting)
+	for ready, wanted := range w.indexes {
+		if wanted <= index {
+			close(ready)
+			delete(w.indexes, ready)
 		}
 	}
-	clear(w.list[len(kept):])
-	w.list = kept
 }
 
 // chainRing remembers the hash chain at the last entries, to compare with the

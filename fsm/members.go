@@ -1,38 +1,50 @@
 package fsm
 
 import (
-	"google.golang.org/protobuf/proto"
+	"slices"
 
 	"github.com/kgs-cluster/kgs/fsm/pb"
 	"github.com/kgs-cluster/kgs/store"
 )
 
 // initCluster gives a new state its identity; on one that has it, it does nothing.
-func (m *Machine) initCluster(op *pb.InitCluster) (*pb.Result, error) {
+func (m *Machine) initCluster(op *pb.InitCluster) *pb.Result {
 	if m.state.ClusterId != "" {
-		return &pb.Result{}, nil
+		return &pb.Result{}
 	}
-	m.state.ClusterId, m.state.ReceiptSecret = op.ClusterId, op.ReceiptSecret
-	for _, given := range op.Keyspaces {
-		row := proto.CloneOf(given)
-		row.Id = m.state.NextKeyspace
-		row.CreatedAt = m.state.Clock
+	if op.ClusterId == "" || len(op.ReceiptSecret) == 0 {
+		return refuse(pb.Code_INVALID, "a cluster needs an id and a secret for receipts")
+	}
+	spaces := make([]*space, len(op.Keyspaces))
+	for i, given := range op.Keyspaces {
+		row := &pb.Keyspace{
+			Name: given.Name, Alphabet: given.Alphabet, Length: given.Length, PermutationKey: given.PermutationKey,
+			Id: m.state.NextKeyspace + uint32(i), CreatedAt: m.state.Clock,
+		}
 		s, err := newSpace(row)
 		if err != nil {
-			return nil, err
+			return refuse(pb.Code_INVALID, "%v", err)
 		}
-		m.state.NextKeyspace++
+		if slices.ContainsFunc(spaces[:i], func(other *space) bool { return other.row.Name == row.Name }) {
+			return refuse(pb.Code_INVALID, "two key spaces are called %q", row.Name)
+		}
 		s.dirty = true
-		m.spaces = append(m.spaces, s)
+		spaces[i] = s
 	}
-	m.publish()
-	return &pb.Result{}, nil
+	m.state.ClusterId, m.state.ReceiptSecret = op.ClusterId, op.ReceiptSecret
+	m.state.NextKeyspace += uint32(len(spaces))
+	m.spaces = spaces
+	m.unpublished = true
+	return &pb.Result{}
 }
 
 // putNode records a node's addresses. A node id belongs to one data directory
 // until the node is removed: an emptied directory has forgotten votes and
 // entries that the node promised to keep.
 func (m *Machine) putNode(op *pb.PutNode) (*pb.Result, error) {
+	if op.Node.GetId() == "" {
+		return refuse(pb.Code_INVALID, "a node needs an id"), nil
+	}
 	old := &pb.Node{}
 	found, err := m.getRow(store.Nodes, []byte(op.Node.Id), old)
 	if err != nil {

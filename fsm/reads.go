@@ -172,6 +172,9 @@ type KeyState struct {
 
 // Key finds where a key stands; ErrNotInKeyspace if it can never be generated.
 func (m *Machine) Key(space, key string) (KeyState, error) {
+	if space == "" {
+		space = DefaultKeyspace
+	}
 	perm, id, err := m.Space(space)
 	if err != nil {
 		return KeyState{}, err
@@ -180,8 +183,8 @@ func (m *Machine) Key(space, key string) (KeyState, error) {
 	if !ok {
 		return KeyState{}, fmt.Errorf("%w: %s", ErrNotInKeyspace, key)
 	}
-	state := KeyState{Position: pos}
-	view, err := m.db.View() // both tables at one moment: the key may be on its way
+	state := KeyState{Keyspace: space, Position: pos}
+	view, err := m.db.View() // all tables at one moment: the key may be on its way
 	if err != nil {
 		return KeyState{}, err
 	}
@@ -197,11 +200,18 @@ func (m *Machine) Key(space, key string) (KeyState, error) {
 		run, _, ok := unusedRow(k, v, ok)
 		state.Unused = ok && run.Contains(pos)
 	}
-	_, err = m.Link(key)
-	if state.Link = err == nil; err != nil && !isNotFound(err) {
-		return KeyState{}, err
+	state.Link, err = viewHasLink(view, key)
+	return state, err
+}
+
+func viewHasLink(view *store.View, key string) (bool, error) {
+	value, ok, err := view.Get(store.Links, []byte(key))
+	if err != nil || !ok {
+		return false, err
 	}
-	return state, nil
+	link := &pb.Link{}
+	err = proto.Unmarshal(value, link)
+	return err == nil && link.DeletedAt == 0, err
 }
 
 func viewUsed(view *store.View, id uint32, pos uint64) (*pb.Used, error) {

@@ -19,7 +19,7 @@ const (
 	// SessionIdle is how long a front end's session is kept without a command.
 	// It must be far above the longest deadline of a request.
 	SessionIdle = 10 * time.Minute
-	// IdempotencyKept is how long a client's idempotency key is remembered.
+	// IdempotencyKept is how long, at least, a client's idempotency key is remembered.
 	IdempotencyKept = 24 * time.Hour
 	// MaxIdempotencyRecords bounds the idempotency keys remembered at once.
 	MaxIdempotencyRecords = 4_000_000
@@ -61,6 +61,7 @@ func (m *Machine) applyOnce(cmd *pb.Command) (*pb.Result, error) {
 		return m.applyIdempotent(cmd)
 	}
 	s := m.session(id)
+	m.forgetAnswered(s, id.Answered)
 	if id.Seq < s.row.Answered {
 		// The front end has given this one up or has its answer: a late copy.
 		return refuse(pb.Code_OUTCOME_UNKNOWN, "request %x-%d was closed by its sender", id.Session, id.Seq), nil
@@ -68,7 +69,6 @@ func (m *Machine) applyOnce(cmd *pb.Command) (*pb.Result, error) {
 	if result, ok := s.results[id.Seq]; ok {
 		return result, nil
 	}
-	m.forgetAnswered(s, id.Answered)
 	if len(s.results) >= MaxSessionResults {
 		return m.stamped(refuse(pb.Code_TOO_MANY_RECORDS, "session %x has %d unanswered requests", id.Session, len(s.results))), nil
 	}

@@ -18,7 +18,7 @@ import (
 //	keyspaces           id, 4 bytes                            pb.Keyspace
 //	unused_keys         id, first position, 8 bytes            position after the run, 8 bytes
 //	used_keys           id, first position                     pb.Used
-//	quarantine          time, 8 bytes, id, first position      position after the run
+//	quarantine          id, time, 8 bytes, first position      position after the run
 //	links               key                                    pb.Link
 //	link_tags           tag, 0, key                            -
 //	nodes               node id                                pb.Node
@@ -36,6 +36,10 @@ func spaceKey(id uint32) []byte { return binary.BigEndian.AppendUint32(nil, id) 
 
 func positionKey(id uint32, pos uint64) []byte {
 	return binary.BigEndian.AppendUint64(spaceKey(id), pos)
+}
+
+func quarantineKey(id uint32, until int64, pos uint64) []byte {
+	return binary.BigEndian.AppendUint64(positionKey(id, uint64(until)), pos)
 }
 
 func timeKey(t int64, rest []byte) []byte {
@@ -92,6 +96,14 @@ func (m *Machine) unused(s *space) keyspace.Set {
 // used is the table used_keys of one key space.
 func (m *Machine) used(s *space) keyspace.Table[*pb.Used] {
 	return keyspace.NewTable[*pb.Used](usedRows{m, s.row.Id})
+}
+
+// expect stops the machine when ok is false: the two key tables contradict each
+// other, and going on could hand a key out twice.
+func (m *Machine) expect(ok bool, s *space, run keyspace.Run, found string) {
+	if !ok && m.damage == nil {
+		m.damage = fmt.Errorf("%w: positions %d to %d of %q are %s", ErrDamaged, run.From, run.To-1, s.row.Name, found)
+	}
 }
 
 // unusedRows backs keyspace.Set by the store.

@@ -46,6 +46,8 @@ const (
 	Code_OUTCOME_UNKNOWN Code = 16
 	// The generated key has a link already; the leader takes another one.
 	Code_GENERATED_KEY_BOUND Code = 17
+	// The command makes no sense; no leader of this version proposes it.
+	Code_INVALID Code = 18
 )
 
 // Enum value maps for Code.
@@ -69,6 +71,7 @@ var (
 		15: "NODE_CONFLICT",
 		16: "OUTCOME_UNKNOWN",
 		17: "GENERATED_KEY_BOUND",
+		18: "INVALID",
 	}
 	Code_value = map[string]int32{
 		"OK":                   0,
@@ -89,6 +92,7 @@ var (
 		"NODE_CONFLICT":        15,
 		"OUTCOME_UNKNOWN":      16,
 		"GENERATED_KEY_BOUND":  17,
+		"INVALID":              18,
 	}
 )
 
@@ -711,7 +715,8 @@ func (x *RemoveNode) GetId() string {
 	return ""
 }
 
-// Generate moves the high-water mark forward by count positions into unused_keys.
+// Generate moves the high-water mark forward by up to count positions into
+// unused_keys: fewer at the end of the key space or at the machine's limits.
 type Generate struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Keyspace      string                 `protobuf:"bytes,1,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
@@ -765,7 +770,7 @@ func (x *Generate) GetCount() uint64 {
 }
 
 // Lease moves up to count positions from unused_keys to used_keys: fewer only
-// when they would be more than the machine's limit of runs.
+// when they would be more than the machine's limits of positions and runs.
 type Lease struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Keyspace string                 `protobuf:"bytes,1,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
@@ -1506,7 +1511,7 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x03key\x18\x06 \x01(\tR\x03key\x12$\n" +
 	"\x04link\x18\a \x01(\v2\x10.kgs.fsm.v1.LinkR\x04link\x12)\n" +
 	"\x06grants\x18\b \x03(\v2\x11.kgs.fsm.v1.GrantR\x06grants\x12\x14\n" +
-	"\x05count\x18\t \x01(\x04R\x05count*\xf4\x02\n" +
+	"\x05count\x18\t \x01(\x04R\x05count*\x81\x03\n" +
 	"\x04Code\x12\x06\n" +
 	"\x02OK\x10\x00\x12\x13\n" +
 	"\x0fUNKNOWN_COMMAND\x10\x01\x12\x16\n" +
@@ -1526,7 +1531,8 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x0eNODE_NOT_FOUND\x10\x0e\x12\x11\n" +
 	"\rNODE_CONFLICT\x10\x0f\x12\x13\n" +
 	"\x0fOUTCOME_UNKNOWN\x10\x10\x12\x17\n" +
-	"\x13GENERATED_KEY_BOUND\x10\x11B#Z!github.com/kgs-cluster/kgs/fsm/pbb\x06proto3"
+	"\x13GENERATED_KEY_BOUND\x10\x11\x12\v\n" +
+	"\aINVALID\x10\x12B#Z!github.com/kgs-cluster/kgs/fsm/pbb\x06proto3"
 
 var (
 	file_fsm_pb_command_proto_rawDescOnce sync.Once

@@ -1,0 +1,60 @@
+// Package cluster is one node of kgs: it joins the replicated state machine
+// (package fsm), its store and hashicorp/raft to the network, and answers the
+// front end. Reading the files in the order of a request tells the story.
+//
+// # The way of a write
+//
+//	service.go   CreateLinks, TakeKeys, ...: what a front end may ask
+//	route.go     hold and repeat until the leader answers (toLeader); request ids
+//	peer.go      to a leader elsewhere: requests gather for one RPC (gather.go)
+//	serve.go     on the leader: keys from the buffer, transient refusals mended
+//	proposer.go  waiting commands become one log entry (group commit)
+//
+// From there raft replicates, and fsm.Machine applies. Before the front end
+// acknowledges, its own node has applied the entry too (awaitOwn): a client
+// that stays on one node sees its own writes.
+//
+// # The way of a read
+//
+// service.go asks catchUp for the level; readindex.go finds the index that the
+// read must see, one question for all that wait; then the node's own machine
+// answers.
+//
+// # The leader
+//
+//	leader.go    a term of leadership: barrier, first state, buffers, their filler
+//	buffer.go    keys in memory, with the five rules that keep them safe
+//	members.go   join, promote, remove, transfer, status
+//
+// What is unsafe to know only by hope is known by construction:
+//
+//   - A key is in used_keys before it is in a buffer, so two leaders that both
+//     believe in themselves still hand out different keys.
+//   - A write that may have reached the log is never called failed. It is
+//     repeated under its request id, and if the deadline comes first the answer
+//     is UnknownOutcomeError.
+//   - Two clusters cannot come from one: see form.go.
+//
+// # Below
+//
+//	node.go       start and stop, in order
+//	form.go       the first start: bootstrap, join, and who is refused
+//	wire*.go      one port, the handshake with identities
+//	rpc*.go       framed requests and answers over it
+//	transport.go  raft's transport without the heartbeat fast path
+//	logstore*.go  raft's log, guarded against a disk that hangs
+//	snapshots.go  snapshots that copy nothing
+//	health.go     readiness and metrics
+//
+// # Decisions that the design leaves open
+//
+//   - Each command a front end sends carries a session, a number and the number
+//     below which everything is answered. The machine needs to remember only what
+//     is under way, not minutes of traffic.
+//   - Keys under an Idempotency-Key do not come from the buffer: they are leased
+//     in the log entry that remembers the answer.
+//   - A front end waits for its own replica before it acknowledges. If that
+//     does not come before the deadline, the outcome is reported as unknown
+//     although it is known: the promise of one's own writes would not hold.
+//   - A removed node's process ends, and says why.
+package cluster

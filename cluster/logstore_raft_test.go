@@ -1,0 +1,224 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+// rig is three raft nodes with guarded logs, over wires on a pipeNet. It runs
+// in a synctest bubble: time is virtual.
+type rig struct {
+	t     *testing.T
+	net   *pipeNet
+	nodes []*rigNode
+}
+
+type rigNode struct {
+	id    string
+	raft  *raft.Raft
+	wire  *wire
+	disk  *slowStore
+	guard *guardedLog
+	fsm   *countFSM
+}
+
+type rigConfig struct {
+	inFlight int
+	timeout  time.Duration // of the transport
+}
+
+func newRig(t *testing.T, c rigConfig) *rig {
+	r := &rig{t: t, net: newPipeNet()}
+	var servers []raft.Server
+	for _, id := range []string{"a", "b", "c"} {
+		servers = append(servers, raft.Server{ID: raft.ServerID(id), Address: raft.ServerAddress(id)})
+	}
+	for _, s := range servers {
+		r.nodes = append(r.nodes, r.start(string(s.ID), c, servers))
+	}
+	return r
+}
+
+func (r *rig) start(id string, c rigConfig, servers []raft.Server) *rigNode {
+	n := &rigNode{id: id, wire: wireOn(r.t, r.net.at(id), id, nil), fsm: &countFSM{}}
+	n.disk = &slowStore{LogStore: raft.NewInmemStore()}
+	stable := raft.NewInmemStore()
+	n.guard, _ = guardLog(n.disk, stable, logConfig{})
+	cfg := raft.DefaultConfig()
+	cfg.LocalID = raft.ServerID(id)
+	cfg.Logger = hclog.NewNullLogger()
+	cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout, cfg.CommitTimeout = 300*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond, 10*time.Millisecond
+	snapshots := raft.NewInmemSnapshotStore()
+	tr := newTransport(n.wire.RaftLayer(), cfg.Logger, c.timeout, c.inFlight)
+	err := raft.BootstrapCluster(cfg, n.guard, stable, snapshots, tr, raft.Configuration{Servers: servers})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if n.raft, err = raft.NewRaft(cfg, n.fsm, n.guard, stable, snapshots, tr); err != nil {
+		r.t.Fatal(err)
+	}
+	return n
+}
+
+// stop reports which nodes did not shut down: a stuck replication goroutine
+// keeps raft from it.
+func (r *rig) stop() (stuck []string) {
+	for _, n := range r.nodes {
+		n.disk.always(nil)
+		n.disk.plan()
+	}
+	for _, n := range r.nodes {
+		down := make(chan error, 1)
+		f := n.raft.Shutdown()
+		go func() { down <- f.Error() }()
+		select {
+		case <-down:
+		case <-time.After(time.Minute):
+			stuck = append(stuck, n.id)
+		}
+	}
+	for _, n := range r.nodes {
+		n.wire.Close()
+	}
+	return stuck
+}
+
+// leader waits for one that is not excluded.
+func (r *rig) leader(within time.Duration, except ...string) *rigNode {
+	r.t.Helper()
+	for deadline := time.Now().Add(within); time.Now().Before(deadline); <-time.After(10 * time.Millisecond) {
+		for _, n := range r.nodes {
+			if n.raft.State() == raft.Leader && !strings.Contains(strings.Join(except, " "), n.id) && n.raft.Barrier(time.Second).Error() == nil {
+				return n
+			}
+		}
+	}
+	r.t.Fatalf("no leader within %s", within)
+	return nil
+}
+
+func (r *rig) follower() *rigNode {
+	for _, n := range r.nodes {
+		if n.raft.State() == raft.Follower {
+			return n
+		}
+	}
+	r.t.Fatal("no follower")
+	return nil
+}
+
+// load proposes on whoever leads until stop is closed.
+func (r *rig) load(callers int, stop <-chan struct{}) *sync.WaitGroup {
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			for j := 0; ; j++ {
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Millisecond):
+				}
+				for _, n := range r.nodes {
+					if n.raft.State() == raft.Leader {
+						n.raft.Apply(fmt.Appendf(nil, "%d/%d", i, j), time.Second).Error()
+					}
+				}
+			}
+		})
+	}
+	return &wg
+}
+
+// converged waits until all logs and machines are equal, and says how long it took.
+func (r *rig) converged(within time.Duration) (time.Duration, error) {
+	start := time.Now()
+	for {
+		texts := map[string]bool{}
+		counts := map[string]bool{}
+		for _, n := range r.nodes {
+			texts[contents(r.t, n.guard)] = true
+			counts[n.fsm.digest()] = true
+		}
+		if len(texts) == 1 && len(counts) == 1 {
+			return time.Since(start), nil
+		}
+		if time.Since(start) > within {
+			return 0, errors.New("not converged")
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+// countFSM remembers what it applied.
+type countFSM struct {
+	mu   sync.Mutex
+	n    int
+	last uint64
+}
+
+func (f *countFSM) Apply(l *raft.Log) any {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.n++
+	f.last = l.Index
+	return nil
+}
+
+func (f *countFSM) digest() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return fmt.Sprint(f.n, f.last)
+}
+
+func (f *countFSM) Snapshot() (raft.FSMSnapshot, error) { return nil, errors.New("none") }
+func (f *countFSM) Restore(io.ReadCloser) error         { return errors.New("none") }
+
+// The leader's disk hangs: it steps down, another leads, writes go on; when
+// the disk is back, the node follows and holds the same log.
+func TestRaftLeaderDiskHangs(t *testing.T) {
+	for _, effect := range []string{"before", "after"} {
+		t.Run(effect, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, rigConfig{inFlight: 1, timeout: 2 * time.Second})
+				old := r.leader(10 * time.Second)
+				stop := make(chan struct{})
+				load := r.load(8, stop)
+				<-time.After(time.Second)
+				slow := fault{before: 30 * time.Second}
+				if effect == "after" {
+					slow = fault{after: 30 * time.Second}
+				}
+				start := time.Now()
+				old.disk.plan(slow)
+				next := r.leader(15*time.Second, old.id)
+				t.Logf("disk hangs -> writes go on: %s", time.Since(start))
+				if old.raft.State() == raft.Leader {
+					t.Error("still leads")
+				}
+				before := next.fsm.digest()
+				hang(30*time.Second - time.Since(start))
+				if next.fsm.digest() == before {
+					t.Error("no writes while it hangs")
+				}
+				caught := time.Now()
+				<-time.After(time.Second)
+				close(stop)
+				load.Wait()
+				_, err := r.converged(30 * time.Second)
+				t.Logf("disk back -> converged: %s", time.Since(caught))
+				if stuck := r.stop(); err != nil || stuck != nil {
+					t.Fatal(err, stuck)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kgs-cluster/kgs/httpapi/client"
+)
+
+func newCluster() *cobra.Command {
+	f := &clientFlags{}
+	return f.register(newGroup("cluster", "The cluster's state and its members",
+		newClusterStatus(f), newClusterJoin(f), newClusterRemove(f), newClusterTransfer(f)))
+}
+
+func newClusterStatus(f *clientFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Who leads, who is healthy, and how many nodes may still be lost",
+		Args:  wantArgs(),
+		RunE: f.run(func(ctx context.Context, s *session, _ []string) error {
+			status, err := s.ClusterStatus(ctx)
+			if err != nil {
+				return err
+			}
+			return s.out.print(status, func(t *table) { statusTable(t, status) })
+		}),
+	}
+}
+
+func newClusterJoin(f *clientFlags) *cobra.Command {
+	var node client.NewNode
+	cmd := &cobra.Command{
+		Use:   "join ID HOST:PORT",
+		Short: "Take a node in that runs already; 'kgs serve --join' does so by itself",
+		Args:  wantArgs("ID", "HOST:PORT"),
+		RunE: f.run(func(ctx context.Context, s *session, args []string) error {
+			node.ID, node.Cluster = args[0], args[1]
+			if err := s.Join(ctx, node); err != nil {
+				return err
+			}
+			fmt.Fprintf(s.cmd.ErrOrStderr(), "%s is a member; 'kgs cluster status' shows when it has caught up\n", node.ID)
+			return nil
+		}),
+	}
+	cmd.Flags().StringVar(&node.HTTP, "http", "", "`URL` of its HTTP front end")
+	cmd.Flags().BoolVar(&node.NonVoter, "non-voter", false, "it stays a read replica")
+	return cmd
+}
+
+func newClusterRemove(f *clientFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "remove ID",
+		Short: "Take a node out for good",
+		Args:  wantArgs("ID"),
+		RunE: f.run(func(ctx context.Context, s *session, args []string) error {
+			if err := s.Remove(ctx, args[0]); err != nil {
+				return err
+			}
+			fmt.Fprintf(s.cmd.ErrOrStderr(), "%s is no member any more; stop it, and empty its data directory before it joins again\n", args[0])
+			return nil
+		}),
+	}
+}
+
+func newClusterTransfer(f *clientFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "transfer-leader [ID]",
+		Short: "Make another node the leader; without ID any that is up to date",
+		Args:  wantArgs("[ID]"),
+		RunE: f.run(func(ctx context.Context, s *session, args []string) error {
+			to := ""
+			if len(args) > 0 {
+				to = args[0]
+			}
+			leader, err := s.Transfer(ctx, to)
+			if err != nil {
+				return err
+			}
+			answer := struct {
+				Leader string `json:"leader"`
+			}{leader}
+			return s.out.print(answer, func(t *table) { t.row("leader", leader) })
+		}),
+	}
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/kgs-cluster/kgs/httpapi/client"
+)
+
+const (
+	readyPoll  = 50 * time.Millisecond
+	leaderPoll = 500 * time.Millisecond
+	askWithin  = 2 * time.Second
+)
+
+// devError is an error of several lines, the only one: it ends with a log.
+type devError struct{ text string }
+
+func (e devError) Error() string { return e.text }
+
+// askReady asks a node whether it is ready; the error says why not.
+func askReady(ctx context.Context, url string) (bool, error) {
+	c, err := client.New(client.Config{Addrs: []string{url}, Timeout: askWithin})
+	if err != nil {
+		return false, err
+	}
+	defer c.Close()
+	ready, report, err := c.Ready(ctx)
+	if err == nil && !ready {
+		err = errors.New(strings.ReplaceAll(strings.TrimSpace(report), "\n", ", "))
+	}
+	return ready, err
+}
+
+// welcome shows the cluster and how to try it, and from then on who leads.
+func (c devConfig) welcome(ctx context.Context, s *supervisor) error {
+	var urls []string
+	for _, n := range s.nodes {
+		urls = append(urls, n.url())
+	}
+	api, err := client.New(client.Config{Addrs: urls, Timeout: askWithin})
+	if err != nil {
+		return err
+	}
+	status, err := awaitLeader(ctx, api)
+	if err != nil {
+		return err
+	}
+	c.show(s, urls, status)
+	go s.watchLeader(ctx, api, status.Leader)
+	return nil
+}
+
+// awaitLeader asks until there is a leader.
+func awaitLeader(ctx context.Context, api *client.Client) (client.ClusterStatus, error) {
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	for {
+		status, err := api.ClusterStatus(ctx)
+		if err == nil && status.Leader != "" {
+			return status, nil
+		}
+		select {
+		case <-time.After(leaderPoll):
+		case <-ctx.Done():
+			return status, fmt.Errorf("no leader after %s: %w", readyWithin, errors.Join(err, ctx.Err()))
+		}
+	}
+}
+
+// show prints the table of nodes and what to do next.
+func (c devConfig) show(s *supervisor, urls []string, status client.ClusterStatus) {
+	t := &table{w: tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)}
+	t.row("NODE", "PID", "URL", "ROLE")
+	leaderPID := 0
+	for i, n := range s.nodes {
+		role := ""
+		for _, known := range status.Nodes {
+			if known.ID == n.id {
+				role = known.Role
+			}
+		}
+		if n.id == status.Leader {
+			leaderPID = s.at(i).pid()
+		}
+		t.row(n.id, s.at(i).pid(), n.url(), role)
+	}
+	last := urls[len(urls)-1]
+	t.text(`
+Try it, on any node:
+  curl -X POST %[1]s/v1/keys
+  curl -H 'Content-Type: application/json' -d '{"url":"https://go.dev/","alias":"golang"}' %[1]s/v1/links
+  curl -i %[2]s/golang
+  kgs cluster status --addr %[3]s
+
+Kill the leader, %[4]s, and see another one take over:
+  kill -9 %[5]d
+
+Data and logs are in %[6]s. Ctrl-C stops the cluster.`,
+		urls[0], last, strings.Join(urls, ","), status.Leader, leaderPID, c.dataDir)
+}
+
+// watchLeader says when another node leads, until ctx ends.
+func (s *supervisor) watchLeader(ctx context.Context, api *client.Client, leader string) {
+	for {
+		select {
+		case <-time.After(leaderPoll):
+		case <-ctx.Done():
+			return
+		}
+		status, err := api.ClusterStatus(ctx)
+		if err != nil || status.Leader == "" || status.Leader == leader {
+			continue
+		}
+		leader = status.Leader
+		for i, n := range s.nodes {
+			if n.id == leader {
+				s.say("%s leads now (pid %d)", leader, s.at(i).pid())
+			}
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// process is a node that was started.
+type process interface {
+	pid() int
+	exited() <-chan struct{} // closed at its end
+	why() string             // it ended; for people
+	lastLines() []string     // of its log
+	terminate()              // ask it to end
+	kill()
+}
+
+const (
+	readyWithin = 30 * time.Second // a node must serve by then
+	stopWithin  = 10 * time.Second // a node that was asked to end is killed then
+)
+
+// supervisor keeps nodes running.
+type supervisor struct {
+	nodes        []devNode
+	restartAfter time.Duration
+	start        func(devNode) (process, error)
+	// awaitReady returns when the node serves, or ctx ends.
+	awaitReady func(context.Context, devNode) error
+
+	mu      sync.Mutex
+	notes   io.Writer
+	current []process // by node; one may have ended
+}
+
+func newSupervisor(nodes []devNode, restartAfter time.Duration, notes io.Writer, start func(devNode) (process, error)) *supervisor {
+	return &supervisor{
+		nodes: nodes, restartAfter: restartAfter, start: start, awaitReady: awaitReady,
+		notes: notes, current: make([]process, len(nodes)),
+	}
+}
+
+// run starts all nodes, runs the welcome once they serve, keeps them running
+// until ctx ends, and stops them.
+func (s *supervisor) run(ctx context.Context, welcome func(context.Context) error) error {
+	defer s.stop()
+	for i := range s.nodes {
+		if err := s.launch(i); err != nil {
+			return err
+		}
+	}
+	for i := range s.nodes {
+		if err := s.await(ctx, i); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+	}
+	if err := welcome(ctx); err != nil && ctx.Err() == nil {
+		return err
+	}
+	var keepers sync.WaitGroup
+	for i := range s.nodes {
+		keepers.Go(func() { s.keep(ctx, i) })
+	}
+	keepers.Wait()
+	if ctx.Err() == nil {
+		return fmt.Errorf("all nodes have ended, and --restart-after 0 brings none back")
+	}
+	s.say("stopping")
+	return nil
+}
+
+// launch starts a node.
+func (s *supervisor) launch(i int) error {
+	p, err := s.start(s.nodes[i])
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.nodes[i].id, err)
+	}
+	s.mu.Lock()
+	s.current[i] = p
+	s.mu.Unlock()
+	return nil
+}
+
+func (s *supervisor) at(i int) process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current[i]
+}
+
+// await waits until a node serves. The error tells what its log says.
+func (s *supervisor) await(ctx context.Context, i int) error {
+	p := s.at(i)
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	ready := make(chan error, 1)
+	go func() { ready <- s.awaitReady(ctx, s.nodes[i]) }()
+	var err error
+	select {
+	case err = <-ready:
+		if err == nil {
+			return nil
+		}
+	case <-p.exited():
+		err = fmt.Errorf("it ended: %s", p.why())
+	}
+	text := fmt.Sprintf("%s does not serve: %v", s.nodes[i].id, err)
+	for _, line := range p.lastLines() {
+		text += "\n  " + line
+	}
+	return devError{text + "\n  (all of its log: " + s.nodes[i].logPath() + ")"}
+}
+
+// keep brings a node back, again and again, until ctx ends.
+func (s *supervisor) keep(ctx context.Context, i int) {
+	id := s.nodes[i].id
+	for {
+		p := s.at(i)
+		select {
+		case <-p.exited():
+		case <-ctx.Done():
+			return
+		}
+		if s.restartAfter == 0 {
+			s.say("%s (pid %d) died: %s; --restart-after 0: it stays away", id, p.pid(), p.why())
+			return
+		}
+		s.say("%s (pid %d) died: %s; it comes back in %s", id, p.pid(), p.why(), s.restartAfter)
+		if !s.bringBack(ctx, i) {
+			return
+		}
+	}
+}
+
+// bringBack starts a node after the delay; false: ctx ended.
+func (s *supervisor) bringBack(ctx context.Context, i int) bool {
+	select {
+	case <-time.After(s.restartAfter):
+	case <-ctx.Done():
+		return false
+	}
+	for {
+		err := s.launch(i)
+		if err == nil {
+			break
+		}
+		s.say("%v; another try in %s", err, s.restartAfter)
+		select {
+		case <-time.After(s.restartAfter):
+		case <-ctx.Done():
+			return false
+		}
+	}
+	if err := s.await(ctx, i); err == nil {
+		s.say("%s is back (pid %d)", s.nodes[i].id, s.at(i).pid())
+	} else if ctx.Err() == nil {
+		s.say("%v", err)
+	}
+	return ctx.Err() == nil
+}
+
+// stop ends all nodes: the leader, if it is known, hands over.
+func (s *supervisor) stop() {
+	deadline := time.After(stopWithin)
+	for i := range s.nodes {
+		if p := s.at(i); p != nil {
+			p.terminate()
+		}
+	}
+	late := false
+	for i, n := range s.nodes {
+		p := s.at(i)
+		if p == nil {
+			continue
+		}
+		if !late {
+			select {
+			case <-p.exited():
+				continue
+			case <-deadline:
+				late = true
+			}
+		}
+		select {
+		case <-p.exited():
+			continue
+		default:
+		}
+		s.say("%s (pid %d) does not stop: killed", n.id, p.pid())
+		p.kill()
+		<-p.exited()
+	}
+}
+
+func (s *supervisor) say(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(s.notes, "%s "+format+"\n", append([]any{time.Now().Format("15:04:05")}, args...)...)
+}

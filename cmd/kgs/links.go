@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kgs-cluster/kgs/httpapi/client"
+)
+
+func newLinks() *cobra.Command {
+	f := &clientFlags{}
+	return f.register(newGroup("links", "Create, look at, change, delete, import and export short links",
+		newLinksCreate(f), newLinksGet(f), newLinksUpdate(f), newLinksList(f), newLinksDelete(f),
+		newLinksImport(f), newLinksExport(f)))
+}
+
+func newLinksCreate(f *clientFlags) *cobra.Command {
+	var link client.NewLink
+	cmd := &cobra.Command{
+		Use:   "create URL",
+		Short: "Make a short link",
+		Args:  wantArgs("URL"),
+		RunE: f.run(func(ctx context.Context, s *session, args []string) error {
+			link.URL = args[0]
+			created, err := s.CreateLink(ctx, link)
+			if err != nil {
+				return err
+			}
+			return s.printLink(created)
+		}),
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&link.Alias, "alias", "", "the key to have, instead of a generated one")
+	flags.StringVar(&link.Title, "title", "", "shown in lists")
+	flags.StringArrayVar(&link.Tags, "tag", nil, "may be given several times")
+	flags.IntVar(&link.Redirect, "redirect", 0, "status of the redirect: 301, 302, 307 or 308 (default 302)")
+	return cmd
+}
+
+func newLinksGet(f *clientFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "get KEY",
+		Short: "Show a link",
+		Args:  wantArgs("KEY"),
+		RunE: f.run(func(ctx context.Context, s *session, args []string) error {
+			link, err := s.GetLink(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return s.printLink(link)
+		}),
+	}
+}
+
+func newLinksUpdate(f *clientFlags) *cobra.Command {
+	var url, title string
+	var tags []string
+	var redirect int
+	cmd := &cobra.Command{
+		Use:   "update KEY",
+		Short: "Change a link's target, title, tags or redirect",
+		Long:  `Change what is given; --title "" and --tag "" clear it.`,
+		Args:  wantArgs("KEY"),
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&url, "url", "", "the new target")
+	flags.StringVar(&title, "title", "", "the new title")
+	flags.StringArrayVar(&tags, "tag", nil, "the new tags, all of them; may be given several times")
+	flags.IntVar(&redirect, "redirect", 0, "301, 302, 307 or 308")
+	update := func(change client.LinkChange) action {
+		return func(ctx context.Context, s *session, args []string) error {
+			link, err := s.UpdateLink(ctx, args[0], change)
+			if err != nil {
+				return err
+			}
+			return s.printLink(link)
+		}
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var change client.LinkChange
+		if flags.Changed("url") {
+			change.URL = &url
+		}
+		if flags.Changed("title") {
+			change.Title = &title
+		}
+		if flags.Changed("tag") {
+			if len(tags) == 1 && tags[0] == "" {
+				tags = nil
+			}
+			change.Tags = &tags
+		}
+		if flags.Changed("redirect") {
+			change.Redirect = &redirect
+		}
+		if change == (client.LinkChange{}) {
+			return usageError(cmd, "nothing to change: give --url, --title, --tag or --redirect")
+		}
+		return f.run(update(change))(cmd, args)
+	}
+	return cmd
+}
+
+func newLinksDelete(f *clientFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "delete KEY",
+		Short: "Delete a link; its key is never issued again",
+		Args:  wantArgs("KEY"),
+		RunE: f.run(func(ctx context.Context, s *session, args []string) error {
+			if err := s.DeleteLink(ctx, args[0]); err != nil {
+				return err
+			}
+			fmt.Fprintf(s.cmd.ErrOrStderr(), "deleted %s\n", args[0])
+			return nil
+		}),
+	}
+}
+
+func newLinksList(f *clientFlags) *cobra.Command {
+	var query client.LinkQuery
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List links, in the order of their keys",
+		Args:  wantArgs(),
+		RunE: f.run(func(ctx context.Context, s *session, _ []string) error {
+			page, err := s.collect(ctx, query)
+			if err != nil {
+				return err
+			}
+			err = s.out.print(page, func(t *table) {
+				t.row("KEY", "URL", "CREATED", "TAGS", "TITLE")
+				for _, link := range page.Links {
+					t.row(link.Key, link.URL, when(link.CreatedAt), strings.Join(link.Tags, ","), link.Title)
+				}
+			})
+			if err == nil && page.NextCursor != "" && !s.out.json {
+				fmt.Fprintf(s.cmd.ErrOrStderr(), "there may be more: --cursor %s\n", page.NextCursor)
+			}
+			return err
+		}),
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&query.Limit, "limit", 100, "at most so many; 'kgs links export' has them all")
+	flags.StringVar(&query.Cursor, "cursor", "", "of the list before: go on from there")
+	flags.StringVar(&query.Tag, "tag", "", "only links with this tag")
+	flags.StringVar(&query.Text, "query", "", "only links with this text in key, URL, title or a tag")
+	return cmd
+}
+
+// maxPage is how many links a page of the API may have.
+const maxPage = 1000
+
+// collect asks for pages until there are query.Limit links or no more.
+func (s *session) collect(ctx context.Context, query client.LinkQuery) (client.LinkPage, error) {
+	all := client.LinkPage{Links: []client.Link{}}
+	for want := query.Limit; ; {
+		query.Limit = min(want-len(all.Links), maxPage)
+		if query.Limit < 1 {
+			return all, nil
+		}
+		page, err := s.ListLinks(ctx, query)
+		if err != nil {
+			return all, err
+		}
+		all.Links = append(all.Links, page.Links...)
+		all.NextCursor, query.Cursor = page.NextCursor, page.NextCursor
+		if page.NextCursor == "" {
+			return all, nil
+		}
+	}
+}
+
+func (s *session) printLink(link client.Link) error {
+	return s.out.print(link, func(t *table) {
+		t.row("key", link.Key)
+		t.row("short url", link.ShortURL)
+		t.row("url", link.URL)
+		t.row("redirect", link.Redirect)
+		t.row("created", when(link.CreatedAt))
+		if !link.UpdatedAt.IsZero() {
+			t.row("updated", when(link.UpdatedAt))
+		}
+		if link.Title != "" {
+			t.row("title", link.Title)
+		}
+		if len(link.Tags) > 0 {
+			t.row("tags", strings.Join(link.Tags, ", "))
+		}
+	})
+}

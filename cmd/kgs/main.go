@@ -1,0 +1,28 @@
+// Command kgs is the whole of kgs: a node of the service (serve), a cluster on
+// one machine to try it (dev), and the client of a running cluster.
+//
+//	main.go run.go         start, root command, exit codes
+//	serve*.go settings.go  one node: its flags, environment, file; start and stop
+//	dev*.go                node processes, watched and restarted
+//	session.go output.go   what all client commands share
+//	keys.go keyspace.go links*.go import*.go cluster*.go
+//
+// Data goes to stdout, everything else to stderr.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+)
+
+// progress is a bar on a terminal, and nothing elsewhere.
+type progress struct{ bar *progressbar.ProgressBar }
+
+// newProgress is a bar of so many bytes; -1: nobody knows how many.
+func newProgress(w io.Writer, bytes int64) progress {
+	if file, ok := w.(*os.File); !ok || !term.IsTerminal(int(file.Fd())) {
+		return progress{}
+	}
+	return progress{progressbar.NewOptions64(bytes,
+		progressbar.OptionSetWriter(w),
+		progressbar.OptionSetWidth(30),
+		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionClearOnFinish(),
+	)}
+}
+
+// at moves the bar to so many bytes.
+func (p progress) at(bytes int64, links int) {
+	if p.bar == nil {
+		return
+	}
+	p.bar.Describe(fmt.Sprintf("%d links", links))
+	_ = p.bar.Set64(bytes) // only a display
+}
+
+// clear takes the bar off the screen before something else is written; the
+// next move brings it back.
+func (p progress) clear() {
+	if p.bar != nil {
+		_ = p.bar.Clear() // only a display
+	}
+}

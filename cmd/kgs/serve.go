@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+
+	"github.com/kgs-cluster/kgs/cluster"
+	"github.com/kgs-cluster/kgs/httpapi"
+)
+
+func newServe() *cobra.Command {
+	f := &serveFlags{}
+	cmd := &cobra.Command{
+		Use:   "serve --node-id ID --data-dir DIR (--initial-cluster ID=HOST:PORT,... | --join HOST:PORT,...)",
+		Short: "Run one node",
+		Long: `Run one node of a cluster.
+
+Every flag may also stand in the environment (KGS_NODE_ID for --node-id) or in the
+file of --config, a JSON object: {"node-id": "n1", "heartbeat": "300ms"}. A flag
+counts before the environment, that before the file.
+
+SIGTERM or Ctrl-C stops it: it takes no more requests, ends those under way and
+hands leadership over. A second one ends it at once. Its pid is in DIR/kgs.pid.`,
+		Example: `  kgs serve --node-id n1 --data-dir /var/lib/kgs --initial-cluster n1=127.0.0.1:9080`,
+		Args:    wantArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := applySettings(cmd.Flags()); err != nil {
+				return err
+			}
+			return serve(cmd.Context(), f, cmd.ErrOrStderr())
+		},
+	}
+	f.register(cmd.Flags())
+	return cmd
+}
+
+// serve runs a node until ctx ends or the node cannot go on. Nothing is opened
+// before the settings are known to be right, and no file before the HTTP port
+// is ours.
+func serve(ctx context.Context, f *serveFlags, stderr io.Writer) error {
+	config, err := f.cluster()
+	if err != nil {
+		return err
+	}
+	listener, err := listenHTTP(f.httpAddr)
+	if err != nil {
+		return err
+	}
+	defer listener.Close() // Serve has closed it if it got that far
+	if config.HTTPAdvertise == "" {
+		config.HTTPAdvertise = "http://" + listener.Addr().String()
+	}
+	log := newLogger(f, stderr)
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	running, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	config.Logger, config.Registry, config.Reserved = log, registry, httpapi.Reserved
+	config.Fatal = func(err error) { stop(fatalError{err}) }
+
+	node, err := cluster.Open(config)
+	if err != nil {
+		return err
+	}
+	removePID, err := writePID(config.DataDir)
+	if err != nil {
+		return errors.Join(err, node.Close())
+	}
+	err = serveHTTP(running, f, config, node, listener)
+	if cause := context.Cause(running); errors.As(cause, new(fatalError)) {
+		log.Error("this node cannot go on", "error", cause)
+		err = cause
+	}
+	log.Info("stopping")
+	if closing := closeNode(node); closing != nil {
+		return errors.Join(err, closing)
+	}
+	log.Info("stopped")
+	return errors.Join(err, removePID())
+}
+
+// fatalError is why a node cannot go on.
+type fatalError struct{ err error }
+
+func (e fatalError) Error() string { return e.err.Error() }
+func (e fatalError) Unwrap() error { return e.err }
+
+// serveHTTP answers requests until ctx ends.
+func serveHTTP(ctx context.Context, f *serveFlags, config cluster.Config, node *cluster.Node, listener net.Listener) error {
+	api := httpapi.Config{
+		Service: node, BaseURL: f.baseURL, Version: config.Version,
+		Logger: config.Logger.Named("http"), Registry: config.Registry.(*prometheus.Registry),
+	}
+	if u, err := url.Parse(config.HTTPAdvertise); err == nil && u.Host != "" {
+		api.OwnHosts = []string{u.Host}
+	}
+	server, err := httpapi.New(api)
+	if err != nil {
+		return err
+	}
+	config.Logger.Info("node is up", "node", config.NodeID, "http", config.HTTPAdvertise,
+		"cluster", config.ClusterAdvertise, "version", config.Version)
+	return server.Serve(ctx, listener)
+}
+
+// closeTimeout bounds the end: a node whose disk hangs may never close.
+const closeTimeout = 20 * time.Second
+
+func closeNode(node io.Closer) error {
+	done := make(chan error, 1)
+	go func() { done <- node.Close() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(closeTimeout):
+		return fmt.Errorf("the node did not stop within %s; it was left to the end of the process, as in a crash: nothing acknowledged is lost", closeTimeout)
+	}
+}
+
+// listenHTTP says what to do if the address cannot be had.
+func listenHTTP(addr string) (net.Listener, error) {
+	listener, err := net.Listen("tcp", addr)
+	switch {
+	case err == nil:
+		return listener, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("HTTP address %s is in use: stop what listens there, or choose another with --http-addr", addr)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("HTTP address %s is not allowed to this user: choose a port above 1023 with --http-addr", addr)
+	}
+	return nil, fmt.Errorf("HTTP address %s: %w; choose an address of this machine with --http-addr", addr, err)
+}
+
+func newLogger(f *serveFlags, w io.Writer) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{
+		Level:      hclog.LevelFromString(f.logLevel),
+		JSONFormat: f.logFormat == "json",
+		Output:     w,
+	})
+}

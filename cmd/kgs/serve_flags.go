@@ -1,0 +1,149 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/pflag"
+
+	"github.com/kgs-cluster/kgs/cluster"
+)
+
+// serveFlags are the settings of a node, as they were given.
+type serveFlags struct {
+	nodeID, dataDir               string
+	httpAddr, httpAdvertise       string
+	clusterAddr, clusterAdvertise string
+	initialCluster                string
+	join                          []string
+	nonVoter                      bool
+	bufferMin, bufferMax          int
+	heartbeat, election           time.Duration
+	baseURL                       string
+	logLevel, logFormat           string
+	config                        string
+	insecure                      bool
+}
+
+func (f *serveFlags) register(flags *pflag.FlagSet) {
+	flags.SortFlags = false
+	flags.StringVar(&f.nodeID, "node-id", "", "unique in the cluster, as n1")
+	flags.StringVar(&f.dataDir, "data-dir", "", "`DIR` of this node alone; made if it is not there")
+	flags.StringVar(&f.httpAddr, "http-addr", "127.0.0.1:8080", "`HOST:PORT` to listen on for clients")
+	flags.StringVar(&f.httpAdvertise, "http-advertise", "", "`URL` under which clients reach this node (default from --http-addr)")
+	flags.StringVar(&f.clusterAddr, "cluster-addr", "127.0.0.1:9080", "`HOST:PORT` to listen on for the other nodes")
+	flags.StringVar(&f.clusterAdvertise, "cluster-advertise", "", "`HOST:PORT` under which the other nodes reach this one (default --cluster-addr)")
+	flags.StringVar(&f.initialCluster, "initial-cluster", "", "the nodes of a new cluster, as n1=`HOST:PORT,...`; the same on each of them, ignored once there is state")
+	flags.StringSliceVar(&f.join, "join", nil, "`HOST:PORT,...` of nodes of a running cluster, to become a member of it")
+	flags.BoolVar(&f.nonVoter, "non-voter", false, "with --join: stay a read replica")
+	flags.IntVar(&f.bufferMin, "buffer-min", 10_000, "keys that a leader holds ready at least")
+	flags.IntVar(&f.bufferMax, "buffer-max", 0, "keys that a leader holds ready at most (default 1000000)")
+	flags.DurationVar(&f.heartbeat, "heartbeat", 300*time.Millisecond, "a follower that hears nothing for one to two of these seeks election")
+	flags.DurationVar(&f.election, "election", 300*time.Millisecond, "how long a candidate waits for votes")
+	flags.StringVar(&f.baseURL, "base-url", "", "`URL` that short links start with (default: the host of each request)")
+	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
+	flags.StringVar(&f.config, configFlag, "", "`FILE` with settings, a JSON object: {\"node-id\": \"n1\", ...}")
+	flags.BoolVar(&f.insecure, "insecure", false, "allow addresses that other machines can reach, without any protection")
+}
+
+// cluster makes the node's configuration and reports all faults at once.
+func (f *serveFlags) cluster() (cluster.Config, error) {
+	c := cluster.Config{
+		NodeID: f.nodeID, DataDir: f.dataDir,
+		ClusterAddr: f.clusterAddr, ClusterAdvertise: f.clusterAdvertise, HTTPAdvertise: f.httpAdvertise,
+		Join: f.join, NonVoter: f.nonVoter,
+		BufferMin: f.bufferMin, BufferMax: f.bufferMax,
+		Heartbeat: f.heartbeat, Election: f.election,
+		Version: buildVersion(),
+	}
+	if f.bufferMax == 0 {
+		c.BufferMax = max(1_000_000, f.bufferMin)
+	}
+	members, err := parseMembers(f.initialCluster)
+	c.InitialCluster = members
+	if c.ClusterAdvertise == "" {
+		c.ClusterAdvertise = c.ClusterAddr
+		if listed := members[f.nodeID]; listed != "" && unspecified(c.ClusterAddr) {
+			c.ClusterAdvertise = listed
+		}
+	}
+	return c, errors.Join(err, c.Validate(), f.checkHTTP(), f.checkExposure(), f.checkLog())
+}
+
+// parseMembers reads n1=HOST:PORT,n2=HOST:PORT.
+func parseMembers(list string) (map[string]string, error) {
+	members := map[string]string{}
+	if list == "" {
+		return members, nil
+	}
+	for item := range strings.SplitSeq(list, ",") {
+		id, addr, ok := strings.Cut(strings.TrimSpace(item), "=")
+		if _, twice := members[id]; twice {
+			return nil, fmt.Errorf("--initial-cluster has %s twice", id)
+		}
+		if _, _, err := net.SplitHostPort(addr); !ok || id == "" || err != nil {
+			return nil, fmt.Errorf("--initial-cluster %q: want ID=HOST:PORT,ID=HOST:PORT,...", list)
+		}
+		members[id] = addr
+	}
+	return members, nil
+}
+
+func (f *serveFlags) checkHTTP() error {
+	if _, _, err := net.SplitHostPort(f.httpAddr); err != nil {
+		return fmt.Errorf("--http-addr %q: want HOST:PORT", f.httpAddr)
+	}
+	if f.httpAdvertise == "" && unspecified(f.httpAddr) {
+		return fmt.Errorf("--http-addr %s is no address that a client can go to: say with --http-advertise URL under which one they reach this node", f.httpAddr)
+	}
+	return nil
+}
+
+// checkExposure: until there are TLS and tokens, an address that other machines
+// can reach must be asked for.
+func (f *serveFlags) checkExposure() error {
+	if f.insecure {
+		return nil
+	}
+	for _, listen := range []struct{ flag, addr string }{{"--http-addr", f.httpAddr}, {"--cluster-addr", f.clusterAddr}} {
+		host, _, err := net.SplitHostPort(listen.addr)
+		if err == nil && !loopback(host) {
+			return fmt.Errorf("%s %s can be reached from other machines, and this version protects it neither by TLS nor by tokens: keep to 127.0.0.1, or add --insecure if all of that network is trusted", listen.flag, listen.addr)
+		}
+	}
+	return nil
+}
+
+// loopback: only this machine reaches the host. A name other than localhost may
+// lead anywhere.
+func loopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
+}
+
+// unspecified: the address listens everywhere and cannot be dialed.
+func unspecified(hostPort string) bool {
+	host, _, err := net.SplitHostPort(hostPort)
+	if err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(host)
+	return host == "" || err == nil && addr.IsUnspecified()
+}
+
+func (f *serveFlags) checkLog() error {
+	var faults []error
+	if level := hclog.LevelFromString(f.logLevel); level == hclog.NoLevel || level == hclog.Off {
+		faults = append(faults, fmt.Errorf("--log-level %q: want debug, info, warn or error", f.logLevel))
+	}
+	if f.logFormat != "text" && f.logFormat != "json" {
+		faults = append(faults, fmt.Errorf("--log-format %q: want text or json", f.logFormat))
+	}
+	return errors.Join(faults...)
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kgs-cluster/kgs/httpapi/client"
+)
+
+const defaultAddr = "http://127.0.0.1:8080"
+
+// clientFlags are those of every client command.
+type clientFlags struct {
+	addrs   []string
+	token   string
+	format  string
+	timeout time.Duration
+}
+
+// register makes them flags of a group and all its members.
+func (f *clientFlags) register(group *cobra.Command) *cobra.Command {
+	flags := group.PersistentFlags()
+	flags.StringSliceVar(&f.addrs, "addr", nil, "`URL` of a node, or several with commas: the next is tried when one does not answer (env KGS_ADDR, default "+defaultAddr+")")
+	flags.StringVar(&f.token, "token", "", "access `TOKEN` (env KGS_TOKEN)")
+	flags.StringVar(&f.format, "format", "table", "of the output: table or json")
+	flags.DurationVar(&f.timeout, "timeout", client.DefaultTimeout, "for the whole request, all tries included")
+	return group
+}
+
+// session is one run of a client command.
+type session struct {
+	*client.Client
+	cmd *cobra.Command
+	out output
+}
+
+// action is what a client command does. Its errors count as the server's,
+// unless they are localErrors.
+type action func(ctx context.Context, s *session, args []string) error
+
+// localError is an error of a client command that is not the server's.
+type localError struct{ err error }
+
+func (e localError) Error() string { return e.err.Error() }
+func (e localError) Unwrap() error { return e.err }
+
+func local(err error) error {
+	if err == nil {
+		return nil
+	}
+	return localError{err}
+}
+
+// run makes an action the RunE of a command.
+func (f *clientFlags) run(do action) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		s, err := f.open(cmd)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		err = do(cmd.Context(), s, args)
+		if err == nil || errors.As(err, new(localError)) {
+			return err
+		}
+		return serverError{f.explain(err)}
+	}
+}
+
+// open checks the flags and makes the client; it connects to nothing.
+func (f *clientFlags) open(cmd *cobra.Command) (*session, error) {
+	if f.format != "table" && f.format != "json" {
+		return nil, usageError(cmd, "--format %s: want table or json", f.format)
+	}
+	if f.timeout <= 0 {
+		return nil, usageError(cmd, "--timeout %s: want more than 0", f.timeout)
+	}
+	if !cmd.Flags().Changed("token") {
+		f.token = os.Getenv("KGS_TOKEN")
+	}
+	if !cmd.Flags().Changed("addr") {
+		f.addrs = []string{defaultAddr}
+		if env := os.Getenv("KGS_ADDR"); env != "" {
+			f.addrs = strings.Split(env, ",")
+		}
+	}
+	for i, addr := range f.addrs {
+		if f.addrs[i] = strings.TrimSpace(addr); !strings.Contains(addr, "://") {
+			f.addrs[i] = "http://" + f.addrs[i]
+		}
+	}
+	c, err := client.New(client.Config{Addrs: f.addrs, Token: f.token, Timeout: f.timeout})
+	if err != nil {
+		return nil, usageError(cmd, "%v", err)
+	}
+	return &session{Client: c, cmd: cmd, out: output{cmd.OutOrStdout(), f.format == "json"}}, nil
+}
+
+// explain adds what to do when no node answers.
+func (f *clientFlags) explain(err error) error {
+	if errors.Is(err, client.ErrUnreachable) {
+		return fmt.Errorf("%w; is a node running there? name others with --addr or KGS_ADDR", err)
+	}
+	return err
+}

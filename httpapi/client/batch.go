@@ -1,0 +1,71 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+)
+
+// MaxBatch is the most links of one CreateLinks.
+const MaxBatch = 10_000
+
+// BatchResult is what one link of a batch came to: one of the two is set.
+type BatchResult struct {
+	Link *Link
+	Err  *Error
+}
+
+// CreateLinks stores up to MaxBatch links in one request. The results are in
+// the order of the links; one that is refused does not hinder the others. A
+// repeat with the same idempotency key must have the same links in the same
+// order.
+func (c *Client) CreateLinks(ctx context.Context, links []NewLink, opts ...Option) ([]BatchResult, error) {
+	if len(links) == 0 {
+		return nil, nil
+	}
+	if len(links) > MaxBatch {
+		return nil, fmt.Errorf("client: %d links: at most %d in a batch", len(links), MaxBatch)
+	}
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false)
+	for _, link := range links {
+		if err := encoder.Encode(link); err != nil {
+			return nil, fmt.Errorf("client: %w", err)
+		}
+	}
+	got, err := c.do(ctx, &call{
+		method: http.MethodPost, path: "/v1/links/batch",
+		body: body.Bytes(), contentType: "application/x-ndjson",
+		idempotencyKey: keyOr(apply(opts).idempotencyKey),
+		try:            batchTimeout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return decodeBatch(got, len(links))
+}
+
+func decodeBatch(got *answer, want int) ([]BatchResult, error) {
+	results := make([]BatchResult, 0, want)
+	for data := range bytes.Lines(got.body) {
+		result := BatchResult{Link: &Link{}, Err: &Error{}}
+		if err := errors.Join(json.Unmarshal(data, result.Err), json.Unmarshal(data, result.Link)); err != nil {
+			return nil, fmt.Errorf("client: line %d of the answer is not understood: %w", len(results)+1, err)
+		}
+		result.Err.Node, result.Link.Meta = got.meta().Node, got.meta()
+		if result.Err.Code != "" { // links have no code
+			result.Link = nil
+		} else {
+			result.Err = nil
+		}
+		results = append(results, result)
+	}
+	if len(results) != want {
+		return nil, fmt.Errorf("client: %w: %d answers to %d links", ErrOutcomeUnknown, len(results), want)
+	}
+	return results, nil
+}

@@ -1,0 +1,71 @@
+package client
+
+import (
+	"context"
+	"net/url"
+)
+
+// Keyspace is where a key space stands. Counts are keys.
+type Keyspace struct {
+	Name      string  `json:"name"`
+	Alphabet  string  `json:"alphabet"`
+	Length    int     `json:"length"`
+	Size      uint64  `json:"size"`
+	Generated uint64  `json:"generated"`
+	Unused    uint64  `json:"unused"`
+	Used      uint64  `json:"used"`
+	Returned  uint64  `json:"returned"`
+	Buffered  uint64  `json:"buffered"`
+	Lost      uint64  `json:"lost"`
+	Rate      float64 `json:"rate"` // keys per second
+	// ExhaustedInSeconds at that rate; nil: not in sight.
+	ExhaustedInSeconds *float64 `json:"exhausted_in_seconds"`
+}
+
+// Keyspaces lists the key spaces.
+func (c *Client) Keyspaces(ctx context.Context, opts ...Option) ([]Keyspace, error) {
+	var body struct {
+		Keyspaces []Keyspace `json:"keyspaces"`
+	}
+	err := c.read(ctx, "/v1/keyspaces", nil, opts, &body)
+	return body.Keyspaces, err
+}
+
+// Keyspace shows one key space.
+func (c *Client) Keyspace(ctx context.Context, name string, opts ...Option) (Keyspace, error) {
+	var space Keyspace
+	err := c.read(ctx, "/v1/keyspaces/"+url.PathEscape(name), nil, opts, &space)
+	return space, err
+}
+
+// KeyTable is one of the two tables of a key space.
+type KeyTable string
+
+const (
+	UnusedKeys KeyTable = "unused"
+	UsedKeys   KeyTable = "used"
+)
+
+// KeyRow is a row of a key table: the positions [From, To).
+type KeyRow struct {
+	From    uint64 `json:"from_position"`
+	To      uint64 `json:"to_position"`
+	Count   uint64 `json:"count"`
+	Purpose string `json:"purpose,omitempty"`
+	Lease   *Lease `json:"lease,omitempty"` // nil in UnusedKeys
+}
+
+// KeyRowPage is a page of rows, in the order of positions.
+type KeyRowPage struct {
+	Keyspace   string   `json:"keyspace"`
+	Rows       []KeyRow `json:"rows"`
+	NextCursor string   `json:"next_cursor"` // "": the last page
+}
+
+// KeyRows returns a page of a key table; limit and cursor as in LinkQuery.
+func (c *Client) KeyRows(ctx context.Context, keyspace string, table KeyTable, limit int, cursor string, opts ...Option) (KeyRowPage, error) {
+	var page KeyRowPage
+	path := "/v1/keyspaces/" + url.PathEscape(keyspace) + "/" + string(table)
+	err := c.read(ctx, path, pageQuery(limit, cursor), opts, &page)
+	return page, err
+}

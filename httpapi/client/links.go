@@ -1,0 +1,145 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// NewLink is a link to create. At most one of Alias and Key is set; with
+// neither its key is generated.
+type NewLink struct {
+	URL      string   `json:"url"`
+	Alias    string   `json:"alias,omitempty"`
+	Key      string   `json:"key,omitempty"`      // one that was taken before
+	Keyspace string   `json:"keyspace,omitempty"` // of a generated or taken key
+	Redirect int      `json:"redirect,omitempty"` // 301, 302, 307 or 308; 0 is 302
+	Tags     []string `json:"tags,omitempty"`
+	Title    string   `json:"title,omitempty"`
+}
+
+// LinkChange changes what is not nil.
+type LinkChange struct {
+	URL      *string   `json:"url,omitempty"`
+	Title    *string   `json:"title,omitempty"` // "" clears it
+	Tags     *[]string `json:"tags,omitempty"`  // all of them; empty clears them
+	Redirect *int      `json:"redirect,omitempty"`
+}
+
+// Link is a stored link.
+type Link struct {
+	Key       string    `json:"key"`
+	ShortURL  string    `json:"short_url"`
+	URL       string    `json:"url"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at,omitzero"` // zero: never
+	Redirect  int       `json:"redirect"`
+	Alias     bool      `json:"alias"`
+	Title     string    `json:"title,omitempty"`
+	Tags      []string  `json:"tags,omitempty"`
+	Meta      Meta      `json:"-"` // of the mutation that answered it
+}
+
+// CreateLink stores a link.
+func (c *Client) CreateLink(ctx context.Context, link NewLink, opts ...Option) (Link, error) {
+	return c.mutateLink(ctx, http.MethodPost, "/v1/links", link, opts)
+}
+
+// UpdateLink changes a link and returns it as it is then.
+func (c *Client) UpdateLink(ctx context.Context, key string, change LinkChange, opts ...Option) (Link, error) {
+	if change.Tags != nil && *change.Tags == nil {
+		change.Tags = &[]string{} // not null
+	}
+	return c.mutateLink(ctx, http.MethodPatch, linkPath(key), change, opts)
+}
+
+func (c *Client) mutateLink(ctx context.Context, method, path string, body any, opts []Option) (Link, error) {
+	call, err := jsonCall(method, path, body)
+	if err != nil {
+		return Link{}, err
+	}
+	call.idempotencyKey = keyOr(apply(opts).idempotencyKey)
+	got, err := c.do(ctx, call)
+	if err != nil {
+		return Link{}, err
+	}
+	link := Link{Meta: got.meta()}
+	err = got.decode(&link)
+	return link, err
+}
+
+// DeleteLink deletes a link. Its key is never issued again.
+func (c *Client) DeleteLink(ctx context.Context, key string, opts ...Option) error {
+	_, err := c.do(ctx, &call{
+		method: http.MethodDelete, path: linkPath(key),
+		idempotencyKey: keyOr(apply(opts).idempotencyKey),
+	})
+	return err
+}
+
+// GetLink returns a link; code link_not_found if there is none.
+func (c *Client) GetLink(ctx context.Context, key string, opts ...Option) (Link, error) {
+	var link Link
+	err := c.read(ctx, linkPath(key), nil, opts, &link)
+	return link, err
+}
+
+// LinkQuery asks for a page of links, in the order of their keys.
+type LinkQuery struct {
+	Limit  int    // 1 to 1000; 0: the server's default, 100
+	Cursor string // of the page before; "": the first page
+	Tag    string // only links with this tag
+	Text   string // only links with this in key, URL, title or a tag
+}
+
+// LinkPage is a page. It may be short, even empty, before the last one.
+type LinkPage struct {
+	Links      []Link `json:"links"`
+	NextCursor string `json:"next_cursor"` // "": the last page
+}
+
+// ListLinks returns a page of links.
+func (c *Client) ListLinks(ctx context.Context, q LinkQuery, opts ...Option) (LinkPage, error) {
+	query := pageQuery(q.Limit, q.Cursor)
+	if q.Tag != "" {
+		query.Set("tag", q.Tag)
+	}
+	if q.Text != "" {
+		query.Set("q", q.Text)
+	}
+	var page LinkPage
+	err := c.read(ctx, "/v1/links", query, opts, &page)
+	return page, err
+}
+
+func pageQuery(limit int, cursor string) url.Values {
+	query := url.Values{}
+	if limit != 0 {
+		query.Set("limit", strconv.Itoa(limit))
+	}
+	if cursor != "" {
+		query.Set("cursor", cursor)
+	}
+	return query
+}
+
+// Resolve asks where a short link leads, without going there.
+func (c *Client) Resolve(ctx context.Context, key string) (location string, err error) {
+	got, err := c.do(ctx, &call{
+		method: http.MethodGet, path: "/" + url.PathEscape(key),
+		success: func(status int) bool { return status/100 == 3 },
+	})
+	if err != nil {
+		return "", err
+	}
+	location = got.header.Get("Location")
+	if location == "" {
+		return "", fmt.Errorf("client: a redirect without Location")
+	}
+	return location, nil
+}
+
+func linkPath(key string) string { return "/v1/links/" + url.PathEscape(key) }

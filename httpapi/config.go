@@ -1,0 +1,97 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Config of a Server. Only Service has no usable zero value.
+type Config struct {
+	Service Service
+	// BaseURL is what short URLs start with: http or https, a host, perhaps a
+	// path. "": the Host of each request.
+	BaseURL string
+	// OwnHosts are further names ("host" or "host:port") under which this
+	// service is reached, so that no link may point to them. The host of BaseURL
+	// and the Host of the request are always among them.
+	OwnHosts []string
+	// Logger; nil discards. At level debug every request is logged.
+	Logger hclog.Logger
+	// Version of the binary, for kgs_build_info; "" is "dev".
+	Version string
+	// Registry takes this package's collectors and is what /metrics shows. nil: a new one.
+	Registry *prometheus.Registry
+	// MaxConns bounds the open connections of Serve; more wait in the kernel. 0: 16,384.
+	MaxConns int
+	// MaxBatches bounds the batches in memory at once (each up to 16 MiB); more
+	// wait for their turn, and are refused as busy at their deadline. 0: 8.
+	MaxBatches int
+	// DrainTimeout is how long Serve waits for running requests at shutdown. 0: 10 s.
+	DrainTimeout time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.Logger == nil {
+		c.Logger = hclog.NewNullLogger()
+	}
+	if c.Version == "" {
+		c.Version = "dev"
+	}
+	if c.Registry == nil {
+		c.Registry = prometheus.NewRegistry()
+	}
+	if c.MaxConns == 0 {
+		c.MaxConns = 16_384
+	}
+	if c.MaxBatches == 0 {
+		c.MaxBatches = 8
+	}
+	if c.DrainTimeout == 0 {
+		c.DrainTimeout = 10 * time.Second
+	}
+	c.BaseURL = strings.TrimRight(c.BaseURL, "/")
+	return c
+}
+
+// Validate reports every fault of c.
+func (c Config) Validate() error {
+	var faults []error
+	if c.Service == nil {
+		faults = append(faults, errors.New("no service"))
+	}
+	if err := checkBaseURL(c.BaseURL); err != nil {
+		faults = append(faults, err)
+	}
+	for _, host := range c.OwnHosts {
+		if _, err := parseAuthority(host); err != nil {
+			faults = append(faults, fmt.Errorf("own host %q: %w", host, err))
+		}
+	}
+	if c.MaxConns < 0 || c.MaxBatches < 0 || c.DrainTimeout < 0 {
+		faults = append(faults, errors.New("a limit is negative"))
+	}
+	return errors.Join(faults...)
+}
+
+func checkBaseURL(base string) error {
+	if base == "" {
+		return nil
+	}
+	u, err := url.Parse(base)
+	if err != nil {
+		return fmt.Errorf("base URL: %w", err)
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("base URL %q: want http or https, a host and perhaps a path, nothing else", base)
+	}
+	if _, err := parseAuthority(u.Host); err != nil {
+		return fmt.Errorf("base URL %q: %w", base, err)
+	}
+	return nil
+}

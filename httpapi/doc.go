@@ -1,0 +1,56 @@
+// Package httpapi is the HTTP front end of a node: it decodes and checks
+// requests, asks the node (package cluster), and writes the answers. It holds
+// no state of its own and knows neither raft nor the store.
+//
+// # The way of a request
+//
+//	server.go    Server, its http.Server, graceful shutdown
+//	routes.go    the route table, and what wraps every handler: X-Kgs-Node,
+//	             the deadline, recovery, metrics
+//	keys.go links.go batch.go keyspaces.go members.go redirect.go health.go
+//	             the handlers, by resource
+//	service.go   what a handler may ask of the node
+//	errors.go    the table from Go errors to problems; problem.go writes them
+//
+// and what the handlers share: body.go and decode.go (bounded bodies, strict
+// JSON), ndjson.go (lines), fields.go and url.go (the limits of a link),
+// query.go (consistency, limit, cursor), idempotency.go, deadline.go,
+// respond.go, metrics.go.
+//
+// # Decisions that the contract leaves open
+//
+//   - JSON: names are matched exactly (case counts), a name given twice, data
+//     after the object, bytes that are not UTF-8 and lone surrogates are refused.
+//     null means absent, except in PATCH, where it is refused: "" and [] clear.
+//   - A body without Content-Type is taken as JSON.
+//   - Fields that later versions bring (expires_at, ttl, not_before, max_visits,
+//     find_if_exists) are refused as unsupported_field: a link that silently
+//     never expires would be worse.
+//   - Content of a URL: any percent escapes, fragments and non-ASCII text are
+//     kept byte for byte. Unicode space and control characters are refused like
+//     ASCII ones. Hosts are compared as a browser would read them: case, IDNA,
+//     percent escapes, trailing dot, IPv6 spelling; "localhost" and the
+//     loopback addresses are one; ports 80 and 443 are one. Numeric hosts that
+//     are not dotted quads (127.1, 0x7f000001) are refused.
+//   - A redirect by 301 or 308 may be cached for an hour, so that an update or
+//     deletion shows within the hour. All others are no-store.
+//   - A path of the redirect that cannot be a key (other characters than
+//     A-Za-z0-9_-, fewer than 3, more than 64) is 404 without asking the node.
+//   - X-Kgs-Timeout over 30 s is refused, not lowered.
+//   - An exhausted key space is 507: unlike the 503s, a retry cannot help.
+//   - A deadline that passed during a read is 504 timeout. For a mutation the
+//     node says which it was: nothing happened (503), or unknown (504); a plain
+//     deadline error of the node counts as unknown.
+//   - Idempotency fingerprints cover method, path and raw body. In a batch with
+//     key K, line i (from 1) has the idempotency key K#i and a fingerprint of
+//     its own bytes, so a corrected line repeats without harm to the others
+//     under a new key, and the same batch may be sent again as it is.
+//     Idempotent-Replay is set on a batch when every line that reached the node
+//     was a replay. Join, remove and transfer are harmless to repeat: there the
+//     key is checked and not used.
+//   - A batch in which every line that reached the node failed with the same 503
+//     code is answered as that 503: nothing was created, try another node.
+//   - Blank lines of a batch are skipped at its end, and are bad lines elsewhere.
+//   - Without Config.BaseURL short URLs are made of the request's Host.
+//   - readyz and livez answer in plain text, also when not ready.
+package httpapi

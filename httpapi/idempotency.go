@@ -1,0 +1,56 @@
+package httpapi
+
+import (
+	"crypto/sha256"
+	"net/http"
+	"strconv"
+
+	"github.com/kgs-cluster/kgs/cluster"
+)
+
+const (
+	maxIdempotencyKey = 128 // characters
+	fingerprintSize   = 16  // bytes of the SHA-256
+)
+
+// idempotency reads the Idempotency-Key of a request with this raw body; nil
+// without one.
+func idempotency(r *http.Request, body []byte) (*cluster.Idempotency, error) {
+	key, err := idempotencyKey(r.Header)
+	if key == "" || err != nil {
+		return nil, err
+	}
+	return &cluster.Idempotency{Key: key, Fingerprint: fingerprint(r, body)}, nil
+}
+
+// lineIdempotency is that of one line of a batch; number counts from 1.
+func lineIdempotency(r *http.Request, key string, number int, line []byte) *cluster.Idempotency {
+	if key == "" {
+		return nil
+	}
+	return &cluster.Idempotency{Key: key + "#" + strconv.Itoa(number), Fingerprint: fingerprint(r, line)}
+}
+
+func idempotencyKey(header http.Header) (string, error) {
+	values := header["Idempotency-Key"]
+	if len(values) == 0 {
+		return "", nil
+	}
+	key := values[0]
+	if len(values) > 1 || key == "" || len(key) > maxIdempotencyKey {
+		return "", refusef(kindInvalidIdempotency, "want one Idempotency-Key of 1 to %d characters", maxIdempotencyKey)
+	}
+	for i := range len(key) {
+		if key[i] < ' ' || key[i] > '~' {
+			return "", refusef(kindInvalidIdempotency, "only printable ASCII characters")
+		}
+	}
+	return key, nil
+}
+
+func fingerprint(r *http.Request, body []byte) []byte {
+	hash := sha256.New()
+	hash.Write([]byte(r.Method + "\x00" + r.URL.Path + "\x00"))
+	hash.Write(body)
+	return hash.Sum(nil)[:fingerprintSize]
+}

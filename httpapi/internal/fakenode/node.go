@@ -1,0 +1,261 @@
+// Package fakenode is a node for tests of the HTTP layers: it answers what the
+// test puts into its fields and remembers what it was asked.
+package fakenode
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/kgs-cluster/kgs/cluster"
+	"github.com/kgs-cluster/kgs/fsm"
+	"github.com/kgs-cluster/kgs/fsm/pb"
+)
+
+// Node implements httpapi.Service. Fields are set before use.
+type Node struct {
+	Name    string
+	Err     error // what every method that can fail answers, if set
+	Stored  map[string]*pb.Link
+	State   fsm.KeyState
+	Rows    []fsm.KeyRow
+	Spaces  []cluster.KeyspaceStats
+	Stat    cluster.Status
+	Checks  []cluster.Check
+	Leading bool
+	// Idempotent makes the node remember answers by idempotency key.
+	Idempotent bool
+	// Hook, if set, runs at the start of every method with its context.
+	Hook func(ctx context.Context, method string)
+
+	mu     sync.Mutex
+	asked  []any
+	next   int
+	record map[string]recorded
+}
+
+type recorded struct {
+	fingerprint string
+	outcome     cluster.Outcome
+}
+
+// Now is the time of everything that the node creates.
+var Now = time.Date(2026, 3, 4, 5, 6, 7, 89e6, time.UTC)
+
+// Receipt is that of all keys taken.
+const Receipt = "\x01receipt\xff\xfe"
+
+// Asked returns and forgets the arguments of the calls so far.
+func (n *Node) Asked() []any {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	asked := n.asked
+	n.asked = nil
+	return asked
+}
+
+// Call is the name and arguments of a call that has no request type of its own.
+type Call struct {
+	Method string
+	Args   []any
+}
+
+func (n *Node) enter(ctx context.Context, method string, args ...any) error {
+	if n.Hook != nil {
+		n.Hook(ctx, method)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.asked = append(n.asked, Call{method, args})
+	return n.Err
+}
+
+// once answers a mutation, or repeats the answer to an earlier one.
+func (n *Node) once(idem *cluster.Idempotency, do func() cluster.Outcome) cluster.Outcome {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.Idempotent || idem == nil {
+		return do()
+	}
+	if r, ok := n.record[idem.Key]; ok {
+		if r.fingerprint != string(idem.Fingerprint) {
+			return cluster.Outcome{Err: fsm.ErrIdempotencyMismatch}
+		}
+		r.outcome.Replayed = true
+		return r.outcome
+	}
+	if n.record == nil {
+		n.record = map[string]recorded{}
+	}
+	r := recorded{string(idem.Fingerprint), do()}
+	n.record[idem.Key] = r
+	return r.outcome
+}
+
+func (n *Node) ID() string { return n.Name }
+
+func (n *Node) TakeKeys(ctx context.Context, r cluster.TakeRequest) (cluster.Keys, error) {
+	if err := n.enter(ctx, "TakeKeys", r); err != nil {
+		return cluster.Keys{}, err
+	}
+	keys := cluster.Keys{Keyspace: "default", Length: 6, Receipt: []byte(Receipt)}
+	if r.Keyspace != "" {
+		keys.Keyspace = r.Keyspace
+	}
+	outcome := n.once(r.Idempotency, func() cluster.Outcome {
+		n.next += r.Count
+		o := cluster.Outcome{Count: n.next}
+		if r.Idempotency != nil {
+			o.Index = 7
+		}
+		return o
+	})
+	if outcome.Err != nil {
+		return cluster.Keys{Replayed: outcome.Replayed}, outcome.Err
+	}
+	for i := outcome.Count - r.Count; i < outcome.Count; i++ {
+		keys.Bytes = fmt.Appendf(keys.Bytes, "k%05x", i)
+	}
+	keys.Index, keys.Replayed = outcome.Index, outcome.Replayed
+	return keys, nil
+}
+
+func (n *Node) ReturnKeys(ctx context.Context, receipt []byte, keys []string, idem *cluster.Idempotency) cluster.Outcome {
+	if err := n.enter(ctx, "ReturnKeys", string(receipt), keys, idem); err != nil {
+		return cluster.Outcome{Err: err, Index: 9}
+	}
+	return n.once(idem, func() cluster.Outcome { return cluster.Outcome{Count: len(keys), Index: 9} })
+}
+
+func (n *Node) Key(ctx context.Context, l cluster.Level, space, key string) (fsm.KeyState, error) {
+	return n.State, n.enter(ctx, "Key", l, space, key)
+}
+
+func (n *Node) CreateLinks(ctx context.Context, rs []cluster.CreateRequest) []cluster.Outcome {
+	err := n.enter(ctx, "CreateLinks", rs)
+	outcomes := make([]cluster.Outcome, len(rs))
+	for i, r := range rs {
+		if err != nil {
+			outcomes[i].Err = err
+			continue
+		}
+		outcomes[i] = n.once(r.Idempotency, func() cluster.Outcome { return n.create(r.Create) })
+	}
+	return outcomes
+}
+
+func (n *Node) create(c *pb.CreateLink) cluster.Outcome {
+	key := c.Alias + c.TakenKey
+	if _, taken := n.Stored[key]; taken {
+		return cluster.Outcome{Err: fmt.Errorf("%w: %s", fsm.ErrAliasTaken, key), Index: 11}
+	}
+	if key == "" {
+		key = fmt.Sprintf("g%05d", n.next)
+		n.next++
+	}
+	c.Link.CreatedAt, c.Link.Alias = Now.UnixMilli(), c.Alias != ""
+	if n.Stored == nil {
+		n.Stored = map[string]*pb.Link{}
+	}
+	n.Stored[key] = c.Link
+	return cluster.Outcome{Key: key, Link: c.Link, Index: 11}
+}
+
+func (n *Node) UpdateLink(ctx context.Context, u *pb.UpdateLink, idem *cluster.Idempotency) cluster.Outcome {
+	if err := n.enter(ctx, "UpdateLink", u, idem); err != nil {
+		return cluster.Outcome{Err: err}
+	}
+	return n.once(idem, func() cluster.Outcome {
+		link, ok := n.Stored[u.Key]
+		if !ok {
+			return cluster.Outcome{Err: fsm.ErrLinkNotFound}
+		}
+		if u.Url != nil {
+			link.Url = *u.Url
+		}
+		if u.SetTags {
+			link.Tags = u.Tags
+		}
+		link.UpdatedAt = Now.UnixMilli() + 1
+		return cluster.Outcome{Key: u.Key, Link: link, Index: 12}
+	})
+}
+
+func (n *Node) DeleteLink(ctx context.Context, key string, idem *cluster.Idempotency) cluster.Outcome {
+	if err := n.enter(ctx, "DeleteLink", key, idem); err != nil {
+		return cluster.Outcome{Err: err}
+	}
+	return n.once(idem, func() cluster.Outcome {
+		if _, ok := n.Stored[key]; !ok {
+			return cluster.Outcome{Err: fsm.ErrLinkNotFound}
+		}
+		delete(n.Stored, key)
+		return cluster.Outcome{Key: key, Index: 13}
+	})
+}
+
+func (n *Node) Link(ctx context.Context, l cluster.Level, key string) (*pb.Link, error) {
+	if err := n.enter(ctx, "Link", l, key); err != nil {
+		return nil, err
+	}
+	if link, ok := n.Stored[key]; ok {
+		return link, nil
+	}
+	return nil, fmt.Errorf("%w: %s", fsm.ErrLinkNotFound, key)
+}
+
+// Links answers one link and its key as what comes next, then the end.
+func (n *Node) Links(ctx context.Context, l cluster.Level, q fsm.LinkQuery) ([]fsm.KeyedLink, string, error) {
+	if err := n.enter(ctx, "Links", l, q); err != nil {
+		return nil, "", err
+	}
+	if q.After != "" {
+		return nil, "", nil
+	}
+	link := &pb.Link{Url: "https://example.org/", CreatedAt: Now.UnixMilli(), Tags: []string{"t"}}
+	return []fsm.KeyedLink{{Key: "abcdef", Link: link}}, "abcdef", nil
+}
+
+func (n *Node) Keyspaces(ctx context.Context, l cluster.Level) ([]cluster.KeyspaceStats, error) {
+	return n.Spaces, n.enter(ctx, "Keyspaces", l)
+}
+
+func (n *Node) Keyspace(ctx context.Context, l cluster.Level, name string) (cluster.KeyspaceStats, error) {
+	if err := n.enter(ctx, "Keyspace", l, name); err != nil {
+		return cluster.KeyspaceStats{}, err
+	}
+	for _, s := range n.Spaces {
+		if s.Name == name {
+			return s, nil
+		}
+	}
+	return cluster.KeyspaceStats{}, fsm.ErrKeyspaceNotFound
+}
+
+func (n *Node) KeyRows(ctx context.Context, l cluster.Level, used bool, space string, from uint64, limit int) ([]fsm.KeyRow, error) {
+	err := n.enter(ctx, "KeyRows", l, used, space, from, limit)
+	var rows []fsm.KeyRow
+	for _, row := range n.Rows {
+		if row.From >= from && len(rows) < limit {
+			rows = append(rows, row)
+		}
+	}
+	return rows, err
+}
+
+func (n *Node) Status(ctx context.Context) (cluster.Status, error) {
+	return n.Stat, n.enter(ctx, "Status")
+}
+
+func (n *Node) Join(ctx context.Context, r cluster.JoinRequest) error {
+	return n.enter(ctx, "Join", r)
+}
+
+func (n *Node) Remove(ctx context.Context, id string) error { return n.enter(ctx, "Remove", id) }
+
+func (n *Node) Transfer(ctx context.Context, to string) error { return n.enter(ctx, "Transfer", to) }
+
+func (n *Node) Ready() []cluster.Check { return n.Checks }
+
+func (n *Node) Age() (time.Duration, bool) { return 42 * time.Millisecond, n.Leading }

@@ -1,0 +1,148 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/kgs-cluster/kgs/cluster"
+	"github.com/kgs-cluster/kgs/fsm"
+)
+
+// keyspaceJSON is where a key space stands; counts are keys.
+type keyspaceJSON struct {
+	Name      string   `json:"name"`
+	Alphabet  string   `json:"alphabet"`
+	Length    int      `json:"length"`
+	Size      uint64   `json:"size"`
+	Generated uint64   `json:"generated"`
+	Unused    uint64   `json:"unused"`
+	Used      uint64   `json:"used"`
+	Returned  uint64   `json:"returned"`
+	Buffered  uint64   `json:"buffered"`
+	Lost      uint64   `json:"lost"`
+	Rate      float64  `json:"rate"`                 // keys per second
+	Exhausted *float64 `json:"exhausted_in_seconds"` // null: not in sight
+}
+
+func newKeyspaceJSON(k cluster.KeyspaceStats) keyspaceJSON {
+	j := keyspaceJSON{
+		Name: k.Name, Alphabet: k.Alphabet, Length: k.Length, Size: k.Size,
+		Generated: k.Generated, Unused: k.Unused, Used: k.Used,
+		Returned: k.Returned, Buffered: k.Buffered, Lost: k.Lost, Rate: k.Rate,
+	}
+	if k.Exhausted > 0 {
+		seconds := k.Exhausted.Seconds()
+		j.Exhausted = &seconds
+	}
+	return j
+}
+
+// listKeyspaces is GET /v1/keyspaces.
+func (s *Server) listKeyspaces(ctx context.Context, c echo.Context) error {
+	level, err := readLevel(c.Request())
+	if err != nil {
+		return err
+	}
+	spaces, err := s.service.Keyspaces(ctx, level)
+	if err != nil {
+		return err
+	}
+	answer := struct {
+		Keyspaces []keyspaceJSON `json:"keyspaces"`
+	}{make([]keyspaceJSON, len(spaces))}
+	for i, k := range spaces {
+		answer.Keyspaces[i] = newKeyspaceJSON(k)
+	}
+	return respondJSON(c, http.StatusOK, answer)
+}
+
+// getKeyspace is GET /v1/keyspaces/{name}.
+func (s *Server) getKeyspace(ctx context.Context, c echo.Context) error {
+	level, err := readLevel(c.Request())
+	if err != nil {
+		return err
+	}
+	stats, err := s.service.Keyspace(ctx, level, pathParam(c, "name"))
+	if err != nil {
+		return err
+	}
+	return respondJSON(c, http.StatusOK, newKeyspaceJSON(stats))
+}
+
+// createKeyspace is POST /v1/keyspaces.
+func (s *Server) createKeyspace(context.Context, echo.Context) error {
+	return refusef(kindNotSupported, "key spaces are set when the cluster is formed")
+}
+
+// rowJSON is a row of unused_keys or used_keys: a run of positions, without the
+// keys that they stand for.
+type rowJSON struct {
+	From    uint64     `json:"from_position"`
+	To      uint64     `json:"to_position"` // the first one after the run
+	Count   uint64     `json:"count"`
+	Purpose string     `json:"purpose,omitempty"`
+	Lease   *leaseJSON `json:"lease,omitempty"`
+}
+
+type rowPage struct {
+	Keyspace string    `json:"keyspace"`
+	Rows     []rowJSON `json:"rows"`
+	Next     *string   `json:"next_cursor"`
+}
+
+// unusedRows is GET /v1/keyspaces/{name}/unused.
+func (s *Server) unusedRows(ctx context.Context, c echo.Context) error {
+	return s.keyRows(ctx, c, false)
+}
+
+// usedRows is GET /v1/keyspaces/{name}/used.
+func (s *Server) usedRows(ctx context.Context, c echo.Context) error {
+	return s.keyRows(ctx, c, true)
+}
+
+func (s *Server) keyRows(ctx context.Context, c echo.Context, used bool) error {
+	level, err := readLevel(c.Request())
+	if err != nil {
+		return err
+	}
+	query := c.Request().URL.Query()
+	limit, err := pageLimit(query)
+	if err != nil {
+		return err
+	}
+	cursor, err := readCursor(query)
+	if err != nil {
+		return err
+	}
+	var from uint64
+	if cursor != "" {
+		if from, err = strconv.ParseUint(cursor, 10, 64); err != nil {
+			return errCursor
+		}
+	}
+	name := pathParam(c, "name")
+	rows, err := s.service.KeyRows(ctx, level, used, name, from, limit+1) // one more: is there a next page?
+	if err != nil {
+		return err
+	}
+	return respondJSON(c, http.StatusOK, newRowPage(name, rows, limit))
+}
+
+func newRowPage(name string, rows []fsm.KeyRow, limit int) rowPage {
+	page := rowPage{Keyspace: name, Rows: []rowJSON{}}
+	if len(rows) > limit {
+		page.Next = newCursor(strconv.FormatUint(rows[limit].From, 10))
+		rows = rows[:limit]
+	}
+	for _, row := range rows {
+		j := rowJSON{From: row.From, To: row.To, Count: row.Len()}
+		if row.Used != nil {
+			j.Purpose, j.Lease = purpose(row.Used), newLeaseJSON(row.Used)
+		}
+		page.Rows = append(page.Rows, j)
+	}
+	return page
+}

@@ -1,0 +1,185 @@
+package httpapi
+
+import (
+	"net/http"
+
+	"github.com/kgs-cluster/kgs/fsm"
+	"github.com/kgs-cluster/kgs/fsm/pb"
+)
+
+// linkFields are the members of a link that clients write. Pointers: nil is absent.
+type linkFields struct {
+	url, title *string
+	redirect   *int
+	tags       *[]string
+	// Of a new link only.
+	alias, key, keyspace *string
+}
+
+// common are the members of POST and PATCH, those of later versions included.
+func (f *linkFields) common() []field {
+	return []field{
+		{"url", &f.url, wantString},
+		{"title", &f.title, wantString},
+		{"redirect", &f.redirect, "301, 302, 307 or 308"},
+		{"tags", &f.tags, wantStrings},
+		{name: "expires_at"}, {name: "ttl"}, {name: "not_before"}, {name: "max_visits"},
+	}
+}
+
+func (f *linkFields) check(own ownOrigins, r *http.Request) error {
+	if f.url != nil {
+		if err := own.checkURL(*f.url, r); err != nil {
+			return err
+		}
+	}
+	if f.redirect != nil {
+		if err := checkRedirect(*f.redirect); err != nil {
+			return err
+		}
+	}
+	if f.title != nil {
+		if err := checkTitle(*f.title); err != nil {
+			return err
+		}
+	}
+	if f.tags != nil {
+		tags, err := cleanTags(*f.tags)
+		if err != nil {
+			return err
+		}
+		f.tags = &tags
+	}
+	return nil
+}
+
+// checkPlace checks what names the new link.
+func (f *linkFields) checkPlace() error {
+	if f.alias != nil && f.key != nil {
+		return invalidf("alias and key are both given: choose one")
+	}
+	if f.alias != nil {
+		return checkAlias(*f.alias)
+	}
+	if f.key != nil && !isKey(*f.key) {
+		return refusef(kindNotInKeyspace, "%.80q", *f.key)
+	}
+	return nil
+}
+
+// decodeCreate decodes and checks one new link.
+func (s *Server) decodeCreate(body []byte, r *http.Request) (*pb.CreateLink, error) {
+	var f linkFields
+	fields := append(f.common(),
+		field{"alias", &f.alias, wantString},
+		field{"key", &f.key, wantString},
+		field{"keyspace", &f.keyspace, wantString},
+		field{name: "find_if_exists"})
+	if err := decodeObject(body, nullIsAbsent, fields...); err != nil {
+		return nil, err
+	}
+	if f.url == nil {
+		return nil, refusef(kindInvalidURL, "url is missing")
+	}
+	if err := f.check(s.own, r); err != nil {
+		return nil, err
+	}
+	if err := f.checkPlace(); err != nil {
+		return nil, err
+	}
+	return &pb.CreateLink{
+		Alias: value(f.alias), TakenKey: value(f.key), Keyspace: value(f.keyspace),
+		Link: &pb.Link{
+			Url: *f.url, Title: value(f.title), Tags: value(f.tags), Redirect: uint32(value(f.redirect)),
+		},
+	}, nil
+}
+
+// decodeUpdate decodes and checks the changes to one link.
+func (s *Server) decodeUpdate(body []byte, r *http.Request) (*pb.UpdateLink, error) {
+	var f linkFields
+	if err := decodeObject(body, nullIsWrong, f.common()...); err != nil {
+		return nil, err
+	}
+	if err := f.check(s.own, r); err != nil {
+		return nil, err
+	}
+	update := &pb.UpdateLink{Url: f.url, Title: f.title}
+	if f.redirect != nil {
+		redirect := uint32(*f.redirect)
+		update.Redirect = &redirect
+	}
+	if f.tags != nil {
+		update.SetTags, update.Tags = true, *f.tags
+	}
+	if f.url == nil && f.title == nil && f.redirect == nil && f.tags == nil {
+		return nil, invalidf("nothing to change: give url, title, tags or redirect")
+	}
+	return update, nil
+}
+
+func value[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
+// linkJSON is a link in an answer. It says nothing that depends on the time or
+// the node, so that the answer to a repeat is the same.
+type linkJSON struct {
+	Key       string   `json:"key"`
+	ShortURL  string   `json:"short_url"`
+	URL       string   `json:"url"`
+	CreatedAt string   `json:"created_at"`
+	Redirect  int      `json:"redirect"`
+	Alias     bool     `json:"alias"`
+	Title     string   `json:"title,omitempty"`
+	Tags      []string `json:"tags,omitempty"`
+	UpdatedAt string   `json:"updated_at,omitempty"`
+}
+
+func (s *Server) newLinkJSON(r *http.Request, key string, link *pb.Link) linkJSON {
+	j := linkJSON{
+		Key: key, ShortURL: s.shortURL(r, key), URL: link.GetUrl(),
+		CreatedAt: timestamp(link.GetCreatedAt()),
+		Redirect:  redirectStatus(link), Alias: link.GetAlias(),
+		Title: link.GetTitle(), Tags: link.GetTags(),
+	}
+	if link.GetUpdatedAt() != 0 {
+		j.UpdatedAt = timestamp(link.GetUpdatedAt())
+	}
+	return j
+}
+
+func (s *Server) shortURL(r *http.Request, key string) string {
+	if s.baseURL != "" {
+		return s.baseURL + "/" + key
+	}
+	scheme := "http://"
+	if r.TLS != nil {
+		scheme = "https://"
+	}
+	return scheme + r.Host + "/" + key
+}
+
+func redirectStatus(link *pb.Link) int {
+	if link.GetRedirect() == 0 {
+		return http.StatusFound
+	}
+	return int(link.GetRedirect())
+}
+
+// linkPage is a page of the list.
+type linkPage struct {
+	Links []linkJSON `json:"links"`
+	Next  *string    `json:"next_cursor"` // null on the last page
+}
+
+func (s *Server) newLinkPage(r *http.Request, page []fsm.KeyedLink, next string) linkPage {
+	links := make([]linkJSON, len(page))
+	for i, l := range page {
+		links[i] = s.newLinkJSON(r, l.Key, l.Link)
+	}
+	return linkPage{Links: links, Next: newCursor(next)}
+}

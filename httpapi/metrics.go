@@ -1,0 +1,77 @@
+package httpapi
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics of all routes. Their number is bounded: routes, not paths.
+type metrics struct {
+	requests *prometheus.CounterVec
+	latency  *prometheus.HistogramVec
+	running  prometheus.Gauge
+}
+
+func newMetrics(registry *prometheus.Registry, version string) (*metrics, error) {
+	labels := []string{"method", "route", "class"}
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kgs_http_requests_total", Help: "Requests answered, by class of status.",
+		}, labels),
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "kgs_http_request_duration_seconds", Help: "From the request's header to the end of the answer.",
+			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}, labels),
+		running: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "kgs_http_requests_running", Help: "Requests being answered now.",
+		}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "kgs_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version},
+	})
+	build.Set(1)
+	for _, collector := range []prometheus.Collector{m.requests, m.latency, m.running, build} {
+		if err := registry.Register(collector); err != nil {
+			return nil, fmt.Errorf("metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+// routeMetrics are those of one route; a class is made when it first occurs,
+// after which observing allocates nothing.
+type routeMetrics struct {
+	all           *metrics
+	method, route string
+	classes       [6]atomic.Pointer[classMetrics] // 1xx to 5xx, and 0 for others
+}
+
+type classMetrics struct {
+	requests prometheus.Counter
+	latency  prometheus.Observer
+}
+
+func (m *metrics) forRoute(method, route string) *routeMetrics {
+	return &routeMetrics{all: m, method: method, route: route}
+}
+
+func (r *routeMetrics) observe(status int, elapsed time.Duration) {
+	class := status / 100
+	if class < 1 || class > 5 {
+		class = 0
+	}
+	m := r.classes[class].Load()
+	if m == nil {
+		name := string('0'+rune(class)) + "xx"
+		m = &classMetrics{
+			r.all.requests.WithLabelValues(r.method, r.route, name),
+			r.all.latency.WithLabelValues(r.method, r.route, name),
+		}
+		r.classes[class].Store(m)
+	}
+	m.requests.Inc()
+	m.latency.Observe(elapsed.Seconds())
+}

@@ -1,0 +1,129 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+)
+
+// kind is one sort of problem: what a client can tell apart. Codes are part of
+// the contract and never change their meaning.
+type kind struct {
+	status      int
+	code, title string
+}
+
+var (
+	kindInvalidRequest     = &kind{http.StatusBadRequest, "invalid_request", "The request is not valid"}
+	kindUnsupportedField   = &kind{http.StatusBadRequest, "unsupported_field", "This version does not support the field yet"}
+	kindInvalidURL         = &kind{http.StatusBadRequest, "invalid_url", "The URL cannot be a link's target"}
+	kindInvalidAlias       = &kind{http.StatusBadRequest, "invalid_alias", "The alias is not valid"}
+	kindInvalidReceipt     = &kind{http.StatusBadRequest, "invalid_receipt", "The receipt is not valid"}
+	kindInvalidIdempotency = &kind{http.StatusBadRequest, "invalid_idempotency_key", "The Idempotency-Key is not valid"}
+
+	kindNotFound         = &kind{http.StatusNotFound, "not_found", "No such page"}
+	kindLinkNotFound     = &kind{http.StatusNotFound, "link_not_found", "No such link"}
+	kindKeyspaceNotFound = &kind{http.StatusNotFound, "keyspace_not_found", "No such key space"}
+	kindNotInKeyspace    = &kind{http.StatusNotFound, "not_in_keyspace", "Not a key of the key space"}
+	kindNodeNotFound     = &kind{http.StatusNotFound, "node_not_found", "No such node"}
+	kindMethodNotAllowed = &kind{http.StatusMethodNotAllowed, "method_not_allowed", "The path does not take this method"}
+
+	kindAliasTaken    = &kind{http.StatusConflict, "alias_taken", "The alias is taken"}
+	kindKeyNotTaken   = &kind{http.StatusConflict, "key_not_taken", "The key was never handed out"}
+	kindKeyBound      = &kind{http.StatusConflict, "key_bound", "The key has, or had, a link"}
+	kindNotReturnable = &kind{http.StatusConflict, "not_returnable", "A key cannot be returned; none was"}
+	kindRefused       = &kind{http.StatusConflict, "refused", "The change would harm the cluster"}
+	kindNodeConflict  = &kind{http.StatusConflict, "node_conflict", "The node is known with another identity"}
+	kindWrongCluster  = &kind{http.StatusConflict, "wrong_cluster", "The node belongs to another cluster"}
+
+	kindBodyTooLarge         = &kind{http.StatusRequestEntityTooLarge, "body_too_large", "The body is too large"}
+	kindUnsupportedMediaType = &kind{http.StatusUnsupportedMediaType, "unsupported_media_type", "The body's media type is not supported"}
+	kindIdempotencyMismatch  = &kind{http.StatusUnprocessableEntity, "idempotency_mismatch", "The Idempotency-Key was used with another request"}
+	kindTooManyRecords       = &kind{http.StatusTooManyRequests, "too_many_records", "Too many idempotency keys are remembered"}
+
+	kindInternal          = &kind{http.StatusInternalServerError, "internal", "Internal error"}
+	kindNotSupported      = &kind{http.StatusNotImplemented, "not_supported", "This version does not support it yet"}
+	kindNoLeader          = &kind{http.StatusServiceUnavailable, "no_leader", "The cluster has no leader"}
+	kindBusy              = &kind{http.StatusServiceUnavailable, "busy", "Busy"}
+	kindStopped           = &kind{http.StatusServiceUnavailable, "stopped", "This node is stopping or has stopped"}
+	kindCanceled          = &kind{http.StatusGatewayTimeout, "canceled", "The request was canceled"}
+	kindOutcomeUnknown    = &kind{http.StatusGatewayTimeout, "outcome_unknown", "Whether the request had its effect is unknown"}
+	kindTimeout           = &kind{http.StatusGatewayTimeout, "timeout", "The deadline passed"}
+	kindKeyspaceExhausted = &kind{http.StatusInsufficientStorage, "keyspace_exhausted", "The key space has no key left"}
+)
+
+// problem is an error as a client sees it.
+type problem struct {
+	kind    *kind
+	detail  string
+	request string // id of a request whose outcome is unknown
+}
+
+func (p *problem) Error() string { return p.kind.code + ": " + p.detail }
+
+func refusef(k *kind, format string, args ...any) *problem {
+	return &problem{kind: k, detail: fmt.Sprintf(format, args...)}
+}
+
+func invalidf(format string, args ...any) *problem {
+	return refusef(kindInvalidRequest, format, args...)
+}
+
+// problemJSON is the body of RFC 9457, with `code` as its machine-readable
+// part, and of a bad line in a batch.
+type problemJSON struct {
+	Type    string `json:"type"`
+	Title   string `json:"title"`
+	Status  int    `json:"status"`
+	Detail  string `json:"detail"`
+	Code    string `json:"code"`
+	Request string `json:"request,omitempty"`
+	Line    int    `json:"line,omitempty"`
+}
+
+// appendTo writes p as one line of JSON; line is 0 outside batches.
+func (p *problem) appendTo(buf *bytes.Buffer, line int) error {
+	return encodeTo(buf, problemJSON{
+		Type:   "urn:kgs:problem:" + p.kind.code,
+		Title:  p.kind.title,
+		Status: p.kind.status,
+		Detail: p.detail,
+		Code:   p.kind.code, Request: p.request, Line: line,
+	})
+}
+
+// encodeTo writes v as one line of JSON with its strings as they are: <, > and
+// & stay readable in URLs.
+func encodeTo(buf *bytes.Buffer, v any) error {
+	e := json.NewEncoder(buf)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// writeProblem answers with the problem that err stands for, unless an answer
+// is already on its way.
+func (s *Server) writeProblem(c echo.Context, err error) {
+	p := problemOf(c.Request(), err)
+	if p.kind == kindInternal {
+		s.log.Error("request failed", "method", c.Request().Method, "path", c.Request().URL.Path, "error", err)
+	}
+	if c.Response().Committed {
+		return
+	}
+	header := c.Response().Header()
+	if p.kind.status == http.StatusServiceUnavailable {
+		header["Retry-After"] = retryAfter
+	}
+	header["Cache-Control"] = noStore
+	header.Del("Content-Length") // of the answer that was meant to be
+	var buf bytes.Buffer
+	if err := p.appendTo(&buf, 0); err != nil {
+		s.log.Error("problem not encoded", "error", err)
+	}
+	if err := respond(c, p.kind.status, typeProblem, buf.Bytes()); err != nil {
+		s.log.Debug("problem not sent", "error", err)
+	}
+}

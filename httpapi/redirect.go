@@ -1,0 +1,44 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/kgs-cluster/kgs/cluster"
+)
+
+// cachedHour: a permanent redirect is forgotten by browsers after an hour.
+var cachedHour = []string{"public, max-age=3600"}
+
+// redirect is GET and HEAD /{key}: the most frequent request, answered from
+// this node's own state, leader or not.
+func (s *Server) redirect(ctx context.Context, c echo.Context) error {
+	key := pathParam(c, "key")
+	if !isKey(key) {
+		return refusef(kindLinkNotFound, "%.80q", key)
+	}
+	link, err := s.service.Link(ctx, cluster.Local, key)
+	s.markAge(c.Response().Header())
+	if err != nil {
+		return err
+	}
+	status := redirectStatus(link)
+	header := c.Response().Header()
+	header["Location"] = []string{link.Url} // as it was stored
+	header["Cache-Control"] = noStore
+	if status == http.StatusMovedPermanently || status == http.StatusPermanentRedirect {
+		header["Cache-Control"] = cachedHour
+	}
+	c.Response().WriteHeader(status)
+	return nil
+}
+
+// markAge says how old an answer from a follower may be.
+func (s *Server) markAge(header http.Header) {
+	if age, leading := s.service.Age(); !leading {
+		header["X-Kgs-Age"] = []string{strconv.FormatInt(age.Milliseconds(), 10)}
+	}
+}

@@ -1,0 +1,77 @@
+package httpapi
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/kgs-cluster/kgs/cluster"
+	"github.com/kgs-cluster/kgs/fsm/pb"
+	"github.com/kgs-cluster/kgs/httpapi/internal/fakenode"
+)
+
+func TestRedirect(t *testing.T) {
+	for _, row := range []struct {
+		stored uint32
+		status int
+		cache  string
+	}{
+		{0, 302, "no-store"}, {302, 302, "no-store"}, {307, 307, "no-store"},
+		{301, 301, "public, max-age=3600"}, {308, 308, "public, max-age=3600"},
+	} {
+		for _, method := range []string{"GET", "HEAD"} {
+			node := &fakenode.Node{Stored: map[string]*pb.Link{"aB3_-9": {Url: "https://a.example/%2F", Redirect: row.stored}}}
+			s := newServer(t, node)
+			send(t, s, method, "/aB3_-9", "").wantStatus(row.status).wantBody("").
+				wantHeader("Location", "https://a.example/%2F").wantHeader("Cache-Control", row.cache).wantHeader("X-Kgs-Age", "42")
+			if args := node.Asked()[0].(fakenode.Call).Args; args[0] != cluster.Local {
+				t.Errorf("level %v", args[0])
+			}
+			node.Leading = true
+			send(t, s, method, "/aB3_-9", "").wantHeader("X-Kgs-Age", "")
+			send(t, s, method, "/%61B3_-9", "").wantStatus(row.status)
+			send(t, s, method, "/aB3_-9?utm=x", "").wantStatus(row.status)
+			send(t, s, method, "/aB3_-8", "").wantStatus(404).wantHeader("Cache-Control", "no-store")
+			send(t, s, method, "/%2561B3_-9", "").wantStatus(404)
+		}
+	}
+	send(t, newServer(t, &fakenode.Node{}), "GET", "/aB3xZ9", "").wantProblem(404, "link_not_found")
+	send(t, newServer(t, &fakenode.Node{Err: cluster.ErrNoLeader}), "GET", "/aB3xZ9", "").wantProblem(503, "no_leader")
+}
+
+func TestPathsThatCannotBeKeys(t *testing.T) {
+	node := &fakenode.Node{}
+	s := newServer(t, node)
+	for path, code := range map[string]string{
+		"/favicon.ico": "link_not_found", "/robots.txt": "link_not_found", "/openapi.json": "link_not_found",
+		"/a": "link_not_found", "/ab": "link_not_found", "/" + strings.Repeat("a", 65): "link_not_found",
+		"/abc+": "link_not_found", "/a%20b": "link_not_found", "/%00abc": "link_not_found", "/%FFabc": "link_not_found", "/%C3%BCabc": "link_not_found",
+		"/": "not_found", "/abc/": "not_found", "/abc/qr": "not_found", "//abc": "not_found", "/abc%2Fdef": "link_not_found", "/../etc/passwd": "not_found",
+		"/v1/": "not_found", "/v1/nope": "not_found", "/v1/links/abc/stats": "not_found", "/v1/keys/abc/x": "not_found", "/v1": "not_found", "/livez/": "not_found", "/v2/links": "not_found", "/ui/": "not_found",
+	} {
+		t.Run(path, func(t *testing.T) { send(t, s, "GET", path, "").wantProblem(404, code) })
+	}
+	wantUnasked(t, node)
+}
+
+func TestMethods(t *testing.T) {
+	node := &fakenode.Node{}
+	s := newServer(t, node)
+	for _, row := range []struct{ method, path, allow string }{
+		{"DELETE", "/v1/keys", "POST"}, {"GET", "/v1/keys", "POST"}, {"PUT", "/v1/links", "GET"}, {"POST", "/v1/links/abc", "PATCH"},
+		{"GET", "/v1/cluster/transfer", "POST"}, {"POST", "/v1/cluster", "GET"}, {"POST", "/livez", "GET"}, {"POST", "/aB3xZ9", "HEAD"}, {"DELETE", "/aB3xZ9", "GET"},
+	} {
+		t.Run(row.method+row.path, func(t *testing.T) {
+			e := send(t, s, row.method, row.path, "").wantProblem(405, "method_not_allowed")
+			if allow := e.Header().Get("Allow"); !strings.Contains(allow, row.allow) {
+				t.Errorf("Allow: %q", allow)
+			}
+		})
+	}
+	for _, path := range []string{"/v1/nope", "/v1/nope/x", "/x/y", "/v1/links/abc/stats"} {
+		send(t, s, "POST", path, "").wantProblem(404, "not_found").wantHeader("Allow", "")
+	}
+	wantUnasked(t, node)
+	for _, path := range []string{"/v1/cluster", "/v1/links", "/v1/keyspaces", "/livez", "/readyz", "/metrics"} {
+		send(t, s, "HEAD", path, "").wantStatus(200)
+	}
+}

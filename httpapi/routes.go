@@ -1,0 +1,167 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// handler answers one route. What it waits for ends with ctx. An error that it
+// returns becomes the answer.
+type handler func(ctx context.Context, c echo.Context) error
+
+// route is one line of the table. Every GET is a HEAD too.
+type route struct {
+	method, path string
+	handler      handler
+}
+
+// apiRoutes are those whose first path segment is in apiSegments.
+func (s *Server) apiRoutes() []route {
+	return []route{
+		{http.MethodPost, "/v1/keys", s.takeKeys},
+		{http.MethodPost, "/v1/keys/return", s.returnKeys},
+		{http.MethodGet, "/v1/keys/:key", s.inspectKey},
+
+		{http.MethodPost, "/v1/links", s.createLink},
+		{http.MethodGet, "/v1/links", s.listLinks},
+		{http.MethodPost, "/v1/links/batch", s.createBatch},
+		{http.MethodGet, "/v1/links/:key", s.getLink},
+		{http.MethodPatch, "/v1/links/:key", s.updateLink},
+		{http.MethodDelete, "/v1/links/:key", s.deleteLink},
+
+		{http.MethodGet, "/v1/keyspaces", s.listKeyspaces},
+		{http.MethodPost, "/v1/keyspaces", s.createKeyspace},
+		{http.MethodGet, "/v1/keyspaces/:name", s.getKeyspace},
+		{http.MethodGet, "/v1/keyspaces/:name/unused", s.unusedRows},
+		{http.MethodGet, "/v1/keyspaces/:name/used", s.usedRows},
+
+		{http.MethodGet, "/v1/cluster", s.clusterStatus},
+		{http.MethodPost, "/v1/cluster/nodes", s.joinNode},
+		{http.MethodDelete, "/v1/cluster/nodes/:id", s.removeNode},
+		{http.MethodPost, "/v1/cluster/transfer", s.transferLeader},
+
+		{http.MethodGet, "/livez", s.livez},
+		{http.MethodGet, "/readyz", s.readyz},
+		{http.MethodGet, "/metrics", s.metricsPage},
+	}
+}
+
+// keyRoutes are those whose first path segment is a link's key.
+func (s *Server) keyRoutes() []route {
+	return []route{
+		{http.MethodGet, "/:key", s.redirect},
+	}
+}
+
+// apiSegments are the first path segments that are not keys. One router for
+// both kinds of routes would take GET /v1/keys, which is a wrong method, for a
+// redirect of the key "v1/keys".
+var apiSegments = map[string]bool{"v1": true, "livez": true, "readyz": true, "metrics": true}
+
+// isAPI says which routes a path is for.
+func isAPI(path string) bool {
+	segment := strings.TrimPrefix(path, "/")
+	if end := strings.IndexByte(segment, '/'); end >= 0 {
+		segment = segment[:end]
+	}
+	return apiSegments[segment]
+}
+
+// newRouter builds an echo instance. Handlers are wrapped here, once, and not
+// by echo's middleware, which builds its chain anew for each request.
+func (s *Server) newRouter(routes []route, unrouted *routeMetrics) *echo.Echo {
+	e := echo.New()
+	e.HTTPErrorHandler = func(err error, c echo.Context) { // only what has no route comes here
+		start := time.Now()
+		c.Response().Header()["X-Kgs-Node"] = s.node
+		s.writeProblem(c, notRouted(c, err))
+		s.finish(unrouted, c, start)
+	}
+	for _, r := range routes {
+		e.Add(r.method, r.path, s.wrap(r.method, r.path, r.handler))
+		if r.method == http.MethodGet {
+			e.Add(http.MethodHead, r.path, s.wrap(http.MethodHead, r.path, r.handler))
+		}
+	}
+	return e
+}
+
+// notRouted is the problem of a request that no handler was found for.
+func notRouted(c echo.Context, err error) error {
+	switch {
+	case errors.Is(err, echo.ErrNotFound) || !sameDepth(c):
+		c.Response().Header().Del(echo.HeaderAllow)
+		return errNoPage(c)
+	case errors.Is(err, echo.ErrMethodNotAllowed):
+		return refusef(kindMethodNotAllowed, "want %s", c.Response().Header().Get(echo.HeaderAllow))
+	}
+	return err
+}
+
+// sameDepth: the path has as many segments as its route. Echo lets the last
+// parameter of a route take all that is left of the path.
+func sameDepth(c echo.Context) bool {
+	return strings.Count(c.Path(), "/") == strings.Count(echo.GetPath(c.Request()), "/")
+}
+
+func errNoPage(c echo.Context) error {
+	return refusef(kindNotFound, "%.200q", c.Request().URL.Path)
+}
+
+// wrap gives a handler what every route has.
+func (s *Server) wrap(method, path string, h handler) echo.HandlerFunc {
+	metrics := s.metrics.forRoute(method, path)
+	return func(c echo.Context) error {
+		start := time.Now()
+		s.metrics.running.Inc()
+		defer s.metrics.running.Dec()
+		c.Response().Header()["X-Kgs-Node"] = s.node
+		if err := s.call(c, start, h); err != nil {
+			s.writeProblem(c, err)
+		}
+		s.finish(metrics, c, start)
+		return nil
+	}
+}
+
+// call runs a handler under the request's deadline and turns a panic into an
+// error.
+func (s *Server) call(c echo.Context, start time.Time, h handler) (err error) {
+	r := c.Request()
+	if !sameDepth(c) {
+		return errNoPage(c)
+	}
+	timeout, err := requestTimeout(r.Header)
+	if err != nil {
+		return err
+	}
+	ctx := withLazyDeadline(r.Context(), start.Add(timeout))
+	defer ctx.release()
+	defer func() {
+		if fault := recover(); fault != nil {
+			if c.Response().Committed { // half an answer must not look like a whole one
+				s.log.Error("panic", "path", r.URL.Path, "error", fault, "stack", string(debug.Stack()))
+				panic(http.ErrAbortHandler)
+			}
+			err = fmt.Errorf("panic: %v\n%s", fault, debug.Stack())
+		}
+	}()
+	return h(ctx, c)
+}
+
+func (s *Server) finish(m *routeMetrics, c echo.Context, start time.Time) {
+	elapsed := time.Since(start)
+	m.observe(c.Response().Status, elapsed)
+	if s.log.IsDebug() {
+		r := c.Request()
+		s.log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", c.Response().Status,
+			"bytes", c.Response().Size, "took", elapsed, "from", r.RemoteAddr)
+	}
+}

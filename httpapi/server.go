@@ -1,0 +1,112 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
+)
+
+// Timeouts of a connection. They bound what a slow or silent client may hold;
+// what the node may take is bounded by the request's own deadline.
+const (
+	readHeaderTimeout = 10 * time.Second
+	readTimeout       = time.Minute                // header and body: 16 MiB at 2.2 Mbit/s
+	writeTimeout      = maxTimeout + 2*time.Minute // from the header on
+	idleTimeout       = 2 * time.Minute
+	maxHeader         = 32 << 10 // bytes
+)
+
+// Server is the HTTP front end of one node. It is safe for concurrent use.
+type Server struct {
+	service        Service
+	log            hclog.Logger
+	baseURL        string
+	own            ownOrigins
+	node           []string // value of X-Kgs-Node
+	metrics        *metrics
+	metricsHandler http.Handler
+	batches        chan struct{} // as many as may be under way
+	draining       atomic.Bool
+	drainTimeout   time.Duration
+	maxConns       int
+	api, keys      *echo.Echo // routers: see isAPI
+}
+
+// New builds a Server, which needs no closing of its own.
+func New(c Config) (*Server, error) {
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("httpapi: %w", err)
+	}
+	c = c.withDefaults()
+	own, err := newOwnOrigins(c.BaseURL, c.OwnHosts)
+	if err != nil {
+		return nil, fmt.Errorf("httpapi: %w", err)
+	}
+	metrics, err := newMetrics(c.Registry, c.Version)
+	if err != nil {
+		return nil, fmt.Errorf("httpapi: %w", err)
+	}
+	s := &Server{
+		service: c.Service, log: c.Logger, baseURL: c.BaseURL, own: own,
+		node: []string{c.Service.ID()}, metrics: metrics,
+		metricsHandler: promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}),
+		batches:        make(chan struct{}, c.MaxBatches),
+		drainTimeout:   c.DrainTimeout, maxConns: c.MaxConns,
+	}
+	unrouted := s.metrics.forRoute("", "none")
+	s.api = s.newRouter(s.apiRoutes(), unrouted)
+	s.keys = s.newRouter(s.keyRoutes(), unrouted)
+	return s, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if isAPI(r.URL.Path) {
+		s.api.ServeHTTP(w, r)
+		return
+	}
+	s.keys.ServeHTTP(w, r)
+}
+
+// Serve answers on the listener until ctx is done. Then it says not ready,
+// takes no new connections, lets running requests end for up to the drain
+// timeout, closes what is left, and returns nil. Stop the node after it, not
+// before: the requests that it drains need the node.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	server := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          s.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(netutil.LimitListener(listener, s.maxConns)) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("httpapi: %w", err)
+	case <-ctx.Done():
+	}
+	s.draining.Store(true)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.drainTimeout)
+	defer cancel()
+	if err := server.Shutdown(drain); err != nil {
+		s.log.Warn("requests were cut off at shutdown", "error", err)
+		server.Close()
+	}
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("httpapi: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+package httpapi
+
+import (
+	"context"
+	"time"
+
+	"github.com/kgs-cluster/kgs/cluster"
+	"github.com/kgs-cluster/kgs/fsm"
+	"github.com/kgs-cluster/kgs/fsm/pb"
+)
+
+// Service is the node as this package sees it; *cluster.Node is one. All
+// methods may be called from any goroutine, any number at a time. They return
+// soon after the context is done, with an error of package cluster or fsm.
+type Service interface {
+	KeyService
+	LinkService
+	ClusterService
+	HealthService
+}
+
+// KeyService hands out keys and shows the key tables.
+type KeyService interface {
+	TakeKeys(ctx context.Context, r cluster.TakeRequest) (cluster.Keys, error)
+	ReturnKeys(ctx context.Context, receipt []byte, keys []string, idem *cluster.Idempotency) cluster.Outcome
+	Key(ctx context.Context, l cluster.Level, space, key string) (fsm.KeyState, error)
+	Keyspaces(ctx context.Context, l cluster.Level) ([]cluster.KeyspaceStats, error)
+	Keyspace(ctx context.Context, l cluster.Level, name string) (cluster.KeyspaceStats, error)
+	KeyRows(ctx context.Context, l cluster.Level, used bool, space string, from uint64, limit int) ([]fsm.KeyRow, error)
+}
+
+// LinkService stores links. CreateLinks answers in the order of its argument.
+type LinkService interface {
+	CreateLinks(ctx context.Context, rs []cluster.CreateRequest) []cluster.Outcome
+	UpdateLink(ctx context.Context, u *pb.UpdateLink, idem *cluster.Idempotency) cluster.Outcome
+	DeleteLink(ctx context.Context, key string, idem *cluster.Idempotency) cluster.Outcome
+	Link(ctx context.Context, l cluster.Level, key string) (*pb.Link, error)
+	Links(ctx context.Context, l cluster.Level, q fsm.LinkQuery) (page []fsm.KeyedLink, next string, err error)
+}
+
+// ClusterService shows and changes the membership.
+type ClusterService interface {
+	ID() string
+	Status(ctx context.Context) (cluster.Status, error)
+	Join(ctx context.Context, r cluster.JoinRequest) error
+	Remove(ctx context.Context, id string) error
+	Transfer(ctx context.Context, to string) error
+}
+
+// HealthService answers from memory and never waits.
+type HealthService interface {
+	Ready() []cluster.Check
+	// Age is the time since this node heard from the leader.
+	Age() (age time.Duration, leading bool)
+}
