@@ -1,5 +1,44 @@
-BUF := github.com/bufbuild/buf/cmd/buf@v1.50.0
+# What is built, tested and run, and how. `make help` lists the targets.
 
-.PHONY: proto
-proto:
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+DURATION ?= 60s
+ARGS     ?=
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+BUF         := github.com/bufbuild/buf/cmd/buf@v1.50.0
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test lint race bench chaos proto clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## a cluster of three nodes on this machine; ARGS="--nodes 5" and the like go to kgs dev
+	./bin/kgs dev $(ARGS)
+
+build: ## the binary, static: bin/kgs
+	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/kgs ./cmd/kgs
+
+test: ## all tests; needs nothing but Go
+	go test ./...
+
+lint: ## gofmt, go vet and staticcheck
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w these: $$unformatted"; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+race: ## the tests of the packages with goroutines, under the race detector; needs a C compiler
+	go test -race -short ./cluster/... ./fsm/... ./store/... ./httpapi/... ./cmd/...
+
+bench: ## all benchmarks: those of the packages, then kgs against what it could be compared with
+	go test -run '^$$' -bench . ./cluster/... ./fsm/... ./store/... ./httpapi/...
+	cd test/bench && go test -run '^$$' -bench . ./...
+
+chaos: ## faults at random on real clusters, for DURATION (60s)
+	KGS_CHAOS_DURATION=$(DURATION) go test ./test/... -run Chaos -count=1 -v -timeout 0
+
+proto: ## generates the code of the .proto files anew
 	go run $(BUF) generate --template .buf.gen.yaml
+
+clean: ## removes what was built
+	rm -rf bin

@@ -231,6 +231,15 @@ func (b *buffer) want(now time.Time) (count int, handedOut uint64) {
 	return b.target - b.available, handedOut
 }
 
+// unreported puts back what want said was handed out: the report did not get
+// into the log. Keys
+// that are never reported would be counted as lost.
+func (b *buffer) unreported(handedOut uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.handedOut += handedOut
+}
+
 // holds tells whether a position is in the buffer, not handed out.
 func (b *buffer) holds(pos uint64) bool {
 	b.mu.Lock()

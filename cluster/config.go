@@ -97,9 +97,9 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// Validate reports all faults at once, each with what to do. It expects a
-// Config with its defaults.
+// Validate reports all faults at once, each with what to do.
 func (c Config) Validate() error {
+	c = c.withDefaults()
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if !nodeIDPattern.MatchString(c.NodeID) {

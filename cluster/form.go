@@ -40,6 +40,7 @@ func (n *Node) enter(known bool) error {
 		n.log.Info("waiting for the first node to form the cluster", "first", n.founder())
 	}
 	n.spawn(func(ctx context.Context) { n.greet(ctx, known) })
+	n.spawn(n.watchWelcome)
 	return nil
 }
 
@@ -185,9 +186,11 @@ func (n *Node) greet(ctx context.Context, known bool) {
 		var refusal *RefusedError
 		for _, addr := range addrs {
 			var refused *RefusedError
-			if _, err := n.statusOf(ctx, addr); err == nil {
-				welcome++
-			} else if errors.As(err, &refused) {
+			if status, err := n.statusOf(ctx, addr); err == nil {
+				if status.HasState { // another emptied node's welcome says nothing
+					welcome++
+				}
+			} else if errors.As(err, &refused) && refused.ByPeer {
 				refusal = refused
 			}
 		}
@@ -199,6 +202,40 @@ func (n *Node) greet(ctx context.Context, known bool) {
 			return
 		}
 		pause(ctx, enterRetry)
+	}
+}
+
+// welcomeTick is how often a node without a leader looks whether it was removed.
+const welcomeTick = time.Second
+
+// watchWelcome ends a node that was removed while it ran, or while it was cut
+// off: raft does not tell it, it only hears from nobody any more. Connections
+// that are open were made before the removal, so each look dials anew.
+func (n *Node) watchWelcome(ctx context.Context) {
+	for pause(ctx, welcomeTick); ctx.Err() == nil; pause(ctx, welcomeTick) {
+		servers, err := n.servers()
+		if err != nil || n.leader.current().id != "" {
+			continue
+		}
+		welcome := false
+		var refusal *RefusedError
+		for _, s := range servers {
+			if string(s.ID) == n.cfg.NodeID {
+				continue
+			}
+			var refused *RefusedError
+			conn, _, err := n.wire.Dial(kindRPC, string(s.Address), dialTimeout)
+			if err == nil {
+				welcome = true
+				conn.Close()
+			} else if errors.As(err, &refused) && refused.ByPeer {
+				refusal = refused
+			}
+		}
+		if refusal != nil && !welcome {
+			n.fail(fmt.Errorf("refused by %s: %s", refusal.Addr, refusal.Reason))
+			return
+		}
 	}
 }
 

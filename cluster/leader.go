@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,11 +56,15 @@ func (n *Node) startLeading(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
 	tasks.Go(func() { n.runTerm(ctx, &tasks) })
-	return func() {
+	end := func() {
 		n.lead.ready.Store(0)
 		n.closeBuffers()
+	}
+	return func() {
+		end()
 		cancel()
 		tasks.Wait()
+		end() // runTerm may just have got ready
 		n.log.Info("leadership lost")
 	}
 }
@@ -206,23 +211,21 @@ func (n *Node) fill(ctx context.Context, term uint64, space string, b *buffer) {
 	tick := time.NewTicker(time.Second) // lets the target follow the rate
 	defer tick.Stop()
 	for {
-		for count, handedOut := b.want(time.Now()); count > 0; count, handedOut = b.want(time.Now()) {
-			if err := n.refill(ctx, term, space, b, count, handedOut); err != nil {
-				if ctx.Err() != nil {
-					return
-				}
-				if errors.Is(err, fsm.ErrKeyspaceExhausted) {
-					b.runDry(err)
-				}
-				if !n.lead.handing.Load() {
-					n.log.Warn("no keys leased", "keyspace", space, "reason", err)
-				}
-				select {
-				case <-time.After(fillRetry):
-				case <-ctx.Done():
-					return
-				}
+		for more := true; more; {
+			var err error
+			if more, err = n.refill(ctx, term, space, b); err == nil {
+				continue
 			}
+			if ctx.Err() != nil {
+				return
+			}
+			if errors.Is(err, fsm.ErrKeyspaceExhausted) {
+				b.runDry(err)
+			}
+			if !n.lead.handing.Load() {
+				n.log.Warn("no keys leased", "keyspace", space, "reason", err)
+			}
+			pause(ctx, fillRetry)
 		}
 		select {
 		case <-b.low:
@@ -233,50 +236,73 @@ func (n *Node) fill(ctx context.Context, term uint64, space string, b *buffer) {
 	}
 }
 
-// refill leases keys and adds them. A lease whose outcome is unknown, or that
-// was applied in another term, is abandoned.
-func (n *Node) refill(ctx context.Context, term uint64, space string, b *buffer, count int, handedOut uint64) error {
+// refill leases keys and adds them, if there are too few; then more tells to
+// look again. A lease whose outcome is unknown, or that was applied in another
+// term, is abandoned.
+func (n *Node) refill(ctx context.Context, term uint64, space string, b *buffer) (more bool, err error) {
 	b.filling.Lock() // a hand-over waits for a lease that is under way, to return it too
 	defer b.filling.Unlock()
 	if n.lead.handing.Load() {
-		return ErrNotLeader
+		return true, ErrNotLeader
+	}
+	count, handedOut := b.want(time.Now())
+	if count == 0 {
+		return false, nil
 	}
 	result, err := n.leaseKeys(ctx, &pb.Lease{Keyspace: space, Count: uint64(count), HandedOut: handedOut})
 	if err != nil {
-		return err
+		if !errors.Is(err, fsm.ErrOutcomeUnknown) {
+			b.unreported(handedOut)
+		}
+		return true, err
 	}
 	if result.Term != term {
-		return ErrNotLeader
+		return true, ErrNotLeader
 	}
 	for _, g := range result.Grants {
 		if !b.add(term, g.Lease, keyspace.Run{From: g.From, To: g.From + g.Count}) {
-			return ErrNotLeader
+			return true, ErrNotLeader
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // generateAhead is how many keys are generated when a lease finds too few.
 const generateAhead = 10_000_000
 
-// leaseKeys proposes a lease, after generating keys if there are too few.
+// leaseKeys proposes a lease, after generating keys if there are too few. At the
+// end of the key space the buffer gets what is left; a direct lease is all or
+// nothing, as its caller could not use a part, and the part would be lost.
 func (n *Node) leaseKeys(ctx context.Context, op *pb.Lease) (*pb.Result, error) {
 	cmd := &pb.Command{Op: &pb.Command_Lease{Lease: op}}
 	result, err := n.proposeOne(ctx, cmd)
 	if !errors.Is(err, fsm.ErrNotEnoughUnused) {
 		return result, err
 	}
-	if err := n.generate(ctx, op.Keyspace, op.Count); err != nil && !errors.Is(err, fsm.ErrKeyspaceExhausted) {
-		return nil, err
-	}
-	row, err := n.machine.Keyspace(op.Keyspace)
+	unused, err := n.generateFor(ctx, op.Keyspace, op.Count)
 	if err != nil {
 		return nil, err
 	}
-	if op.Count = min(op.Count, row.Unused); op.Count == 0 {
-		return nil, fsm.ErrKeyspaceExhausted
+	if unused == 0 || op.Direct && unused < op.Count {
+		return nil, fmt.Errorf("%w: %d are left, %d were asked for", fsm.ErrKeyspaceExhausted, unused, op.Count)
 	}
+	op.Count = min(op.Count, unused)
 	return n.proposeOne(ctx, cmd)
+}
+
+// generateFor generates until count keys are unused, or all are generated; one
+// Generate may bring fewer than asked for. It returns how many are unused.
+func (n *Node) generateFor(ctx context.Context, space string, count uint64) (unused uint64, err error) {
+	for {
+		generated := n.generate(ctx, space, count)
+		if generated != nil && !errors.Is(generated, fsm.ErrKeyspaceExhausted) {
+			return 0, generated
+		}
+		row, err := n.machine.Keyspace(space)
+		if err != nil || row.Unused >= count || generated != nil {
+			return row.GetUnused(), err
+		}
+	}
 }
 
 func (n *Node) generate(ctx context.Context, space string, count uint64) error {

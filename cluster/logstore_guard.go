@@ -72,14 +72,6 @@ type guardedLog struct {
 	closed    chan struct{}
 }
 
-// logView is the end of the log as raft knows it.
-type logView struct {
-	from    uint64
-	entries []*raft.Log // at from and beyond
-	lost    bool        // too many to keep: reads there fail
-	hidden  bool        // deleted by raft; still there until the next StoreLogs
-}
-
 // logWrite is a write under way.
 type logWrite struct {
 	do, undo  func() error

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -18,6 +19,7 @@ type slowStore struct {
 	mu     sync.Mutex
 	faults []fault
 	all    *fault // for every write, when set
+	widest uint64 // range deleted at once
 }
 
 // fault befalls one write of the inner store.
@@ -80,8 +82,11 @@ func (s *slowStore) StoreLogs(logs []*raft.Log) error {
 	return s.write(func() error { return s.LogStore.StoreLogs(logs) })
 }
 
-func (s *slowStore) DeleteRange(min, max uint64) error {
-	return s.write(func() error { return s.deleteRange(min, max) })
+func (s *slowStore) DeleteRange(from, to uint64) error {
+	s.mu.Lock()
+	s.widest = max(s.widest, to-from+1)
+	s.mu.Unlock()
+	return s.write(func() error { return s.deleteRange(from, to) })
 }
 
 // deleteRange keeps raft.InmemStore's bounds right, which it does not do itself
@@ -125,15 +130,15 @@ func contents(t *testing.T, s raft.LogStore) string {
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
-	text := ""
+	var text strings.Builder
 	for i := first; i <= last && i > 0; i++ {
 		var e raft.Log
 		if err := s.GetLog(i, &e); err != nil {
 			t.Fatalf("entry %d of [%d, %d]: %v", i, first, last, err)
 		}
-		text += fmt.Sprintf("%d@%d ", e.Index, e.Term)
+		fmt.Fprintf(&text, "%d@%d ", e.Index, e.Term)
 	}
-	return text
+	return text.String()
 }
 
 func batch(from, to, term uint64) (logs []*raft.Log) {
@@ -172,6 +177,7 @@ func TestGuardStalledAppend(t *testing.T) {
 				if err := g.StoreLog(entry(4, 2, "")); err != nil {
 					t.Fatal(err)
 				}
+				<-time.After(2 * time.Minute) // nobody is declared dead later
 				if got := contents(t, g.inner); got != "1@1 2@1 3@1 4@2 " || g.heard() != "[stall recover]" {
 					t.Fatal(got, g.heard())
 				}
@@ -352,8 +358,8 @@ func TestGuardCompactionDoesNotHoldUpAppends(t *testing.T) {
 		}
 		first, _ := g.FirstIndex()
 		last, _ := g.LastIndex()
-		if first != 10_001 || last != 10_501 {
-			t.Fatal(first, last)
+		if first != 10_001 || last != 10_501 || g.inner.widest != deleteChunk || deleteChunk > 1000 {
+			t.Fatal(first, last, g.inner.widest)
 		}
 	})
 }

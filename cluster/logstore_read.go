@@ -9,6 +9,14 @@ import (
 // The reading half of guardedLog. None of it waits for a write: where the log
 // is being changed, the answer is that from before the change.
 
+// logView is the end of the log as raft knows it.
+type logView struct {
+	from    uint64
+	entries []*raft.Log // at from and beyond
+	lost    bool        // too many to keep: reads there fail
+	hidden  bool        // deleted by raft; still there until the next StoreLogs
+}
+
 // GetLog reads one entry.
 func (g *guardedLog) GetLog(index uint64, entry *raft.Log) error {
 	view := g.view.Load()

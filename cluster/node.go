@@ -25,6 +25,7 @@ type Node struct {
 	id      *identity
 	db      *store.DB
 	machine *fsm.Machine
+	adaptor *fsm.Raft
 	logs    raft.LogStore
 	stable  raft.StableStore
 	endLogs func() error
@@ -102,6 +103,7 @@ func (n *Node) start(listener net.Listener) (err error) {
 	n.server = newRPCServer(n.wire.AcceptRPC, n.handlers(), n.log.Named("rpc"))
 	n.registerMetrics()
 	n.spawn(n.pauses.run)
+	n.spawn(n.tuneLog)
 	n.spawn(n.leader.run)
 	n.spawn(n.runLeadership)
 	if err := n.enter(known); err != nil {
@@ -170,12 +172,12 @@ func (n *Node) startRaft() error {
 	c.Logger = newRaftLogger(n.log, n.ctx.Done())
 	transport := newTransport(n.wire.RaftLayer(), c.Logger, raftTimeout, maxRPCsInFlight)
 	// The cache serves entries to followers without the disk.
-	cache, err := raft.NewLogCache(512, n.logs)
+	cache, err := raft.NewLogCache(128, n.logs)
 	if err != nil {
 		return err
 	}
-	adaptor := fsm.NewRaft(n.machine, n.db.Flush, n.fail)
-	n.raft, err = raft.NewRaft(c, adaptor, cache, n.stable, n.snaps, transport)
+	n.adaptor = fsm.NewRaft(n.machine, n.db.Flush, n.fail)
+	n.raft, err = raft.NewRaft(c, n.adaptor, cache, n.stable, n.snaps, transport)
 	if err != nil {
 		return fmt.Errorf("raft: %w; if the log or the state is damaged: remove this node from the cluster, empty its data directory and join it again", err)
 	}
@@ -211,6 +213,9 @@ func (n *Node) ID() string { return n.cfg.NodeID }
 
 // Machine gives tests and tools the state of this node.
 func (n *Node) Machine() *fsm.Machine { return n.machine }
+
+// Snapshot has raft take a snapshot now instead of when its log is long enough.
+func (n *Node) Snapshot() error { return n.raft.Snapshot().Error() }
 
 // closeTimeout bounds each step of Close.
 const closeTimeout = 5 * time.Second

@@ -86,7 +86,9 @@ func (n *Node) readIndex() (uint64, error) {
 			return 0, ErrNotLeader
 		}
 	}
-	if n.lead.ready.Load() != term || n.raft.State() != raft.Leader {
+	// ready alone may be behind: its word of a lost and won leadership takes a
+	// while, and between the two others may have written.
+	if n.lead.ready.Load() != term || n.raft.State() != raft.Leader || n.raft.CurrentTerm() != term {
 		return 0, ErrNotLeader
 	}
 	return index, nil

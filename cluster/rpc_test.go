@@ -213,6 +213,13 @@ func TestRPCLateAnswerIsDropped(t *testing.T) {
 		if _, err := p.client.Call(within(t, time.Second), "a", mHang, nil); !errors.Is(err, errNoAnswer) {
 			t.Fatal(err)
 		}
+		conn, _, _ := p.client.lookup("a")
+		conn.mu.Lock()
+		left := len(conn.pending)
+		conn.mu.Unlock()
+		if left != 0 {
+			t.Fatal("the call is remembered")
+		}
 		<-time.After(5 * time.Second)
 		if got, err := p.client.Call(within(t, time.Second), "a", mEcho, []byte("new")); err != nil || string(got) != "new" {
 			t.Fatal(string(got), err)
@@ -327,6 +334,27 @@ func TestRPCCloseWithPendingCalls(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestRPCServerCloseWaitsForHandlers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newRPCPair(t, newPipeNet().at("a"), "a")
+		ended := false
+		p.server.handlers[mHang] = func(ctx context.Context, _ Identity, _ []byte) ([]byte, error) {
+			p.hung <- struct{}{}
+			<-ctx.Done()
+			<-time.After(time.Second) // tidies up
+			ended = true
+			return nil, ctx.Err()
+		}
+		go p.client.Call(within(t, time.Minute), "a", mHang, nil)
+		<-p.hung
+		p.server.Close()
+		if !ended {
+			t.Fatal("a handler outlives the server")
+		}
+		p.close()
+	})
 }
 
 func BenchmarkRPC(b *testing.B) {

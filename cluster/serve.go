@@ -146,15 +146,15 @@ func (n *Node) takeGenerated(ctx context.Context, space string, count int) ([]*p
 	return keys, nil
 }
 
-// buffers tells whether the key lies in this leader's buffer: it is in
-// used_keys, but nobody has it yet, so nobody may bind it.
+// buffers tells whether the key lies in this leader's buffer, or is never
+// handed out: it is in used_keys, but nobody has it, so nobody may bind it.
 func (n *Node) buffers(space, key string) bool {
 	b, err := n.bufferOf(space)
 	if err != nil {
 		return false
 	}
 	pos, ok := b.keys.perm.Position(key)
-	return ok && b.holds(pos)
+	return ok && (b.holds(pos) || b.keys.blocks(pos))
 }
 
 // takeHere takes keys from this leader's buffer; more than the buffer can be

@@ -34,10 +34,13 @@ type snapshots struct {
 // keptNotes is how many notes stay; raft wants the newest only.
 const keptNotes = 2
 
-// note is raft's meta data, and whether the stream is in a file.
+// note is raft's meta data, with what the machine knows itself. Applied is the
+// least index that the machine must be at, and may be below raft's: barriers and
+// the like have an index too, but never reach the machine.
 type note struct {
 	raft.SnapshotMeta
-	Received bool
+	Applied  uint64
+	Received bool // the stream is, or was, in a file
 }
 
 func openSnapshots(dir string, db *store.DB) (*snapshots, error) {
@@ -57,7 +60,7 @@ func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, con
 		return nil, fmt.Errorf("unknown snapshot version %d", version)
 	}
 	id := fmt.Sprintf("%020d-%020d-%s", index, term, randomID())
-	return &sink{store: s, note: note{SnapshotMeta: raft.SnapshotMeta{
+	return &sink{store: s, note: note{Applied: s.db.Applied().Index, SnapshotMeta: raft.SnapshotMeta{ // not flushed yet
 		Version: version, ID: id, Index: index, Term: term,
 		Configuration: configuration, ConfigurationIndex: configurationIndex,
 	}}}, nil
@@ -126,8 +129,8 @@ func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if at := view.Applied().Index; at < n.Index {
-		return nil, nil, errors.Join(view.Close(), fmt.Errorf("the store is at index %d, its snapshot at %d", at, n.Index))
+	if at := view.Applied().Index; at < n.Applied {
+		return nil, nil, errors.Join(view.Close(), fmt.Errorf("the store is at index %d, its snapshot at %d", at, n.Applied))
 	}
 	if n.Size, err = view.StreamSize(); err != nil {
 		return nil, nil, errors.Join(err, view.Close())
@@ -144,11 +147,11 @@ func (s *snapshots) recover(m *fsm.Machine) error {
 		return err
 	}
 	newest := notes[len(notes)-1]
-	if m.Applied() >= newest.Index {
+	if m.Applied() >= newest.Applied {
 		return nil
 	}
 	if !newest.Received {
-		return fmt.Errorf("the state is at index %d but was flushed at %d; it is damaged: remove this node from the cluster, empty its data directory and join it again", m.Applied(), newest.Index)
+		return fmt.Errorf("the state is at index %d but was flushed at %d; it is damaged: remove this node from the cluster, empty its data directory and join it again", m.Applied(), newest.Applied)
 	}
 	_, stream, err := s.Open(newest.ID)
 	if err != nil {
@@ -163,28 +166,54 @@ func (s *snapshots) recover(m *fsm.Machine) error {
 	return nil
 }
 
-// clean removes old notes, their streams, and what a crash left half done.
-func (s *snapshots) clean() error {
+// dropOld removes old notes, and all streams but the newest note's: those were
+// restored long ago. It touches nothing else: another snapshot may be on its way in.
+func (s *snapshots) dropOld() error {
 	notes, err := s.notes()
 	if err != nil {
 		return err
 	}
-	keep := map[string]bool{}
-	for _, n := range notes[max(0, len(notes)-keptNotes):] {
-		keep[n.ID] = true
+	for i, n := range notes {
+		if i < len(notes)-keptNotes {
+			err = errors.Join(err, removeIfThere(s.path(n.ID, ".json")))
+		}
+		if i < len(notes)-1 {
+			err = errors.Join(err, removeIfThere(s.path(n.ID, ".data")))
+		}
+	}
+	return err
+}
+
+// clean removes what a crash left half done; nothing may be on its way in.
+func (s *snapshots) clean() error {
+	if err := s.dropOld(); err != nil {
+		return err
+	}
+	notes, err := s.notes()
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, n := range notes {
+		known[n.ID+".json"], known[n.ID+".data"] = true, true
 	}
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		id := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(e.Name(), ".tmp"), ".json"), ".data")
-		stale := strings.HasSuffix(e.Name(), ".data") && id != notes[len(notes)-1].ID // restored long ago
-		if !keep[id] || stale || strings.HasSuffix(e.Name(), ".tmp") {
+		if !known[e.Name()] {
 			err = errors.Join(err, os.Remove(filepath.Join(s.dir, e.Name())))
 		}
 	}
 	return err
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // sink writes one snapshot.
@@ -199,7 +228,7 @@ func (k *sink) ID() string { return k.note.ID }
 
 func (k *sink) Write(p []byte) (int, error) {
 	if k.file == nil {
-		f, err := os.OpenFile(k.store.path(k.note.ID, ".data"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640)
+		f, err := os.OpenFile(k.store.path(k.note.ID, ".data"), os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o640)
 		if err != nil {
 			return 0, err
 		}
@@ -217,7 +246,7 @@ func (k *sink) Close() error {
 	}
 	k.done = true
 	if k.file != nil {
-		if err := errors.Join(k.file.Sync(), k.file.Close()); err != nil {
+		if err := errors.Join(k.file.Sync(), k.readApplied(), k.file.Close()); err != nil {
 			return errors.Join(err, os.Remove(k.file.Name()))
 		}
 	}
@@ -228,7 +257,17 @@ func (k *sink) Close() error {
 	if err := replaceFile(k.store.path(k.note.ID, ".json"), data); err != nil {
 		return err
 	}
-	return k.store.clean()
+	return k.store.dropOld()
+}
+
+// readApplied notes what a received stream holds.
+func (k *sink) readApplied() error {
+	if _, err := k.file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	applied, err := store.ReadStreamHeader(k.file)
+	k.note.Applied = applied.Index
+	return err
 }
 
 // Cancel implements raft.SnapshotSink.

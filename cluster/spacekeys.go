@@ -41,6 +41,12 @@ func (s spaceKeys) unblocked(run keyspace.Run) []keyspace.Run {
 	return parts
 }
 
+// blocks tells whether a position is never handed out.
+func (s spaceKeys) blocks(pos uint64) bool {
+	_, blocked := slices.BinarySearch(s.blocked, pos)
+	return blocked
+}
+
 // encode returns the keys of the grants, without the blocked ones.
 func (s spaceKeys) encode(grants []*pb.Grant) []grant {
 	var encoded []grant

@@ -32,7 +32,12 @@ type transport struct {
 
 // newTransport starts to accept on layer. The timeout is that of one RPC's
 // sending and of its answer; snapshots have more, by their size.
-// maxRPCsInFlight 1 switches pipelining off.
+//
+// maxRPCsInFlight 1 switches pipelining off. With 2 a follower that refuses one
+// append can be cut off for ever: pipelineDecode returns, decodeResponses waits
+// for somebody to take the next answer, and pipelineSend waits for
+// decodeResponses, so that neither the end of the term nor Shutdown is noticed
+// (raft#612, raft#614; TestRaftFollowerDiskFails).
 func newTransport(layer raft.StreamLayer, logger hclog.Logger, timeout time.Duration, maxRPCsInFlight int) *transport {
 	return &transport{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:          layer,

@@ -289,6 +289,23 @@ func TestWireGarbage(t *testing.T) {
 	}
 }
 
+func TestWireOversizedHelloIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := newPipeNet().at("a")
+		w := wireOn(t, network, "a", nil)
+		conn, err := network.Dial("a", time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		conn.Write([]byte("KGS1R\xff\xff"))
+		if _, err := conn.Read(make([]byte, 1)); err == nil || time.Since(start) != 0 {
+			t.Fatal(err, time.Since(start))
+		}
+		w.Close()
+	})
+}
+
 func TestWireSilentStrangersAreBounded(t *testing.T) {
 	leakCheck(t)
 	w := wireOn(t, TCP{}, "127.0.0.1:0", nil)
@@ -337,17 +354,26 @@ func TestWireDeadlinesAreCleared(t *testing.T) {
 func TestWireUnacceptedConnectionsAreClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := wireOn(t, newPipeNet().at("a"), "a", nil)
-		var last net.Conn
+		closed := make(chan bool, acceptQueue+1)
 		for range acceptQueue + 1 {
 			conn, _, err := w.Dial(kindRPC, "a", time.Second)
 			if err != nil {
 				t.Fatal(err)
 			}
-			last = conn
+			go func() {
+				conn.SetDeadline(time.Now().Add(2 * handshakeTimeout))
+				_, err := conn.Read(make([]byte, 1))
+				closed <- errors.Is(err, io.EOF)
+			}()
 		}
-		last.SetDeadline(time.Now().Add(2 * handshakeTimeout))
-		if _, err := last.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-			t.Fatal("beyond the queue, and not closed:", err)
+		n := 0
+		for range acceptQueue + 1 {
+			if <-closed {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Fatal("closed, of one beyond the queue:", n)
 		}
 		w.Close()
 	})

@@ -241,7 +241,12 @@ func (m *Machine) writeChanged() {
 
 // put encodes row and writes it in the present batch.
 func (m *Machine) put(t store.Table, key []byte, row proto.Message) {
-	m.scratch, _ = marshal.MarshalAppend(m.scratch[:0], row)
+	encoded, err := marshal.MarshalAppend(m.scratch[:0], row)
+	if err != nil { // no decoded command leads here
+		m.damage = fmt.Errorf("table %s: %w", t, err)
+		return
+	}
+	m.scratch = encoded
 	m.batch.Put(t, key, m.scratch)
 }
 

@@ -3,6 +3,7 @@ package fsm
 import (
 	"errors"
 	"io"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 
@@ -15,6 +16,8 @@ type Raft struct {
 	machine *Machine
 	flush   func() error
 	fatal   func(error)
+
+	entries, bytes atomic.Uint64
 }
 
 // NewRaft returns the adaptor. flush makes all that was applied survive a power
@@ -38,8 +41,10 @@ func (r *Raft) ApplyBatch(logs []*raft.Log) []any {
 	for _, log := range logs {
 		if log.Type == raft.LogCommand {
 			entries = append(entries, LogEntry{log.Index, log.Term, log.Data})
+			r.bytes.Add(uint64(len(log.Data)))
 		}
 	}
+	r.entries.Add(uint64(len(entries)))
 	failed := r.machine.failed != nil
 	results, err := r.machine.Apply(entries)
 	if err != nil && !failed {
@@ -59,6 +64,9 @@ func (r *Raft) ApplyBatch(logs []*raft.Log) []any {
 	}
 	return replies
 }
+
+// Applied counts the entries, and their bytes, that this process applied.
+func (r *Raft) Applied() (entries, bytes uint64) { return r.entries.Load(), r.bytes.Load() }
 
 // Snapshot implements raft.FSM. The store itself is the snapshot: nothing is copied.
 func (r *Raft) Snapshot() (raft.FSMSnapshot, error) {

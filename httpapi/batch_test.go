@@ -1,12 +1,14 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/kgs-cluster/kgs/cluster"
 	"github.com/kgs-cluster/kgs/httpapi/internal/fakenode"
@@ -120,6 +122,27 @@ func TestBatchWithoutLeader(t *testing.T) {
 	if got := outcomes(t, e); got[0].Code != "internal" || strings.Contains(e.Body.String(), "secret") {
 		t.Errorf("%s", e.Body)
 	}
+}
+
+// No more batches than MaxBatches are in memory; the next waits for its turn
+// until its deadline.
+func TestBatchesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		node := &fakenode.Node{Name: "n1", Hook: func(context.Context, string) { <-release }}
+		s, err := New(Config{Service: node, MaxBatches: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := `{"url":"https://a.example/"}`
+		first := make(chan exchange)
+		go func() { first <- send(t, s, "POST", "/v1/links/batch", body, ndjson) }()
+		synctest.Wait()
+		send(t, s, "POST", "/v1/links/batch", body, ndjson, "X-Kgs-Timeout: 1s").wantProblem(503, "busy")
+		close(release)
+		(<-first).wantStatus(200)
+		send(t, s, "POST", "/v1/links/batch", body, ndjson).wantStatus(200)
+	})
 }
 
 func TestCommonRefusal(t *testing.T) {

@@ -34,7 +34,9 @@ var errorTable = []struct {
 	{fsm.ErrNodeConflict, kindNodeConflict},
 	{fsm.ErrOutcomeUnknown, kindOutcomeUnknown},
 	{fsm.ErrDiverged, kindStopped}, // this node only: another one can answer
+	{fsm.ErrDamaged, kindStopped},
 	{fsm.ErrUnknownCommand, kindStopped},
+	// Not here: fsm.ErrInvalidCommand. What we let through was ours to check.
 
 	{cluster.ErrNoLeader, kindNoLeader},
 	{cluster.ErrNotLeader, kindNoLeader},

@@ -47,6 +47,8 @@ var nodeErrors = []struct {
 	{"fsm.ErrNodeConflict", fsm.ErrNodeConflict, 409, "node_conflict"},
 	{"fsm.ErrOutcomeUnknown", fsm.ErrOutcomeUnknown, 504, "outcome_unknown"},
 	{"fsm.ErrDiverged", fsm.ErrDiverged, 503, "stopped"},
+	{"fsm.ErrDamaged", fsm.ErrDamaged, 503, "stopped"},
+	{"fsm.ErrInvalidCommand", fsm.ErrInvalidCommand, 500, "internal"},
 	{"fsm.ErrUnknownCommand", fsm.ErrUnknownCommand, 503, "stopped"},
 	{"context.DeadlineExceeded", context.DeadlineExceeded, 504, "timeout"},
 	{"context.Canceled", context.Canceled, 504, "canceled"},

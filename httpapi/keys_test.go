@@ -2,9 +2,11 @@ package httpapi
 
 import (
 	"encoding/base64"
+	"errors"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/kgs-cluster/kgs/cluster"
 	"github.com/kgs-cluster/kgs/fsm"
@@ -43,6 +45,9 @@ func TestTakeKeysRefusals(t *testing.T) {
 	}
 	send(t, s, "POST", "/v1/keys", `{}`, "Content-Type: text/plain").wantProblem(415, "unsupported_media_type")
 	send(t, s, "POST", "/v1/keys", strings.Repeat(" ", maxBody+1)).wantProblem(413, "body_too_large")
+	announced := httptest.NewRequest("POST", "/v1/keys", iotest.ErrReader(errors.New("read")))
+	announced.ContentLength = maxBody + 1
+	sendRequest(t, s, announced).wantProblem(413, "body_too_large") // without reading it
 	unsized := httptest.NewRequest("POST", "/v1/keys", strings.NewReader(strings.Repeat(" ", maxBody+1)))
 	unsized.ContentLength = -1
 	sendRequest(t, s, unsized).wantProblem(413, "body_too_large")
@@ -61,6 +66,8 @@ func TestReturnKeys(t *testing.T) {
 	if args := node.Asked()[0].(fakenode.Call).Args; args[0] != fakenode.Receipt {
 		t.Errorf("asked for %q", args)
 	}
+	send(t, s, "POST", "/v1/keys/return", `{"receipt":"AQ==","keys":["a"]}`).wantStatus(200) // padded on the way
+	node.Asked()
 	for _, body := range []string{`{}`, ``, `{"receipt":"AQ"}`, `{"receipt":"AQ","keys":[]}`, `{"keys":["a"]}`, `{"receipt":"AQ","keys":"a"}`, `{"receipt":"AQ","keys":["a"],"x":1}`} {
 		send(t, s, "POST", "/v1/keys/return", body).wantProblem(400, "invalid_request")
 	}

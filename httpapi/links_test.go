@@ -122,6 +122,7 @@ func TestCreateLinkLimits(t *testing.T) {
 		{"{\"url\":\"https://a.example/\xff\"}", "invalid_request", "UTF-8"},
 		{`{"url":"ftp://a.example/"}`, "invalid_url", ""},
 		{`{"url":"https://kgs.example/x"}`, "invalid_url", "itself"},
+		{`{"url":"https://user@a.example/"}`, "invalid_url", "user names"},
 		{`{"url":""}`, "invalid_url", ""},
 		{`{}`, "invalid_url", "missing"},
 		{`{"url":null}`, "invalid_url", "missing"},

@@ -2,7 +2,9 @@ package store
 
 import (
 	"bytes"
+	"io"
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -80,19 +82,14 @@ func emptyDigest() ([32]byte, error) {
 	return v.Digest()
 }
 
-// crasher takes a picture of the disk before every write.
+// crasher is a file system that, while recording, takes pictures of the disk before every write.
 type crasher struct {
-	fs   *vfs.MemFS
-	take func(op errorfs.Op)
-}
+	vfs.FS // mem, asking MaybeError before each operation
+	mem    *vfs.MemFS
 
-func (c *crasher) String() string { return "crasher" }
-
-func (c *crasher) MaybeError(op errorfs.Op) error {
-	if c.take != nil && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
-		c.take(op)
-	}
-	return nil
+	mu        sync.Mutex
+	recording bool
+	pictures  []crashPicture
 }
 
 type crashPicture struct {
@@ -101,30 +98,62 @@ type crashPicture struct {
 	fs      *vfs.MemFS
 }
 
-func (c *crasher) record(pictures *[]crashPicture) {
-	c.take = func(op errorfs.Op) {
-		for i, percent := range []int{0, 30, 70, 100} {
-			*pictures = append(*pictures, crashPicture{op.Path, percent, crash(c.fs, percent, uint64(len(*pictures)+i))})
+func newCrasher() *crasher {
+	c := &crasher{mem: vfs.NewCrashableMem()}
+	c.FS = errorfs.Wrap(c.mem, c)
+	return c
+}
+
+func (c *crasher) String() string { return "crasher" }
+
+func (c *crasher) MaybeError(op errorfs.Op) error {
+	if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.take(op.Path)
+	}
+	return nil
+}
+
+// Lock takes its picture first: MemFS.Lock read-locks twice, and with a CrashClone waiting between the
+// two it would hang.
+func (c *crasher) Lock(name string) (io.Closer, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.take(name)
+	return c.mem.Lock(name)
+}
+
+func (c *crasher) take(op string) {
+	for _, percent := range []int{0, 30, 70, 100} {
+		if c.recording {
+			fs := crash(c.mem, percent, uint64(len(c.pictures)))
+			c.pictures = append(c.pictures, crashPicture{op, percent, fs})
 		}
 	}
+}
+
+// record switches recording and returns the number of pictures so far.
+func (c *crasher) record(on bool) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.recording = on
+	return len(c.pictures)
 }
 
 // A power loss before any write of a Restore, of the removal of the old state and of the Close after it
 // leaves the old state or the new one, whole, and after Open nothing else in the directory.
 func TestCrashDuringRestore(t *testing.T) {
-	mem := vfs.NewCrashableMem()
-	c := &crasher{fs: mem}
-	r := newRestoreBench(t, errorfs.Wrap(mem, c), 300)
-	// The old state is one file in the last level: no compaction of its own disturbs the count.
-	check(t, r.db.current.Load().pdb.Compact(t.Context(), []byte{0}, []byte{0xff}, false))
+	c := newCrasher()
+	r := newRestoreBench(t, c, 300)
+	compact(t, r.db)
 
-	var pictures []crashPicture
-	c.record(&pictures)
+	c.record(true)
 	must(r.db.Restore(bytes.NewReader(r.stream)))
-	answered := len(pictures)
+	answered := c.record(true)
 	r.db.retiring.Wait()
-	c.take = nil
-	pictures = append(pictures, crashPicture{"after", 0, crash(mem, 0, 0)})
+	c.record(false)
+	pictures := append(c.pictures, crashPicture{"after", 0, crash(c.mem, 0, 0)})
 	check(t, r.db.Close())
 
 	seen := map[Applied]int{}
@@ -154,21 +183,18 @@ func TestCrashDuringRestore(t *testing.T) {
 
 // A power loss anywhere within an Open, the very first or a later one, is no obstacle to the next.
 func TestCrashDuringOpen(t *testing.T) {
-	mem := vfs.NewCrashableMem()
-	c := &crasher{fs: mem}
-	var pictures []crashPicture
-	c.record(&pictures)
-	db := openFS(t, errorfs.Wrap(mem, c))
-	firstOpen := len(pictures)
-	c.take = nil
+	c := newCrasher()
+	c.record(true)
+	db := openFS(t, c)
+	firstOpen := c.record(false)
 	fill(t, db, 1, 20)
 	want, _ := digestOf(t, db)
 	check(t, db.Close())
-	c.record(&pictures)
-	check(t, openFS(t, errorfs.Wrap(mem, c)).Close())
-	c.take = nil
+	c.record(true)
+	check(t, openFS(t, c).Close())
+	c.record(false)
 
-	for i, p := range pictures {
+	for i, p := range c.pictures {
 		db, err := Open(smallOptions(p.fs))
 		if err != nil {
 			t.Fatalf("picture %d (%d%%, at %s): %v", i, p.percent, p.op, err)

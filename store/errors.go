@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -34,14 +35,22 @@ const adviceCorrupt = "remove this node from the cluster and join it again with 
 	"the data of the other nodes is not affected"
 
 func corrupt(dir string, cause error) error {
+	if errors.Is(cause, ErrCorrupt) {
+		return cause // said already
+	}
 	return fmt.Errorf("%w: %s: %w (%s)", ErrCorrupt, dir, cause, adviceCorrupt)
+}
+
+// damage reports whether err means that a file is not what was written: a checksum, or an end too soon.
+func damage(err error) bool {
+	return pebble.IsCorruptionError(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // openError says what an error of pebble.Open means to the operator. A file that the manifest names and
 // the directory lacks shows up as "does not exist": on a state that was complete once, that is damage.
 func openError(dir string, err error) error {
 	switch {
-	case pebble.IsCorruptionError(err), errors.Is(err, pebble.ErrDBDoesNotExist),
+	case damage(err), errors.Is(err, pebble.ErrDBDoesNotExist),
 		errors.Is(err, pebble.ErrDBNotPristine), errors.Is(err, fs.ErrNotExist):
 		return corrupt(dir, err)
 	case errors.Is(err, fs.ErrPermission):
@@ -55,7 +64,7 @@ func readError(dir string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if pebble.IsCorruptionError(err) {
+	if damage(err) {
 		return corrupt(dir, err)
 	}
 	return fmt.Errorf("store: read %s: %w", dir, err)

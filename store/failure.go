@@ -12,6 +12,7 @@ import (
 // heals: what a failed fsync or a half-written manifest left on disk is known only after a fresh Open.
 // It is set by Pebble with locks held, so nothing is called back but notify, on a new goroutine.
 type failure struct {
+	dir  string
 	done chan struct{} // closed by the first set
 
 	mu     sync.Mutex
@@ -19,7 +20,7 @@ type failure struct {
 	notify func(error)
 }
 
-func newFailure() *failure { return &failure{done: make(chan struct{})} }
+func newFailure(dir string) *failure { return &failure{dir: dir, done: make(chan struct{})} }
 
 // set reports whether this is the first failure.
 func (f *failure) set(cause error) bool {
@@ -28,10 +29,10 @@ func (f *failure) set(cause error) bool {
 	if f.err != nil {
 		return false
 	}
-	f.err = fmt.Errorf("%w: %w", ErrFailed, cause)
-	if pebble.IsCorruptionError(cause) {
-		f.err = fmt.Errorf("%w: %w: %w (%s)", ErrFailed, ErrCorrupt, cause, adviceCorrupt)
+	if damage(cause) {
+		cause = corrupt(f.dir, cause)
 	}
+	f.err = fmt.Errorf("%w: %w", ErrFailed, cause)
 	close(f.done)
 	if f.notify != nil {
 		go f.notify(f.err)

@@ -98,6 +98,13 @@ func fill(t fataler, db *DB, from, to uint64) {
 	}
 }
 
+// compact leaves everything in the last level, so that Pebble has nothing to do by itself.
+func compact(t testing.TB, db *DB) {
+	t.Helper()
+	check(t, db.Flush())
+	check(t, db.current.Load().pdb.Compact(t.Context(), []byte{0}, []byte{0xff}, false))
+}
+
 func key64(i uint64) []byte { return binary.BigEndian.AppendUint64(nil, i) }
 
 func digestOf(t fataler, db *DB) (Applied, [32]byte) {

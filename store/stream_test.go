@@ -156,6 +156,35 @@ func TestStreamRefusesBadRows(t *testing.T) {
 	}
 }
 
+func TestStreamRefusesWrongCount(t *testing.T) {
+	var buf bytes.Buffer
+	sw := newStreamWriter(&buf)
+	check(t, sw.write(encodeHeader(Applied{})))
+	check(t, sw.row([]byte("\x02a"), nil))
+	sw.total++
+	check(t, sw.finish()) // with the right hash of the wrong count
+	if _, _, err := VerifyStream(&buf); !errors.Is(err, ErrStream) {
+		t.Error(err)
+	}
+}
+
+// A damaged block is refused when it is read, not after gigabytes more.
+func TestDamageIsFoundEarly(t *testing.T) {
+	db := openFS(t, vfs.NewMem())
+	defer func() { check(t, db.Close()) }()
+	commit(t, db, 1, func(b *Batch) {
+		for i := range uint64(10) {
+			b.Put(Links, key64(i), make([]byte, blockTarget))
+		}
+	})
+	stream := streamOf(t, db)
+	stream[headerSize+blockHeadSize+100] ^= 1
+	r := bytes.NewReader(stream)
+	if _, _, err := VerifyStream(r); !errors.Is(err, ErrStream) || r.Len() < 8*blockTarget {
+		t.Errorf("%v, with %d bytes left", err, r.Len())
+	}
+}
+
 type failingWriter struct{ left int }
 
 var errWriter = errors.New("writer is full")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -20,7 +21,8 @@ type process interface {
 
 const (
 	readyWithin = 30 * time.Second // a node must serve by then
-	stopWithin  = 10 * time.Second // a node that was asked to end is killed then
+	stopWithin  = 10 * time.Second // nodes that were asked to end are killed then
+	stopTurn    = 2 * time.Second  // how long one may hold up the next
 )
 
 // supervisor keeps nodes running.
@@ -69,7 +71,7 @@ func (s *supervisor) run(ctx context.Context, welcome func(context.Context) erro
 	}
 	keepers.Wait()
 	if ctx.Err() == nil {
-		return fmt.Errorf("all nodes have ended, and --restart-after 0 brings none back")
+		return errors.New("all nodes have ended, and --restart-after 0 brings none back")
 	}
 	s.say("stopping")
 	return nil
@@ -107,7 +109,7 @@ func (s *supervisor) await(ctx context.Context, i int) error {
 			return nil
 		}
 	case <-p.exited():
-		err = fmt.Errorf("it ended: %s", p.why())
+		err = errors.New("it ended")
 	}
 	text := fmt.Sprintf("%s does not serve: %v", s.nodes[i].id, err)
 	for _, line := range p.lastLines() {
@@ -164,36 +166,46 @@ func (s *supervisor) bringBack(ctx context.Context, i int) bool {
 	return ctx.Err() == nil
 }
 
-// stop ends all nodes: the leader, if it is known, hands over.
+// stop ends all nodes, one after the other, so that each can still hand over to
+// the next; one that takes its time does not hold up the rest.
 func (s *supervisor) stop() {
 	deadline := time.After(stopWithin)
 	for i := range s.nodes {
 		if p := s.at(i); p != nil {
 			p.terminate()
+			endedWithin(p, time.After(stopTurn))
 		}
 	}
-	late := false
 	for i, n := range s.nodes {
 		p := s.at(i)
-		if p == nil {
+		if p == nil || endedWithin(p, deadline) {
 			continue
 		}
-		if !late {
-			select {
-			case <-p.exited():
-				continue
-			case <-deadline:
-				late = true
-			}
-		}
-		select {
-		case <-p.exited():
-			continue
-		default:
-		}
+		deadline = closedChannel // it has passed for all
 		s.say("%s (pid %d) does not stop: killed", n.id, p.pid())
 		p.kill()
 		<-p.exited()
+	}
+}
+
+var closedChannel = func() <-chan time.Time {
+	c := make(chan time.Time)
+	close(c)
+	return c
+}()
+
+// endedWithin waits for the end of a process, or for the deadline.
+func endedWithin(p process, deadline <-chan time.Time) bool {
+	select {
+	case <-p.exited():
+		return true
+	default:
+	}
+	select {
+	case <-p.exited():
+		return true
+	case <-deadline:
+		return false
 	}
 }
 

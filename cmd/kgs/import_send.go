@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/kgs-cluster/kgs/httpapi/client"
@@ -41,38 +42,51 @@ type importBatch struct {
 type importer struct {
 	create  linkCreator
 	timeout time.Duration // for a batch, all tries included
+	waiting func(error)   // called each time that a batch must be sent again; by any goroutine
 }
 
-// start reads all entries and sends them. The batches come in the order of the
-// file, each as soon as it is under way; the channel is closed after the last,
-// and then *readErr says why the file ended early, if it did. When ctx or
-// noMore ends, no more is read; with ctx what is under way ends too.
-func (im *importer) start(ctx, noMore context.Context, entries entryReader, position func() int64) (batches <-chan *importBatch, readErr *error) {
-	queue, slots := make(chan *importBatch, importsInFlight), make(chan struct{}, importsInFlight)
-	readErr = new(error)
+// importRun is an import under way.
+type importRun struct {
+	// batches come in the order of the file, each when it is under way; closed
+	// after the last. What follows is for the time after that.
+	batches  chan *importBatch
+	readErr  error // why the file could not be read to its end
+	complete bool  // all that could be read was sent
+}
+
+// start reads all entries and sends them, until a batch fails: then what is
+// under way is all. When ctx ends, that ends too.
+func (im *importer) start(ctx context.Context, entries entryReader, position func() int64) *importRun {
+	run := &importRun{batches: make(chan *importBatch, importsInFlight)}
+	slots := make(chan struct{}, importsInFlight)
+	var failed atomic.Bool
 	go func() {
-		defer close(queue)
-		for noMore.Err() == nil && ctx.Err() == nil {
+		defer close(run.batches)
+		for {
+			slots <- struct{}{}
+			if failed.Load() || ctx.Err() != nil {
+				return
+			}
 			b, err := readBatch(entries)
 			if len(b.entries) > 0 {
 				b.read = position()
-				slots <- struct{}{}
 				go func() {
-					defer func() { <-slots }()
-					defer close(b.done)
 					im.send(ctx, b)
+					failed.CompareAndSwap(false, b.err != nil)
+					close(b.done)
+					<-slots
 				}()
-				queue <- b
+				run.batches <- b
 			}
 			if err != nil {
-				if err != io.EOF {
-					*readErr = err
+				if run.complete = true; err != io.EOF {
+					run.readErr = err
 				}
 				return
 			}
 		}
 	}()
-	return queue, readErr
+	return run
 }
 
 // readBatch reads a batch, perhaps a short one with the error that ended it.
@@ -118,6 +132,7 @@ func (im *importer) send(ctx context.Context, b *importBatch) {
 		if b.err == nil || !mayChange(b.err) {
 			return
 		}
+		im.waiting(b.err)
 		select {
 		case <-time.After(importRetryPause):
 		case <-ctx.Done():

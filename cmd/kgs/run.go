@@ -23,9 +23,6 @@ type serverError struct{ err error }
 func (e serverError) Error() string { return e.err.Error() }
 func (e serverError) Unwrap() error { return e.err }
 
-// errSaid is an error of which all has been said on stderr.
-var errSaid = errors.New("")
-
 // run is the program. An error is one line on stderr.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := newRoot()
@@ -37,9 +34,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		return exitDone
 	}
-	if text := oneLine(err); text != "" {
-		fmt.Fprintf(stderr, "%s: %s\n", cmd.CommandPath(), text)
+	text := oneLine(err)
+	if withLog := (devError{}); errors.As(err, &withLog) {
+		text = withLog.text
 	}
+	fmt.Fprintf(stderr, "%s: %s\n", cmd.CommandPath(), text)
 	if errors.As(err, new(serverError)) {
 		return exitServer
 	}

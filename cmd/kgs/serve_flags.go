@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kgs-cluster/kgs/cluster"
+	"github.com/kgs-cluster/kgs/fsm/keyspace"
 )
 
 // serveFlags are the settings of a node, as they were given.
@@ -58,6 +59,7 @@ func (f *serveFlags) cluster() (cluster.Config, error) {
 		NodeID: f.nodeID, DataDir: f.dataDir,
 		ClusterAddr: f.clusterAddr, ClusterAdvertise: f.clusterAdvertise, HTTPAdvertise: f.httpAdvertise,
 		Join: f.join, NonVoter: f.nonVoter,
+		Keyspace:  keyspace.Space{Alphabet: keyspace.Base62, Length: 6},
 		BufferMin: f.bufferMin, BufferMax: f.bufferMax,
 		Heartbeat: f.heartbeat, Election: f.election,
 		Version: buildVersion(),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -69,7 +70,7 @@ func (f *clientFlags) run(do action) func(*cobra.Command, []string) error {
 		if err == nil || errors.As(err, new(localError)) {
 			return err
 		}
-		return serverError{f.explain(err)}
+		return serverError{explain(err)}
 	}
 }
 
@@ -102,10 +103,15 @@ func (f *clientFlags) open(cmd *cobra.Command) (*session, error) {
 	return &session{Client: c, cmd: cmd, out: output{cmd.OutOrStdout(), f.format == "json"}}, nil
 }
 
+// requestOf is what net/http puts before each error of a connection; the
+// address stands before it already.
+var requestOf = regexp.MustCompile(`(Get|Post|Patch|Put|Delete) "[^"]*": `)
+
 // explain adds what to do when no node answers.
-func (f *clientFlags) explain(err error) error {
-	if errors.Is(err, client.ErrUnreachable) {
-		return fmt.Errorf("%w; is a node running there? name others with --addr or KGS_ADDR", err)
+func explain(err error) error {
+	if !errors.Is(err, client.ErrUnreachable) {
+		return err
 	}
-	return err
+	said := requestOf.ReplaceAllString(oneLine(err), "")
+	return fmt.Errorf("%s; is a node running there? name others with --addr or KGS_ADDR", said)
 }

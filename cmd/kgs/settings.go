@@ -52,6 +52,9 @@ func applyFile(flags *pflag.FlagSet, path string) error {
 		return fmt.Errorf("configuration file: %w", err)
 	}
 	pairs, err := readPairs(data)
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = errors.New("it ends in the middle")
+	}
 	if err != nil {
 		return fmt.Errorf("configuration file %s: %w", path, err)
 	}
@@ -88,7 +91,7 @@ func readPairs(data []byte) ([]pair, error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
 	if token, err := decoder.Token(); err != nil || token != json.Delim('{') {
-		return nil, errors.Join(errors.New(`want a JSON object, as {"node-id": "n1"}`), notEOF(err))
+		return nil, errors.New(`want a JSON object, as {"node-id": "n1"}`)
 	}
 	var pairs []pair
 	seen := map[string]bool{}
@@ -118,13 +121,6 @@ func readPairs(data []byte) ([]pair, error) {
 		return nil, errors.New("something follows the JSON object")
 	}
 	return pairs, nil
-}
-
-func notEOF(err error) error {
-	if err == io.EOF {
-		return nil
-	}
-	return err
 }
 
 // settingText is a value as it would stand on the command line.

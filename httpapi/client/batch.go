@@ -31,7 +31,7 @@ func (c *Client) CreateLinks(ctx context.Context, links []NewLink, opts ...Optio
 	}
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)
-	encoder.SetEscapeHTML(false)
+	encoder.SetEscapeHTML(false) // as short as it can be: the body has a limit
 	for _, link := range links {
 		if err := encoder.Encode(link); err != nil {
 			return nil, fmt.Errorf("client: %w", err)

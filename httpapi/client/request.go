@@ -55,13 +55,11 @@ func jsonCall(method, path string, v any) (*call, error) {
 	if v == nil {
 		return c, nil
 	}
-	var buf bytes.Buffer
-	encoder := json.NewEncoder(&buf)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(v); err != nil {
+	body, err := json.Marshal(v)
+	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	c.body, c.contentType = buf.Bytes(), "application/json"
+	c.body, c.contentType = body, "application/json"
 	return c, nil
 }
 

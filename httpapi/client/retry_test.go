@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ type script struct {
 	*httptest.Server
 	mu      sync.Mutex
 	answers []http.HandlerFunc
-	keys    []string // Idempotency-Key of each request
+	sent    []string // Idempotency-Key of each request
 	seen    []*http.Request
 }
 
@@ -30,7 +31,7 @@ func newScript(t *testing.T, answers ...http.HandlerFunc) *script {
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		s.mu.Lock()
-		s.seen, s.keys = append(s.seen, r), append(s.keys, r.Header.Get("Idempotency-Key"))
+		s.seen, s.sent = append(s.seen, r), append(s.sent, r.Header.Get("Idempotency-Key"))
 		answer := s.answers[0]
 		if len(s.answers) > 1 {
 			s.answers = s.answers[1:]
@@ -46,6 +47,18 @@ func (s *script) requests() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.seen)
+}
+
+func (s *script) keys() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.sent)
+}
+
+func (s *script) header(request int) http.Header {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen[request].Header
 }
 
 func problem(status int, code string) http.HandlerFunc {
@@ -110,10 +123,10 @@ func TestRoundsUntilALeaderIsThere(t *testing.T) {
 	if err := create(c); err != nil {
 		t.Fatal(err)
 	}
-	if one.requests() != 3 || one.keys[0] == "" || one.keys[0] != one.keys[1] || one.keys[0] != one.keys[2] {
-		t.Errorf("idempotency keys %q", one.keys)
+	if one.requests() != 3 || one.keys()[0] == "" || one.keys()[0] != one.keys()[1] || one.keys()[0] != one.keys()[2] {
+		t.Errorf("idempotency keys %q", one.keys())
 	}
-	if err := create(c); err != nil || one.keys[3] == one.keys[0] {
+	if err := create(c); err != nil || one.keys()[3] == one.keys()[0] {
 		t.Errorf("another mutation has the same key (%v)", err)
 	}
 }
@@ -127,13 +140,13 @@ func TestLostAnswers(t *testing.T) {
 			t.Errorf("take: %v after %d and %d requests", err, one.requests(), two.requests())
 		}
 		one, two = newScript(t, lost), newScript(t, linked)
-		if err := create(newClient(t, one.URL, two.URL)); err != nil || two.requests() != 1 || one.keys[0] != two.keys[0] {
-			t.Errorf("create: %v, keys %q and %q", err, one.keys, two.keys)
+		if err := create(newClient(t, one.URL, two.URL)); err != nil || two.requests() != 1 || one.keys()[0] != two.keys()[0] {
+			t.Errorf("create: %v, keys %q and %q", err, one.keys(), two.keys())
 		}
 		one, two = newScript(t, lost), newScript(t, keyed)
 		_, err = newClient(t, one.URL, two.URL).Take(t.Context(), "", 1, client.WithIdempotencyKey("K"))
-		if err != nil || two.keys[0] != "K" {
-			t.Errorf("take with a key: %v, %q", err, two.keys)
+		if err != nil || two.keys()[0] != "K" {
+			t.Errorf("take with a key: %v, %q", err, two.keys())
 		}
 		one, two = newScript(t, lost), newScript(t, body(200, `{"leader":"n1"}`))
 		if _, err := newClient(t, one.URL, two.URL).ClusterStatus(t.Context()); err != nil {
@@ -204,7 +217,7 @@ func TestRequestHeaders(t *testing.T) {
 	if err := create(newClient(t, one.URL)); err != nil {
 		t.Fatal(err)
 	}
-	header := one.seen[0].Header
+	header := one.header(0)
 	if header.Get("Authorization") != "Bearer secret" || header.Get("Content-Type") != "application/json" || header.Get("X-Kgs-Timeout") != "5000ms" {
 		t.Errorf("%v", header)
 	}

@@ -230,8 +230,15 @@ func (n *Node) WaitExit(d time.Duration) int {
 // WaitReady waits until the node says that it can serve.
 func (n *Node) WaitReady(d time.Duration) {
 	n.cluster.tb.Helper()
-	last := "no answer"
+	n.mu.Lock()
+	exited := n.exited
+	n.mu.Unlock()
 	Until(n.cluster.tb, d, func() (bool, string) {
+		select {
+		case <-exited:
+			n.cluster.tb.Fatalf("%s ended at its start; it said:\n%s", n.ID, n.Output)
+		default:
+		}
 		response, err := http.Get(n.URL + "/readyz?verbose")
 		if err != nil {
 			return false, fmt.Sprintf("%s: %v\n%s", n.ID, err, n.Output)
@@ -239,8 +246,7 @@ func (n *Node) WaitReady(d time.Duration) {
 		defer response.Body.Close()
 		var body bytes.Buffer
 		body.ReadFrom(response.Body)
-		last = body.String()
-		return response.StatusCode == http.StatusOK, fmt.Sprintf("%s is not ready: %s\n%s", n.ID, last, n.Output)
+		return response.StatusCode == http.StatusOK, fmt.Sprintf("%s is not ready: %s\n%s", n.ID, body.String(), n.Output)
 	})
 }
 

@@ -1,0 +1,55 @@
+package cluster
+
+import (
+	"context"
+	"time"
+)
+
+// raft counts its log in entries, but an entry holds one command or a thousand.
+// So the number of entries that stay in the log after a snapshot follows their
+// size: many small ones, so that a follower that was away for minutes still
+// catches up from the log, or few large ones, so that the log's file, which
+// never shrinks, stays small.
+const (
+	keptLogBytes    = 64 << 20
+	minKeptEntries  = 512
+	maxKeptEntries  = 65_536
+	logSizeInterval = 2 * time.Second
+)
+
+// tuneLog adapts raft's limits to the size of recent entries.
+func (n *Node) tuneLog(ctx context.Context) {
+	tick := time.NewTicker(logSizeInterval)
+	defer tick.Stop()
+	var entries, bytes uint64
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		nowEntries, nowBytes := n.adaptor.Applied()
+		if nowEntries == entries {
+			continue
+		}
+		kept := keptEntries((nowBytes - bytes) / (nowEntries - entries))
+		entries, bytes = nowEntries, nowBytes
+		config := n.raft.ReloadableConfig()
+		if config.TrailingLogs == kept {
+			continue
+		}
+		config.TrailingLogs, config.SnapshotThreshold = kept, kept
+		if err := n.raft.ReloadConfig(config); err != nil {
+			n.log.Warn("the log's limits stay as they are", "error", err)
+		}
+	}
+}
+
+// keptEntries is a power of two, so that small changes of size change nothing.
+func keptEntries(size uint64) uint64 {
+	kept := uint64(minKeptEntries)
+	for kept < maxKeptEntries && kept*2*max(size, 1) <= keptLogBytes {
+		kept *= 2
+	}
+	return kept
+}

@@ -1,0 +1,174 @@
+package fsm
+
+import (
+	"maps"
+	"slices"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
+	"github.com/kgs-cluster/kgs/fsm/pb"
+	"github.com/kgs-cluster/kgs/store"
+)
+
+// Random logs: every answer is the model's, after every entry the counters are
+// those of the tables, and the tables, listed through the reads, are the model's.
+func TestAgainstModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d := emptyDriver(t)
+		defer d.close()
+		w := newWorld(t)
+		for range 10 + w.intn(70, "entries") {
+			e, want := w.next()
+			got, err := d.m.Apply([]LogEntry{encodeEntry(w.index, w.term, e)})
+			check(t, err)
+			for i := range e.Commands {
+				expectAnswer(t, e.Commands[i], got[0][i], want[i])
+			}
+			for _, s := range w.model.spaces {
+				d.checkCounters(s.row.Name)
+			}
+		}
+		d.compare(w.model)
+	})
+}
+
+// expectAnswer compares results but for the text.
+func expectAnswer(t tester, c *pb.Command, got, want *pb.Result) {
+	t.Helper()
+	bare := proto.CloneOf(got)
+	if bare.Detail = ""; !proto.Equal(bare, want) {
+		t.Fatalf("%v\n got %v\nwant %v", c, got, want)
+	}
+}
+
+// compare compares all tables with the model.
+func (d *driver) compare(m *model) {
+	d.t.Helper()
+	for _, s := range m.spaces {
+		d.compareKeys(s)
+	}
+	d.compareLinks(m)
+	nodes := 0
+	for id, want := range m.nodes {
+		got, err := d.m.Node(id)
+		check(d.t, err)
+		if !proto.Equal(got, want) {
+			d.t.Fatalf("node %v, want %v", got, want)
+		}
+		if !want.Removed {
+			nodes++
+		}
+	}
+	listed, err := d.m.Nodes()
+	check(d.t, err)
+	equal(d.t, len(listed), nodes)
+	equal(d.t, d.count(store.Nodes), len(m.nodes))
+	d.compareRequests(m)
+}
+
+func (d *driver) compareKeys(s *modelSpace) {
+	d.t.Helper()
+	name := s.row.Name
+	for pos, used := range d.positions(store.UsedKeys, name) {
+		if !proto.Equal(used, s.used[pos]) {
+			d.t.Fatalf("%s: used_keys has %d as %v, want %v", name, pos, used, s.used[pos])
+		}
+	}
+	equal(d.t, len(d.positions(store.UsedKeys, name)), len(s.used))
+	unused := d.positions(store.UnusedKeys, name)
+	for pos := range unused {
+		if !s.unused[pos] {
+			d.t.Fatalf("%s: unused_keys has %d", name, pos)
+		}
+	}
+	equal(d.t, len(unused), len(s.unused))
+
+	want := proto.CloneOf(s.row) // with the model's own counters
+	want.Unused, want.Used = uint64(len(s.unused)), uint64(len(s.used))
+	for _, r := range s.quarantine {
+		want.Returned += uint64(len(r.positions))
+	}
+	if got := d.keyspace(name); !proto.Equal(got, want) {
+		d.t.Fatalf("got %v, want %v", got, want)
+	}
+	for pos := range min(s.row.HighWaterMark+3, 60) {
+		state := "ungenerated"
+		if s.unused[pos] {
+			state = "unused"
+		} else if u := s.used[pos]; u != nil {
+			state = u.Purpose.String()
+		}
+		equal(d.t, d.state(name, d.key(name, pos)), state)
+	}
+}
+
+// positions are the positions of a key table with their row, without its end.
+func (d *driver) positions(table store.Table, space string) map[uint64]*pb.Used {
+	d.t.Helper()
+	all := map[uint64]*pb.Used{}
+	for _, row := range d.rows(table, space) {
+		if row.Used != nil {
+			row.Used.To = 0
+		}
+		for pos := row.From; pos < row.To; pos++ {
+			all[pos] = row.Used
+		}
+	}
+	return all
+}
+
+func (d *driver) compareLinks(m *model) {
+	d.t.Helper()
+	tagged := map[string][]string{}
+	var live []string
+	for _, key := range slices.Sorted(maps.Keys(m.links)) {
+		if m.links[key].DeletedAt != 0 {
+			continue
+		}
+		live = append(live, key)
+		for _, tag := range slices.Compact(slices.Sorted(slices.Values(m.links[key].Tags))) {
+			tagged[tag] = append(tagged[tag], key)
+		}
+	}
+	page, next, err := d.m.Links(LinkQuery{Limit: 1 << 20})
+	check(d.t, err)
+	equal(d.t, next, "")
+	var got []string
+	for _, l := range page {
+		got = append(got, l.Key)
+		if !proto.Equal(l.Link, m.links[l.Key]) {
+			d.t.Fatalf("link %s is %v, want %v", l.Key, l.Link, m.links[l.Key])
+		}
+	}
+	if !slices.Equal(got, live) {
+		d.t.Fatalf("links %v, want %v", got, live)
+	}
+	for _, tag := range []string{"x", "y", "z"} {
+		if got, _ := d.pages(LinkQuery{Limit: 3, Tag: tag}); !slices.Equal(got, tagged[tag]) {
+			d.t.Fatalf("tag %s: %v, want %v", tag, got, tagged[tag])
+		}
+	}
+	equal(d.t, d.count(store.Links), len(m.links))
+	state, err := d.m.State()
+	check(d.t, err)
+	equal(d.t, state.Links, uint64(len(live)))
+	equal(d.t, state.Clock, m.clock)
+	equal(d.t, state.NextLease, m.nextLease)
+}
+
+func (d *driver) compareRequests(m *model) {
+	d.t.Helper()
+	results := 0
+	for _, s := range m.sessions {
+		results += len(s.results)
+	}
+	equal(d.t, d.count(store.Sessions), len(m.sessions))
+	equal(d.t, d.count(store.Requests), results)
+	equal(d.t, d.count(store.Idempotency), len(m.records))
+	equal(d.t, d.count(store.IdempotencyExpiry), len(m.records))
+	state, err := d.m.State()
+	check(d.t, err)
+	equal(d.t, state.IdempotencyRecords, uint64(len(m.records)))
+}

@@ -1,0 +1,266 @@
+package fsm
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
+	"github.com/kgs-cluster/kgs/fsm/pb"
+)
+
+// world draws log entries that a cluster could write, and some that it should
+// not. It runs the model along, to know what there is to act upon.
+type world struct {
+	t     *rapid.T
+	model *model
+
+	index, term uint64
+	now         int64
+	started     bool
+	grants      []worldGrant // of all leases so far
+	fronts      map[uint64]*frontEnd
+	both        []string // keys at low positions of hex that are keys of digits too
+}
+
+type worldGrant struct {
+	space string
+	*pb.Grant
+}
+
+// frontEnd numbers its requests and keeps those that it may send again.
+type frontEnd struct {
+	next, answered uint64
+	sent           map[uint64]*pb.Command
+}
+
+func newWorld(t *rapid.T) *world {
+	w := &world{t: t, model: newModel(), term: 1, now: 1_000_000 * minute, fronts: map[uint64]*frontEnd{}}
+	for id := range uint64(3) {
+		w.fronts[id+1] = &frontEnd{next: 1, answered: 1, sent: map[uint64]*pb.Command{}}
+	}
+	return w
+}
+
+// intn draws evenly; rapid's own ranges prefer small numbers so much that most
+// operations would fail.
+func (w *world) intn(n int, label string) int {
+	const width = 12
+	x := 0
+	for _, bit := range rapid.SliceOfN(rapid.Bool(), width, width).Draw(w.t, label) {
+		x *= 2
+		if bit {
+			x++
+		}
+	}
+	return x * n >> width
+}
+
+func (w *world) chance(oneIn int, label string) bool { return w.intn(oneIn, label) == oneIn-1 }
+
+func pick[T any](w *world, from []T, label string) T { return from[w.intn(len(from), label)] }
+
+// next draws an entry and what the model answers to it.
+func (w *world) next() (e *pb.Entry, want []*pb.Result) {
+	w.index += uint64(1 + w.intn(3, "index")/2) // raft's own entries leave gaps
+	if w.chance(6, "election") {
+		w.term++
+	}
+	w.now += pick(w, []int64{0, 1, 500, 500, 20_000, 20_000, minute, minute, 11 * minute, 61 * minute, -30 * minute, 25 * 60 * minute}, "elapsed")
+	e = &pb.Entry{Version: Version, Time: w.now, Node: pick(w, []string{"n1", "n2", "n3"}, "node")}
+	if !w.started {
+		w.started = true
+		e.Commands = append(e.Commands, cmd(testInit()))
+	} else {
+		for range w.intn(7, "commands") {
+			e.Commands = append(e.Commands, w.command())
+		}
+	}
+	want = w.model.apply(w.index, w.term, proto.CloneOf(e))
+	for i, r := range want {
+		if op := e.Commands[i].GetLease(); op != nil {
+			for _, g := range r.Grants {
+				w.grants = append(w.grants, worldGrant{op.Keyspace, g})
+			}
+		}
+	}
+	if w.both == nil {
+		for pos := range uint64(600) {
+			key := string(w.model.space(hex).perm.AppendKey(nil, pos))
+			if _, ok := w.model.space(digits).perm.Position(key); ok {
+				w.both = append(w.both, key)
+			}
+		}
+	}
+	return e, want
+}
+
+// between draws from a range that includes both ends.
+func (w *world) between(from, to uint64, label string) uint64 {
+	return from + uint64(w.intn(int(to-from)+1, label))
+}
+
+// command draws a command, or a repeat of an earlier one.
+func (w *world) command() *pb.Command {
+	front := w.fronts[uint64(1+w.intn(3, "session"))]
+	if open := slices.Sorted(maps.Keys(front.sent)); len(open) > 0 && w.chance(5, "repeat") {
+		c := front.sent[pick(w, open, "repeated")]
+		if !w.chance(3, "by the client") {
+			return c
+		}
+		return w.send(front, c)
+	}
+	c := w.operation()
+	if w.chance(5, "idempotent") {
+		c = idempotent(c, fmt.Sprint("k", w.intn(12, "key")))
+	}
+	return w.send(front, c)
+}
+
+// send gives the command its request id, mostly.
+func (w *world) send(front *frontEnd, c *pb.Command) *pb.Command {
+	c = proto.CloneOf(c)
+	c.Request = nil
+	if w.chance(4, "bare") {
+		return c
+	}
+	for id, f := range w.fronts {
+		if f == front {
+			c = request(c, id, front.next, front.answered)
+		}
+	}
+	front.sent[front.next] = c
+	front.next++
+	if w.chance(3, "answers") { // keeps some of the closed ones, to send late copies
+		front.answered = w.between(front.answered, front.next, "answered")
+		maps.DeleteFunc(front.sent, func(seq uint64, _ *pb.Command) bool { return seq+5 < front.answered })
+	}
+	return c
+}
+
+func (w *world) space() string {
+	return pick(w, []string{digits, digits, digits, hex, hex, "", wide, "nope"}, "space")
+}
+
+// pos draws a position at which something may be.
+func (w *world) pos(s *modelSpace) uint64 {
+	return w.between(0, min(s.row.HighWaterMark+30, s.perm.Size()-1), "pos")
+}
+
+// key draws a key: of a low position, of both spaces, of a link, or made up.
+func (w *world) key() string {
+	switch w.intn(5, "kind of key") {
+	case 0:
+		return pick(w, w.both, "key of both")
+	case 1:
+		return pick(w, []string{"a", "docs", "00000", "0000000"}, "name")
+	case 2:
+		if keys := slices.Sorted(maps.Keys(w.model.links)); len(keys) > 0 {
+			return pick(w, keys, "key of a link")
+		}
+	}
+	s := pick(w, w.model.spaces[:2], "space of the key")
+	return string(s.perm.AppendKey(nil, w.pos(s)))
+}
+
+// grant draws a part of a lease, or something near it.
+func (w *world) grant() worldGrant {
+	if len(w.grants) == 0 || w.chance(10, "made up") {
+		return worldGrant{w.space(), &pb.Grant{Lease: uint64(w.intn(5, "lease")), From: uint64(w.intn(100, "from")), Count: uint64(w.intn(5, "count"))}}
+	}
+	g := w.grants[max(0, len(w.grants)-1-w.intn(8, "age"))]
+	from := w.between(g.From, g.From+g.Count-1, "from")
+	count := w.between(1, g.From+g.Count-from, "count")
+	if w.chance(2, "whole") {
+		from, count = g.From, g.Count
+	}
+	return worldGrant{g.space, &pb.Grant{Lease: g.Lease, From: from, Count: count}}
+}
+
+func (w *world) link() *pb.Link {
+	return &pb.Link{
+		Url:   pick(w, []string{"https://a.example", "https://b.example"}, "url"),
+		Title: pick(w, []string{"", "t"}, "title"),
+		Tags:  w.tags(),
+	}
+}
+
+func (w *world) tags() []string {
+	return pick(w, [][]string{nil, {"x"}, {"y"}, {"x", "y"}, {"z", "x", "z"}}, "tags")
+}
+
+func (w *world) operation() *pb.Command {
+	switch w.intn(36, "operation") {
+	case 0:
+		return cmd(testInit())
+	case 1:
+		return cmd(&pb.PutNode{Node: w.drawNode()})
+	case 2:
+		return cmd(&pb.RemoveNode{Id: w.drawNode().Id})
+	case 3, 4, 5:
+		return generate(w.space(), uint64(w.intn(80, "generate")))
+	case 6, 7, 8, 9, 10:
+		return cmd(&pb.Lease{Keyspace: w.space(), Count: uint64(w.intn(40, "lease")),
+			Direct: w.chance(3, "direct"), HandedOut: uint64(w.intn(30, "handed out"))})
+	case 11, 12, 13:
+		first := w.grant()
+		grants := []*pb.Grant{first.Grant}
+		if w.chance(3, "another grant") {
+			grants = append(grants, w.grant().Grant)
+		}
+		return cmd(&pb.Release{Keyspace: first.space, Grants: grants, HandedOut: uint64(w.intn(5, "handed out"))})
+	case 14, 15, 16, 17, 18:
+		return w.drawReturn()
+	case 19, 20, 21, 22:
+		return cmd(&pb.CreateLink{Alias: w.key(), Link: w.link()})
+	case 23, 24, 25, 26:
+		return cmd(&pb.CreateLink{TakenKey: w.key(), Keyspace: w.space(), Link: w.link()})
+	case 27, 28, 29, 30:
+		g := w.grant()
+		generated := &pb.GeneratedKey{Position: g.From, Lease: g.Lease}
+		if s := w.model.space(g.space); s != nil {
+			generated.Key = string(s.perm.AppendKey(nil, g.From))
+		}
+		return cmd(&pb.CreateLink{Generated: generated, Keyspace: g.space, Link: w.link()})
+	case 31, 32, 33:
+		op := &pb.UpdateLink{Key: w.key()}
+		if w.chance(2, "sets url") {
+			op.Url = proto.String("https://c.example")
+		}
+		if op.SetTags = w.chance(2, "sets tags"); op.SetTags {
+			op.Tags = w.tags()
+		}
+		return cmd(op)
+	default:
+		return cmd(&pb.DeleteLink{Key: w.key()})
+	}
+}
+
+func (w *world) drawNode() *pb.Node {
+	return &pb.Node{
+		Id:     pick(w, []string{"n1", "n2"}, "node id"),
+		DiskId: pick(w, []string{"d1", "d2"}, "disk id"),
+	}
+}
+
+func (w *world) drawReturn() *pb.Command {
+	g := w.grant()
+	s := w.model.space(g.space)
+	if s == nil {
+		s = w.model.spaces[0]
+	}
+	op := &pb.ReturnKeys{Receipt: Receipt{Space: s.row.Id, Grants: []Grant{{g.Lease, g.From, g.Count}}}.Seal(nil, testSecret)}
+	for range w.intn(4, "returned") {
+		pos := w.between(g.From, g.From+max(g.Count, 1)-1, "returned pos")
+		op.Keys = append(op.Keys, string(s.perm.AppendKey(nil, pos)))
+	}
+	if w.chance(8, "a wrong key") {
+		op.Keys = append(op.Keys, w.key())
+	}
+	if w.chance(12, "a forged receipt") {
+		op.Receipt[5] ^= 1
+	}
+	return cmd(op)
+}

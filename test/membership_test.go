@@ -1,0 +1,181 @@
+package test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/kgs-cluster/kgs/cluster"
+	"github.com/kgs-cluster/kgs/test/harness"
+)
+
+// mustRemove takes the node out through another one.
+func mustRemove(t *testing.T, c *harness.Cluster, id string) {
+	t.Helper()
+	if err := c.Node(c.Followers(id)[0]).Remove(patient(t), id); err != nil {
+		t.Fatalf("remove %s: %v", id, err)
+	}
+	if c.Node(id) != nil {
+		c.Kill(id)
+	}
+	awaitRole(t, c, id, absent)
+}
+
+// works checks that every node that is up takes a write, and that all have it.
+func works(t *testing.T, c *harness.Cluster) {
+	t.Helper()
+	made := map[string]string{}
+	for _, id := range c.Up() {
+		made[mustCreate(t, c.Node(id), linkTo("http://example.com/"+id))] = "http://example.com/" + id
+	}
+	resolves(t, c, made)
+	c.WaitEqual(t)
+}
+
+func TestAFourthNodeJoinsAndIsPromoted(t *testing.T) {
+	c := harness.Start(t, 3, nil)
+	key := mustCreate(t, c.Node("n1"), linkTo("http://example.com/old"))
+	c.RunJoining("n4", nil)
+	awaitRole(t, c, "n4", voter)
+	resolves(t, c, map[string]string{key: "http://example.com/old"})
+	works(t, c)
+	mustTransferTo(t, c, "n4")
+	works(t, c)
+	for _, n := range mustStatus(t, c).Nodes {
+		if n.HTTP != "http://"+n.ID+":8080" || !n.Healthy {
+			t.Errorf("%+v", n)
+		}
+	}
+}
+
+// A voter that cannot be reached would cost the majority: a node that never
+// answers stays a non-voter.
+func TestAnUnreachableNodeIsNotPromoted(t *testing.T) {
+	c := harness.Start(t, 1, nil)
+	leader := c.Node("n1")
+	err := leader.Join(patient(t), cluster.JoinRequest{ID: "n2", DiskID: "unknown", Cluster: "nowhere:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 { // with a second voter away none of these would commit
+		mustCreate(t, leader, aliasTo(fmt.Sprintf("alone-%d", i), "http://example.com/"))
+	}
+	if role, err := roleOf(t, c, "n2"); role != nonvoter {
+		t.Errorf("n2 is %s, %v", role, err)
+	}
+}
+
+func TestANonVoterStaysOneAcrossARestart(t *testing.T) {
+	c := harness.Start(t, 3, nil)
+	c.RunJoining("n4", func(cfg *cluster.Config) { cfg.NonVoter = true })
+	awaitRole(t, c, "n4", nonvoter)
+	works(t, c)
+	c.Kill("n4")
+	c.Restart("n4")
+	c.RunJoining("n5", nil)
+	awaitRole(t, c, "n5", voter) // the leader has looked at all who may be promoted
+	if role, err := roleOf(t, c, "n4"); role != nonvoter {
+		t.Errorf("n4 is %s, %v", role, err)
+	}
+	if err := c.Node("n1").Transfer(patient(t), "n4"); !errors.Is(err, cluster.ErrRefused) {
+		t.Errorf("leadership to a non-voter: %v", err)
+	}
+	works(t, c)
+}
+
+func TestTheLeaderCanBeRemoved(t *testing.T) {
+	c := harness.Start(t, 3, nil)
+	keys := newKeyring(t)
+	for range 2 {
+		leader := c.WaitLeader()
+		keys.add(leader, list(mustTake(t, c.Node(leader), 50))...)
+		if err := c.Node(leader).Remove(patient(t), leader); err != nil { // through itself
+			t.Fatal(err)
+		}
+		c.Kill(leader)
+		awaitRole(t, c, leader, absent)
+	}
+	last := c.Up()[0]
+	keys.add(last, list(mustTake(t, c.Node(last), 50))...)
+	if s := stats(t, c.Node(last)); s.Lost != 0 {
+		t.Errorf("%d keys lost on the way", s.Lost)
+	}
+	if err := c.Node(last).Remove(patient(t), last); !errors.Is(err, cluster.ErrRefused) {
+		t.Errorf("the last voter: %v", err)
+	}
+	works(t, c)
+}
+
+func TestARemovalThatCostsTheMajorityIsRefused(t *testing.T) {
+	c := harness.Start(t, 3, nil)
+	leader := c.WaitLeader()
+	others := c.Followers(leader)
+	c.Kill(others[0])
+	for _, id := range []string{others[1], leader} {
+		if err := c.Node(leader).Remove(patient(t), id); !errors.Is(err, cluster.ErrRefused) {
+			t.Errorf("%s of two healthy nodes: %v", id, err)
+		}
+	}
+	if err := c.Node(leader).Remove(patient(t), "n7"); !errors.Is(err, cluster.ErrUnknownNode) {
+		t.Errorf("a stranger: %v", err)
+	}
+	if n := len(mustStatus(t, c).Nodes); n != 3 {
+		t.Fatalf("%d nodes are left", n)
+	}
+	mustRemove(t, c, others[0]) // the dead one may go
+	works(t, c)
+}
+
+func TestThreeTwoOneThree(t *testing.T) {
+	c := harness.Start(t, 3, nil)
+	works(t, c)
+	mustRemove(t, c, "n2")
+	works(t, c)
+	mustRemove(t, c, "n3")
+	works(t, c)
+	for _, id := range []string{"n2", "n3"} {
+		c.Wipe(id)
+		c.RunJoining(id, nil)
+		awaitRole(t, c, id, voter)
+		works(t, c)
+	}
+	c.Kill(c.WaitLeader()) // it is a cluster of three again
+	works(t, c)
+}
+
+// Removed, with its old data directory, a node is not let in again, and says why.
+func TestARemovedNodeEnds(t *testing.T) {
+	c := harness.Start(t, 3, nil)
+	awaitRegistered(t, c)
+	gone := c.Followers(c.WaitLeader())[0]
+	if err := c.Node(c.WaitLeader()).Remove(patient(t), gone); err != nil {
+		t.Fatal(err)
+	}
+	awaitFatal(t, c, gone, "removed")
+	c.Kill(gone)
+	c.Restart(gone)
+	awaitFatal(t, c, gone, "removed")
+	c.Kill(gone)
+	works(t, c)
+}
+
+// A partitioned node that is removed meanwhile comes back without disturbing
+// the others: pre-vote keeps the term where it was.
+func TestARemovedNodeDoesNotDisturb(t *testing.T) {
+	c := harness.Start(t, 3, nil)
+	awaitRegistered(t, c)
+	leader := c.WaitLeader()
+	gone := c.Followers(leader)[0]
+	term := mustStatus(t, c).Term
+	c.Isolate(gone)
+	if err := c.Node(leader).Remove(patient(t), gone); err != nil {
+		t.Fatal(err)
+	}
+	c.Heal()
+	awaitFatal(t, c, gone, "removed")
+	c.Kill(gone)
+	works(t, c)
+	if now := mustStatus(t, c).Term; now > term+2 {
+		t.Errorf("term %d became %d", term, now)
+	}
+}

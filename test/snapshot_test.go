@@ -1,0 +1,114 @@
+package test
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/kgs-cluster/kgs/cluster"
+	"github.com/kgs-cluster/kgs/test/harness"
+)
+
+// shortLog makes snapshots come soon and leave little log behind.
+func shortLog(cfg *cluster.Config) {
+	cfg.SnapshotInterval = 50 * time.Millisecond
+	cfg.SnapshotThreshold, cfg.TrailingLogs = 20, 5
+}
+
+// notes are the snapshots of a node.
+func notes(t *testing.T, c *harness.Cluster, id string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(c.Dir(id), "snapshots", "*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// awaitSnapshot writes until each of the nodes has made another snapshot.
+func awaitSnapshot(t *testing.T, c *harness.Cluster, made map[string]string, ids ...string) {
+	t.Helper()
+	for _, id := range ids {
+		before := fmt.Sprint(notes(t, c, id))
+		harness.AwaitTrue(t, "a snapshot on "+id, func() bool {
+			url := fmt.Sprintf("http://example.com/%d", len(made))
+			made[mustCreate(t, c.Node(id), linkTo(url))] = url
+			return fmt.Sprint(notes(t, c, id)) != before
+		})
+	}
+}
+
+func TestRestartAfterSnapshots(t *testing.T) {
+	c := harness.Start(t, 3, shortLog)
+	made := map[string]string{}
+	ids := c.Up()
+	for range 2 {
+		awaitSnapshot(t, c, made, ids...)
+		for _, id := range ids {
+			c.Kill(id)
+		}
+		for _, id := range ids {
+			c.Restart(id)
+		}
+		resolves(t, c, made)
+		c.WaitEqual(t)
+	}
+}
+
+// The log that the follower needs is gone: it gets the state as a stream.
+func TestAFollowerFarBehindGetsTheState(t *testing.T) {
+	c := harness.Start(t, 3, shortLog)
+	keys := newKeyring(t)
+	for range 2 {
+		leader := c.WaitLeader()
+		behind := c.Followers(leader)[0]
+		old := c.Node(behind).Machine().Applied()
+		c.Kill(behind)
+		made := map[string]string{}
+		awaitSnapshot(t, c, made, c.Up()...)
+		awaitSnapshot(t, c, made, c.Up()...)
+		keys.add("while it is away", list(mustTake(t, c.Node(leader), 100))...)
+		c.Restart(behind)
+		harness.AwaitTrue(t, behind+" catches up", func() bool { return c.Node(behind).Machine().Applied() > old+40 })
+		resolves(t, c, made)
+		c.WaitEqual(t)
+		keys.add("afterwards", list(mustTake(t, mustTransferTo(t, c, behind), 100))...)
+		c.Kill(behind) // it has the state on disk now, not only in memory
+		c.Restart(behind)
+		resolves(t, c, made)
+		c.WaitEqual(t)
+	}
+}
+
+// Only a stream can have brought the rows: the new node never saw their entries.
+func TestANewNodeGetsTheStateWhileClientsWrite(t *testing.T) {
+	c := harness.Start(t, 3, shortLog)
+	made := map[string]string{}
+	awaitSnapshot(t, c, made, c.Up()...)
+	l, keys := newLoad(t, c), newKeyring(t)
+	for _, id := range c.Up() {
+		keys.takeThrough(l, id)
+	}
+	l.progress(100)
+	c.RunJoining("n4", nil)
+	awaitRole(t, c, "n4", voter)
+	l.progress(100)
+	l.end()
+	resolves(t, c, made)
+	c.WaitEqual(t)
+}
+
+func TestFaultsWithAShortLog(t *testing.T) {
+	c := harness.Start(t, 3, shortLog)
+	l, keys := newLoad(t, c), newKeyring(t)
+	for _, id := range c.Up() {
+		keys.takeThrough(l, id)
+	}
+	for _, f := range faults {
+		f.run(t, c, func() { l.progress(100) })
+		l.progress(20)
+	}
+	l.end()
+	c.WaitEqual(t)
+}
