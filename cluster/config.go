@@ -45,8 +45,8 @@ type Config struct {
 	Election  time.Duration // a candidate waits so long for votes; default 300 ms
 
 	SnapshotInterval  time.Duration // how often, up to twice as long, a node looks whether a snapshot is due; default 10 s
-	SnapshotThreshold uint64        // log entries since the last one that make it due; default 8192
-	TrailingLogs      uint64        // log entries kept after it, for followers that lag; default 8192
+	SnapshotThreshold uint64        // log entries since the last one that make it due; default: by their size (logsize.go)
+	TrailingLogs      uint64        // log entries kept after it, for followers that lag; default: likewise
 
 	Version  string // shown in the status
 	Logger   hclog.Logger
@@ -71,8 +71,6 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Heartbeat, 300*time.Millisecond)
 	setDefault(&c.Election, 300*time.Millisecond)
 	setDefault(&c.SnapshotInterval, 10*time.Second)
-	setDefault(&c.SnapshotThreshold, 8192)
-	setDefault(&c.TrailingLogs, 8192)
 	setDefault(&c.Version, "dev")
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()

@@ -26,6 +26,8 @@ type leadership struct {
 	buffers map[string]*buffer // by key space; kept across terms, closed between them
 	handing atomic.Bool        // a hand-over is under way: no new keys, no new entries
 	serving atomic.Int64       // calls that may hold keys from a buffer
+
+	failedAt atomic.Pointer[time.Time] // last transfer that failed
 }
 
 // barrierTimeout bounds one wait for a new leader's barrier.
@@ -79,6 +81,11 @@ func (n *Node) runTerm(ctx context.Context, tasks *sync.WaitGroup) {
 		if err == nil {
 			break
 		}
+		if errors.Is(err, raft.ErrLeadershipTransferInProgress) && time.Since(start) > transferStuck {
+			n.fail(errTransferStuck)
+			return
+		}
+		pause(ctx, fillRetry)
 		if n.raft.State() != raft.Leader || ctx.Err() != nil {
 			return
 		}

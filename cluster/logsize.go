@@ -11,10 +11,11 @@ import (
 // catches up from the log, or few large ones, so that the log's file, which
 // never shrinks, stays small.
 const (
-	keptLogBytes    = 64 << 20
-	minKeptEntries  = 512
-	maxKeptEntries  = 65_536
-	logSizeInterval = 2 * time.Second
+	keptLogBytes     = 64 << 20
+	minKeptEntries   = 512
+	maxKeptEntries   = 65_536
+	firstKeptEntries = 8192 // until there are entries to go by
+	logSizeInterval  = 2 * time.Second
 )
 
 // tuneLog adapts raft's limits to the size of recent entries.

@@ -238,14 +238,14 @@ func TestRaftLeaderDiskHangs(t *testing.T) {
 // 20 and 11 of 20 runs; see newTransport.
 func TestRaftFollowerDiskFails(t *testing.T) {
 	const trouble = 10 * time.Second
-	const sync = time.Millisecond // without it the pipeline never has two appends under way
+	const fsync = time.Millisecond // without it the pipeline never has two appends under way
 	var flaky []fault
 	for i := range 5000 {
-		flaky = append(flaky, fault{lost: i%20 == 0, before: sync})
+		flaky = append(flaky, fault{lost: i%20 == 0, before: fsync})
 	}
 	cases := map[string]func(*slowStore){
 		"single writes fail": func(s *slowStore) { s.plan(flaky...) },
-		"all writes fail":    func(s *slowStore) { s.always(&fault{lost: true, before: sync}) },
+		"all writes fail":    func(s *slowStore) { s.always(&fault{lost: true, before: fsync}) },
 		"a write hangs":      func(s *slowStore) { s.plan(fault{before: trouble}) },
 	}
 	for name, begin := range cases {
@@ -254,7 +254,7 @@ func TestRaftFollowerDiskFails(t *testing.T) {
 				r := newRig(t, rigConfig{inFlight: 1, timeout: 2 * time.Second})
 				r.leader(10 * time.Second)
 				for _, n := range r.nodes {
-					n.disk.always(&fault{before: sync / 2})
+					n.disk.always(&fault{before: fsync / 2})
 				}
 				stop := make(chan struct{})
 				load := r.load(16, stop)
@@ -263,7 +263,7 @@ func TestRaftFollowerDiskFails(t *testing.T) {
 				disk.always(nil)
 				begin(disk)
 				<-time.After(trouble)
-				disk.always(&fault{before: sync / 2})
+				disk.always(&fault{before: fsync / 2})
 				close(stop)
 				load.Wait()
 				took, err := r.converged(15 * time.Second) // raft's backoff: as long as the trouble lasted, at most 10.24 s

@@ -145,7 +145,10 @@ func (n *Node) removeHere(ctx context.Context, id string) error {
 			return err
 		}
 		if id == n.cfg.NodeID {
-			return errors.Join(ErrNotLeader, n.handOver(ctx, ""))
+			if err := n.moveLeadership(ctx, ""); err != nil {
+				return err
+			}
+			return ErrNotLeader
 		}
 		if err := changeError(n.raft.RemoveServer(raft.ServerID(id), 0, changeTimeout).Error()); err != nil {
 			return err
@@ -192,14 +195,24 @@ func (n *Node) transferHere(ctx context.Context, to string) error {
 	if to == n.cfg.NodeID {
 		return nil
 	}
-	return n.handOver(ctx, to)
+	return n.moveLeadership(ctx, to)
+}
+
+// moveLeadership hands over; if the node still leads afterwards, it serves again.
+func (n *Node) moveLeadership(ctx context.Context, to string) error {
+	term, err := n.leading()
+	if err != nil {
+		return err
+	}
+	err = n.handOver(ctx, to)
+	n.resume(term)
+	return err
 }
 
 // handOver returns the buffered keys through the log, then transfers
-// leadership. Whatever happens, the node serves again if it still leads.
-func (n *Node) handOver(ctx context.Context, to string) error {
-	term, err := n.leading()
-	if err != nil {
+// leadership. After it the node hands out nothing until resume, or a new term.
+func (n *Node) handOver(ctx context.Context, to string) (err error) {
+	if _, err := n.leading(); err != nil {
 		return err
 	}
 	var address raft.ServerAddress
@@ -207,6 +220,9 @@ func (n *Node) handOver(ctx context.Context, to string) error {
 		if address, err = n.voterAddress(to); err != nil {
 			return err
 		}
+	}
+	if since := time.Since(n.lead.failed()); since < transferAgain {
+		return fmt.Errorf("%w: the last transfer failed %s ago; another one is safe after %s", ErrRefused, since.Round(time.Second), transferAgain)
 	}
 	if !n.lead.handing.CompareAndSwap(false, true) {
 		return fmt.Errorf("%w: another hand-over is under way", ErrRefused)
@@ -227,9 +243,10 @@ func (n *Node) handOver(ctx context.Context, to string) error {
 		err = errors.New("the transfer did not end")
 	}
 	if err != nil {
+		now := time.Now()
+		n.lead.failedAt.Store(&now)
 		err = fmt.Errorf("%w: leadership stays with %s: %v", ErrRefused, n.cfg.NodeID, err)
 	}
-	n.resume(term)
 	return err
 }
 
@@ -264,12 +281,29 @@ func (n *Node) resume(term uint64) {
 	n.spawn(n.watchTransfer)
 }
 
-// transferStuck is how long raft may refuse entries after a transfer failed.
+// transferAgain is the wait after a failed transfer: raft's replication to the
+// chosen node must have had a turn, which its backoff delays up to 10.24 s, or
+// the next transfer could leave its flag set (see transferStuck).
+const transferAgain = raftTimeout + 11*time.Second
+
+// failed returns when the last transfer failed; long ago if none did.
+func (l *leadership) failed() time.Time {
+	if at := l.failedAt.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
+}
+
+// transferStuck is how long raft may go on refusing entries after a transfer
+// failed: an honest one ends within raft's timeout and two elections. The flag
+// "transfer in progress" can outlive its transfer, even its term, and nothing
+// but a new start clears it then (hashicorp/raft#696).
 const transferStuck = 15 * time.Second
 
-// watchTransfer makes sure that raft takes entries again: its flag "transfer in
-// progress" can stay for ever if the process is frozen at the wrong moment
-// (hashicorp/raft#696), and nothing but a new start clears it then.
+var errTransferStuck = errors.New("raft is stuck in a leadership transfer that has ended; the node must be restarted")
+
+// watchTransfer makes sure that raft takes entries again in the same term; a
+// new term looks for itself (runTerm).
 func (n *Node) watchTransfer(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, transferStuck)
 	defer cancel()
@@ -280,7 +314,7 @@ func (n *Node) watchTransfer(ctx context.Context) {
 		pause(ctx, 100*time.Millisecond)
 	}
 	if n.ctx.Err() == nil {
-		n.fail(errors.New("raft is stuck in a leadership transfer; the node must be restarted"))
+		n.fail(errTransferStuck)
 	}
 }
 

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,7 +104,9 @@ func (n *Node) start(listener net.Listener) (err error) {
 	n.server = newRPCServer(n.wire.AcceptRPC, n.handlers(), n.log.Named("rpc"))
 	n.registerMetrics()
 	n.spawn(n.pauses.run)
-	n.spawn(n.tuneLog)
+	if n.cfg.SnapshotThreshold == 0 && n.cfg.TrailingLogs == 0 {
+		n.spawn(n.tuneLog)
+	}
 	n.spawn(n.leader.run)
 	n.spawn(n.runLeadership)
 	if err := n.enter(known); err != nil {
@@ -163,8 +166,8 @@ func (n *Node) startRaft() error {
 	// Followers learn the commit index with the next entries or after this.
 	c.CommitTimeout = 5 * time.Millisecond
 	c.SnapshotInterval = n.cfg.SnapshotInterval
-	c.SnapshotThreshold = n.cfg.SnapshotThreshold
-	c.TrailingLogs = n.cfg.TrailingLogs
+	c.SnapshotThreshold = cmp.Or(n.cfg.SnapshotThreshold, firstKeptEntries)
+	c.TrailingLogs = cmp.Or(n.cfg.TrailingLogs, firstKeptEntries)
 	c.BatchApplyCh = true
 	c.NoSnapshotRestoreOnStart = true // the store itself is the snapshot; see openState
 	c.ShutdownOnRemove = false

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/kgs-cluster/kgs/fsm/pb"
+	"github.com/kgs-cluster/kgs/store"
 )
 
 // perCommand reports the cost of one command of an entry of n.
@@ -15,7 +16,9 @@ func perCommand(b *testing.B, n int) {
 // benchDriver has a large lease of the key space wide.
 func benchDriver(b *testing.B) (d *driver, leaseID uint64) {
 	d = emptyDriver(b)
-	b.Cleanup(d.close)
+	b.Cleanup(func() { d.close() })
+	d.options = store.Options{Dir: "data"} // the store's usual sizes
+	d.reopen()
 	d.ok(cmd(testInit()))
 	d.ok(generate(wide, MaxLease))
 	return d, d.ok(lease(wide, 50_000_000)).Grants[0].Lease

@@ -44,13 +44,6 @@ func check(t tester, err error) {
 	}
 }
 
-func openStore(t tester, fs vfs.FS) *store.DB {
-	t.Helper()
-	db, err := store.Open(store.Options{Dir: "data", FS: fs, CacheBytes: 1 << 20, MemTableBytes: 256 << 10})
-	check(t, err)
-	return db
-}
-
 // driver plays the log to one machine.
 type driver struct {
 	t           tester
@@ -59,11 +52,13 @@ type driver struct {
 	index, term uint64
 	now         int64 // stamp of the next entry
 	node        string
+	options     store.Options
 }
 
 // emptyDriver has a machine without a cluster.
 func emptyDriver(t tester) *driver {
-	d := &driver{t: t, fs: vfs.NewCrashableMem(), term: 1, now: 1_000_000 * minute, node: "n1"}
+	small := store.Options{Dir: "data", CacheBytes: 1 << 20, MemTableBytes: 256 << 10}
+	d := &driver{t: t, fs: vfs.NewCrashableMem(), term: 1, now: 1_000_000 * minute, node: "n1", options: small}
 	d.open()
 	return d
 }
@@ -77,9 +72,11 @@ func newDriver(t testing.TB) *driver {
 
 func (d *driver) open() {
 	d.t.Helper()
-	m, err := New(openStore(d.t, d.fs))
+	d.options.FS = d.fs
+	db, err := store.Open(d.options)
 	check(d.t, err)
-	d.m = m
+	d.m, err = New(db)
+	check(d.t, err)
 }
 
 func (d *driver) close() { check(d.t, d.m.db.Close()) }

@@ -1,7 +1,9 @@
 package test
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -24,6 +26,21 @@ func notes(t *testing.T, c *harness.Cluster, id string) []string {
 		t.Fatal(err)
 	}
 	return names
+}
+
+// received tells whether the newest snapshot of a node was sent by another one.
+func received(t *testing.T, c *harness.Cluster, id string) bool {
+	t.Helper()
+	names := notes(t, c, id)
+	data, err := os.ReadFile(names[len(names)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var note struct{ Received bool }
+	if err := json.Unmarshal(data, &note); err != nil {
+		t.Fatal(err)
+	}
+	return note.Received
 }
 
 // awaitSnapshot writes until each of the nodes has made another snapshot.
@@ -63,16 +80,17 @@ func TestAFollowerFarBehindGetsTheState(t *testing.T) {
 	for range 2 {
 		leader := c.WaitLeader()
 		behind := c.Followers(leader)[0]
-		old := c.Node(behind).Machine().Applied()
 		c.Kill(behind)
 		made := map[string]string{}
 		awaitSnapshot(t, c, made, c.Up()...)
 		awaitSnapshot(t, c, made, c.Up()...)
 		keys.add("while it is away", list(mustTake(t, c.Node(leader), 100))...)
 		c.Restart(behind)
-		harness.AwaitTrue(t, behind+" catches up", func() bool { return c.Node(behind).Machine().Applied() > old+40 })
 		resolves(t, c, made)
 		c.WaitEqual(t)
+		if !received(t, c, behind) {
+			t.Errorf("%s caught up without a stream: this test has shown nothing", behind)
+		}
 		keys.add("afterwards", list(mustTake(t, mustTransferTo(t, c, behind), 100))...)
 		c.Kill(behind) // it has the state on disk now, not only in memory
 		c.Restart(behind)

@@ -2,12 +2,10 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 )
 
 const pidFile = "kgs.pid"
@@ -30,21 +28,4 @@ func writePID(dir string) (remove func() error, err error) {
 		}
 		return nil
 	}, nil
-}
-
-// readPID reads the note; 0 when there is none.
-func readPID(dir string) (int, error) {
-	path := filepath.Join(dir, pidFile)
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", path, err)
-	}
-	return pid, nil
 }

@@ -90,7 +90,7 @@ func parseMembers(list string) (map[string]string, error) {
 			return nil, fmt.Errorf("--initial-cluster has %s twice", id)
 		}
 		if _, _, err := net.SplitHostPort(addr); !ok || id == "" || err != nil {
-			return nil, fmt.Errorf("--initial-cluster %q: want ID=HOST:PORT,ID=HOST:PORT,...", list)
+			return nil, fmt.Errorf("--initial-cluster %q: want ID=HOST:PORT, several with commas", list)
 		}
 		members[id] = addr
 	}

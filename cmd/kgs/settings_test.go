@@ -1,0 +1,74 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// TestPrecedence: flag, then environment, then file, then default.
+func TestPrecedence(t *testing.T) {
+	file := writeFile(t, `{"node-id": "file", "buffer-min": 7, "non-voter": true, "join": ["a:1", "b:2"], "log-level": "warn", "election": "2s"}`)
+	t.Setenv("KGS_CONFIG", file)
+	t.Setenv("KGS_NODE_ID", "env")
+	t.Setenv("KGS_LOG_LEVEL", "error")
+	t.Setenv("KGS_HEARTBEAT", "1s")
+	t.Setenv("KGS_BASE_URL", "") // as if it were not there
+	var f serveFlags
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	f.register(flags)
+	if err := flags.Parse([]string{"--node-id", "flag"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := applySettings(flags); err != nil {
+		t.Fatal(err)
+	}
+	for name, pair := range map[string][2]any{
+		"flag over all":      {f.nodeID, "flag"},
+		"environment":        {f.logLevel, "error"},
+		"environment only":   {f.heartbeat, time.Second},
+		"file over default":  {f.bufferMin, 7},
+		"file, boolean":      {f.nonVoter, true},
+		"file, list":         {strings.Join(f.join, " "), "a:1 b:2"},
+		"file, duration":     {f.election, 2 * time.Second},
+		"default":            {f.httpAddr, "127.0.0.1:8080"},
+		"empty in the env":   {f.baseURL, ""},
+		"default, untouched": {f.insecure, false},
+	} {
+		if pair[0] != pair[1] {
+			t.Errorf("%s: got %v, want %v", name, pair[0], pair[1])
+		}
+	}
+}
+
+func TestSettingsFaults(t *testing.T) {
+	for name, tt := range map[string]struct {
+		env, file string
+		want      string
+	}{
+		"environment":      {"soon", `{}`, "KGS_HEARTBEAT=soon: time: invalid duration"},
+		"unknown key":      {"", `{"node_id": "n1"}`, `unknown key "node_id"`},
+		"config in itself": {"", `{"config": "x"}`, `unknown key "config"`},
+		"wrong value":      {"", `{"heartbeat": "soon"}`, "heartbeat: time: invalid duration"},
+		"wrong type":       {"", `{"heartbeat": {}}`, "heartbeat: want a string"},
+		"list of numbers":  {"", `{"join": [1]}`, "join: want a list of strings"},
+		"twice":            {"", `{"node-id": "a", "node-id": "b"}`, "node-id is there twice"},
+		"cut off":          {"", `{"node-id":`, "ends in the middle"},
+		"not an object":    {"", `[]`, "want a JSON object"},
+		"more than one":    {"", `{} {}`, "something follows"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("KGS_HEARTBEAT", tt.env)
+			got := kgs(t, "", "serve", "--config", writeFile(t, tt.file))
+			if got.code != exitLocal {
+				t.Errorf("exit code %d", got.code)
+			}
+			checkOneLine(t, got.stderr, tt.want)
+		})
+	}
+	if got := kgs(t, "", "serve", "--config", "/does/not/exist"); got.code != exitLocal || !strings.Contains(got.stderr, "configuration file") {
+		t.Errorf("missing file: %+v", got)
+	}
+}
