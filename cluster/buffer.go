@@ -232,8 +232,7 @@ func (b *buffer) want(now time.Time) (count int, handedOut uint64) {
 }
 
 // unreported puts back what want said was handed out: the report did not get
-// into the log. Keys
-// that are never reported would be counted as lost.
+// into the log. Keys that are never reported would be counted as lost.
 func (b *buffer) unreported(handedOut uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -106,6 +106,9 @@ func (m *Machine) checkGenerated(space string, key *pb.GeneratedKey) *pb.Result 
 	if refused != nil {
 		return refused
 	}
+	if pos, ok := s.perm.Position(key.GetKey()); !ok || pos != key.GetPosition() {
+		return refuse(pb.Code_INVALID, "%q is not the key at position %d of %q", key.GetKey(), key.GetPosition(), s.row.Name)
+	}
 	row := m.leased(s, key.GetPosition())
 	if row == nil || row.Lease != key.GetLease() || row.Purpose != pb.Purpose_LEASE || m.batch.Has(store.Links, []byte(key.GetKey())) {
 		return refuse(pb.Code_GENERATED_KEY_BOUND, "%s", key.GetKey())

@@ -58,22 +58,27 @@ func TestCreateLinkWithGeneratedKey(t *testing.T) {
 	d.ok(cmd(&pb.Release{Keyspace: digits, Grants: []*pb.Grant{{Lease: id, From: 7, Count: 1}}}))
 	d.ok(alias(d.key(digits, 50)))
 	for name, c := range map[string]*pb.Command{
-		"bound":          d.generated(digits, id, 3),
-		"taken":          d.generated(digits, id, 4),
-		"deleted":        d.generated(digits, id, 5),
-		"returned":       d.generated(digits, id, 6),
-		"released":       d.generated(digits, id, 7),
-		"other lease":    d.generated(digits, id+1, 8),
-		"no lease":       d.generated(digits, 0, 50),
-		"unused":         d.generated(digits, id, 20),
-		"ungenerated":    d.generated(digits, id, 200),
-		"nothing at all": cmd(&pb.CreateLink{Link: &pb.Link{}}),
+		"bound":       d.generated(digits, id, 3),
+		"taken":       d.generated(digits, id, 4),
+		"deleted":     d.generated(digits, id, 5),
+		"returned":    d.generated(digits, id, 6),
+		"released":    d.generated(digits, id, 7),
+		"other lease": d.generated(digits, id+1, 8),
+		"no lease":    d.generated(digits, 0, 50),
+		"unused":      d.generated(digits, id, 20),
+		"ungenerated": d.generated(digits, id, 200),
 	} {
 		t.Run(name, func(t *testing.T) {
 			d.t = t
 			d.refused(pb.Code_GENERATED_KEY_BOUND, c)
 		})
 	}
+	d.t = t
+	// P4 hangs on it: the string must be the one that the position stands for.
+	for _, key := range []string{"", "a", "ABCDEF", d.key(digits, 9)} {
+		d.refused(pb.Code_INVALID, cmd(&pb.CreateLink{Link: &pb.Link{}, Generated: &pb.GeneratedKey{Key: key, Position: 8, Lease: id}}))
+	}
+	d.refused(pb.Code_INVALID, cmd(&pb.CreateLink{Link: &pb.Link{}}))
 }
 
 // What one entry does to a lease counts for the commands after it in the same entry.

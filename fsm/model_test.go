@@ -419,6 +419,9 @@ func (m *model) checkGenerated(space string, g *pb.GeneratedKey) pb.Code {
 	if s == nil {
 		return pb.Code_KEYSPACE_NOT_FOUND
 	}
+	if pos, ok := s.perm.Position(g.GetKey()); !ok || pos != g.GetPosition() {
+		return pb.Code_INVALID
+	}
 	u := s.used[g.GetPosition()]
 	if u == nil || u.Purpose != pb.Purpose_LEASE || u.Lease != g.GetLease() || m.links[g.GetKey()] != nil {
 		return pb.Code_GENERATED_KEY_BOUND

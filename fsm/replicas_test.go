@@ -56,8 +56,8 @@ func (r *replica) take(n, had int) {
 	for i, got := range results {
 		for j := range got {
 			want := r.h.results[from+i][j]
-			if from+i < r.next && got[j].Code == pb.Code_OUTCOME_UNKNOWN {
-				continue // recalled, and forgotten since
+			if recalled := from+i < r.next; recalled && (got[j].Code == pb.Code_OUTCOME_UNKNOWN || got[j].Index > r.h.entries[from+i].Index) {
+				continue // forgotten since, or a later copy was answered too
 			}
 			if !proto.Equal(got[j], want) {
 				r.t.Fatalf("entry %d, command %d: got %v, want %v", from+i, j, got[j], want)

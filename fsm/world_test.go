@@ -47,15 +47,17 @@ func newWorld(t *rapid.T) *world {
 // intn draws evenly; rapid's own ranges prefer small numbers so much that most
 // operations would fail.
 func (w *world) intn(n int, label string) int {
-	const width = 12
-	x := 0
-	for _, bit := range rapid.SliceOfN(rapid.Bool(), width, width).Draw(w.t, label) {
-		x *= 2
-		if bit {
-			x++
+	return rapid.Custom(func(t *rapid.T) int {
+		const width = 12
+		x := 0
+		for range width {
+			x *= 2
+			if rapid.Bool().Draw(t, "bit") {
+				x++
+			}
 		}
-	}
-	return x * n >> width
+		return x * n >> width
+	}).Draw(w.t, label)
 }
 
 func (w *world) chance(oneIn int, label string) bool { return w.intn(oneIn, label) == oneIn-1 }
@@ -222,6 +224,9 @@ func (w *world) operation() *pb.Command {
 		generated := &pb.GeneratedKey{Position: g.From, Lease: g.Lease}
 		if s := w.model.space(g.space); s != nil {
 			generated.Key = string(s.perm.AppendKey(nil, g.From))
+			if w.chance(20, "another's key") {
+				generated.Key = w.key()
+			}
 		}
 		return cmd(&pb.CreateLink{Generated: generated, Keyspace: g.space, Link: w.link()})
 	case 31, 32, 33:

@@ -206,3 +206,34 @@ func TestCrashDuringOpen(t *testing.T) {
 		check(t, db.Close())
 	}
 }
+
+// A power loss before any write of a flush or of a compaction leaves a state of the history.
+func TestCrashDuringFlushAndCompaction(t *testing.T) {
+	c := newCrasher()
+	db := openFS(t, c)
+	history := map[uint64][32]byte{}
+	fillAndNote := func(from, to uint64) {
+		for i := from; i <= to; i++ {
+			fill(t, db, i, i)
+			_, history[i] = digestOf(t, db)
+		}
+	}
+	fillAndNote(1, 20)
+	check(t, db.Flush())
+	fillAndNote(21, 30)
+	c.record(true)
+	check(t, db.Flush())
+	flushed := c.record(true)
+	compact(t, db)
+	c.record(false)
+	check(t, db.Close())
+
+	for i, p := range c.pictures {
+		db := openFS(t, p.fs)
+		a, digest := digestOf(t, db)
+		if digest != history[a.Index] || a.Index < 20 || i >= flushed && a.Index < 30 {
+			t.Fatalf("picture %d of %d (%d%%, at %s): at %d", i, len(c.pictures), p.percent, p.op, a.Index)
+		}
+		check(t, db.Close())
+	}
+}

@@ -19,9 +19,10 @@ type Options struct {
 	FS     vfs.FS // nil: the operating system's
 	Logger Logger // nil: quiet
 
-	// CacheBytes bounds the block cache; 0: 64 MiB. What the memtables reserve comes on top.
+	// CacheBytes bounds the block cache; 0: 64 MiB. In a static binary (CGO_ENABLED=0) it is part of the
+	// Go heap, so the collector's head room comes on top (see doc.go for measured sizes).
 	CacheBytes int64
-	// MemTableBytes is the size at which a memtable is flushed; 0: 32 MiB. At most
+	// MemTableBytes is the size at which a memtable is flushed; 0: 16 MiB. At most
 	// memTablesMax of them exist at once; they start at 256 KiB and double as needed.
 	MemTableBytes uint64
 
@@ -32,7 +33,7 @@ type Options struct {
 
 const (
 	defaultCacheBytes    = 64 << 20
-	defaultMemTableBytes = 32 << 20
+	defaultMemTableBytes = 16 << 20
 	memTablesMax         = 3 // one filling, two being flushed; beyond that Commit waits
 	bloomBitsPerKey      = 10
 
@@ -63,9 +64,10 @@ func (quiet) Infof(string, ...any)  {}
 func (quiet) Errorf(string, ...any) {}
 
 // newCache returns the block cache that all generations of the state share. Memtables reserve their
-// size out of it (Pebble's Cache.Reserve), so with the bare CacheBytes two full ones would leave nothing.
+// size out of it (Pebble's Cache.Reserve), so the one that always exists is added; those waiting to be
+// flushed take from the blocks for as long as they wait.
 func (o Options) newCache() *pebble.Cache {
-	return pebble.NewCache(o.CacheBytes + memTablesMax*int64(o.MemTableBytes))
+	return pebble.NewCache(o.CacheBytes + int64(o.MemTableBytes))
 }
 
 // pebbleOptions is the tuning, see doc.go for the figures behind it.

@@ -36,6 +36,7 @@ func noCluster(t *testing.T, c *harness.Cluster) {
 }
 
 func TestBootstrapNeedsAllNodes(t *testing.T) {
+	t.Parallel()
 	c := harness.New(t, 3, nil)
 	c.Run("n1")
 	c.Run("n2")
@@ -63,6 +64,7 @@ func mustStatus(t *testing.T, c *harness.Cluster) cluster.Status {
 }
 
 func TestBootstrapNeedsTheSameListEverywhere(t *testing.T) {
+	t.Parallel()
 	c := harness.New(t, 2, nil)
 	c.Run("n1")
 	other := c.Config("n2")
@@ -89,6 +91,7 @@ func awaitRegistered(t *testing.T, c *harness.Cluster) {
 // Two of three nodes have lost their data. They could outvote the third; they
 // must not make a second cluster, and they say what to do.
 func TestAWipedMajorityFormsNoSecondCluster(t *testing.T) {
+	t.Parallel()
 	for _, wiped := range [][]string{{"n1", "n2"}, {"n2", "n3"}} {
 		t.Run(strings.Join(wiped, " "), func(t *testing.T) {
 			c := harness.Start(t, 3, nil)
@@ -118,6 +121,7 @@ func TestAWipedMajorityFormsNoSecondCluster(t *testing.T) {
 
 // As above, but the wiped nodes do not see the survivor: they wait.
 func TestAWipedMajorityWaitsForTheSurvivor(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	awaitRegistered(t, c)
 	for _, lost := range []string{"n1", "n2"} {
@@ -140,6 +144,7 @@ func TestAWipedMajorityWaitsForTheSurvivor(t *testing.T) {
 }
 
 func TestANodeOfAnotherClusterIsRefused(t *testing.T) {
+	t.Parallel()
 	net := memnet.New()
 	a, b := harness.NewOn(t, net, "a", 1, nil), harness.NewOn(t, net, "b", 1, nil)
 	a.Run("a1")
@@ -164,6 +169,7 @@ func TestANodeOfAnotherClusterIsRefused(t *testing.T) {
 }
 
 func TestADataDirectoryBelongsToOneNodeAndOneProcess(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 1, nil)
 	shared := c.Config("n1")
 	shared.ClusterAddr = "elsewhere:1"
@@ -188,6 +194,7 @@ func TestADataDirectoryBelongsToOneNodeAndOneProcess(t *testing.T) {
 }
 
 func TestTheSameAddressTwiceIsSaidSo(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 1, nil)
 	second := c.Config("n1")
 	second.DataDir = t.TempDir()

@@ -33,6 +33,7 @@ func works(t *testing.T, c *harness.Cluster) {
 }
 
 func TestAFourthNodeJoinsAndIsPromoted(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	key := mustCreate(t, c.Node("n1"), linkTo("http://example.com/old"))
 	c.RunJoining("n4", nil)
@@ -51,6 +52,7 @@ func TestAFourthNodeJoinsAndIsPromoted(t *testing.T) {
 // A voter that cannot be reached would cost the majority: a node that never
 // answers stays a non-voter.
 func TestAnUnreachableNodeIsNotPromoted(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 1, nil)
 	leader := c.Node("n1")
 	err := leader.Join(patient(t), cluster.JoinRequest{ID: "n2", DiskID: "unknown", Cluster: "nowhere:1"})
@@ -66,6 +68,7 @@ func TestAnUnreachableNodeIsNotPromoted(t *testing.T) {
 }
 
 func TestANonVoterStaysOneAcrossARestart(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	c.RunJoining("n4", func(cfg *cluster.Config) { cfg.NonVoter = true })
 	awaitRole(t, c, "n4", nonvoter)
@@ -84,6 +87,7 @@ func TestANonVoterStaysOneAcrossARestart(t *testing.T) {
 }
 
 func TestTheLeaderCanBeRemoved(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	keys := newKeyring(t)
 	for range 2 {
@@ -107,6 +111,7 @@ func TestTheLeaderCanBeRemoved(t *testing.T) {
 }
 
 func TestARemovalThatCostsTheMajorityIsRefused(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	leader := c.WaitLeader()
 	others := c.Followers(leader)
@@ -127,6 +132,7 @@ func TestARemovalThatCostsTheMajorityIsRefused(t *testing.T) {
 }
 
 func TestThreeTwoOneThree(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	works(t, c)
 	mustRemove(t, c, "n2")
@@ -145,6 +151,7 @@ func TestThreeTwoOneThree(t *testing.T) {
 
 // Removed, with its old data directory, a node is not let in again, and says why.
 func TestARemovedNodeEnds(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	awaitRegistered(t, c)
 	gone := c.Followers(c.WaitLeader())[0]
@@ -162,6 +169,7 @@ func TestARemovedNodeEnds(t *testing.T) {
 // A partitioned node that is removed meanwhile comes back without disturbing
 // the others: pre-vote keeps the term where it was.
 func TestARemovedNodeDoesNotDisturb(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	awaitRegistered(t, c)
 	leader := c.WaitLeader()

@@ -17,6 +17,7 @@ import (
 // The leader with the client attached is cut off after it has the request: the
 // answer is "unknown", and the same request later has one effect.
 func TestP10_AnIsolatedLeaderSaysThatItDoesNotKnow(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	for round := range 3 {
 		leader := c.WaitLeader()
@@ -39,6 +40,7 @@ func TestP10_AnIsolatedLeaderSaysThatItDoesNotKnow(t *testing.T) {
 
 // What certainly was not proposed is not called unknown.
 func TestP10_WithoutALeaderNothingHappens(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	c.Kill("n1")
 	c.Kill("n2")
@@ -59,6 +61,7 @@ func TestP10_WithoutALeaderNothingHappens(t *testing.T) {
 // end: acknowledged ones are there, failed ones are not; of the unknown ones
 // both is right.
 func TestP10_AcknowledgedIsThereAndFailedIsNot(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	l := newLoad(t, c)
 	var mu sync.Mutex

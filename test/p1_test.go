@@ -9,6 +9,7 @@ import (
 )
 
 func TestP1_NoKeyTwiceAcrossLeaderKills(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	l, keys := newLoad(t, c), newKeyring(t)
 	for _, id := range c.Up() {
@@ -31,6 +32,7 @@ func TestP1_NoKeyTwiceAcrossLeaderKills(t *testing.T) {
 // A deposed leader that is elected again must not go on with what it had in
 // memory: its keys come from leases of its new term.
 func TestP1_ReelectedLeaderNeverUsesItsOldBuffer(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	keys := newKeyring(t)
 	a := c.WaitLeader()
@@ -64,6 +66,7 @@ func leaseOf(t *testing.T, n *cluster.Node, key string) *pb.Used {
 }
 
 func TestP1_NoKeyTwiceAcrossARestartOfAll(t *testing.T) {
+	t.Parallel()
 	for _, how := range []struct {
 		name string
 		down func(*harness.Cluster, string)

@@ -15,6 +15,7 @@ import (
 )
 
 func TestP2_OnlyTheReceiptReturnsAKey(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	n := c.Node("n2")
 	mine, others := mustTake(t, n, 3), mustTake(t, n, 3)
@@ -51,6 +52,7 @@ func TestP2_OnlyTheReceiptReturnsAKey(t *testing.T) {
 }
 
 func TestP2_AKeyIsReturnedOnceThroughWhicheverNode(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	for range 5 {
 		keys := mustTake(t, c.Node("n1"), 4)
@@ -80,6 +82,7 @@ func TestP2_AKeyIsReturnedOnceThroughWhicheverNode(t *testing.T) {
 // A returned key rests in quarantine, then it may be handed out anew, and the
 // first receipt is worth nothing any more.
 func TestP2_AReceiptIsVoidOnceTheKeyIsLeasedAnew(t *testing.T) {
+	t.Parallel()
 	var ahead atomic.Int64 // of the real time
 	c := harness.Start(t, 3, func(cfg *cluster.Config) {
 		cfg.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }

@@ -42,6 +42,7 @@ func resolves(t *testing.T, c *harness.Cluster, links map[string]string) {
 // Any one node may be lost with its data directory, the leader or another, at
 // the moment of the acknowledgement.
 func TestP3_AcknowledgedLinksSurviveTheLossOfANode(t *testing.T) {
+	t.Parallel()
 	for _, loss := range []string{"leader", "follower"} {
 		t.Run(loss, func(t *testing.T) {
 			c := harness.Start(t, 3, nil)
@@ -73,6 +74,7 @@ func TestP3_AcknowledgedLinksSurviveTheLossOfANode(t *testing.T) {
 }
 
 func TestP3_ADeletedLinkStaysDeletedAndItsKeyUsed(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	key := mustCreate(t, c.Node("n1"), linkTo("http://example.com/"))
 	if o := c.Node("n2").DeleteLink(patient(t), key, nil); o.Err != nil {

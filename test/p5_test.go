@@ -24,6 +24,7 @@ func links(t *testing.T, n *cluster.Node) int {
 // The same idempotency key goes through all nodes at once, again and again,
 // while leadership moves: one link, one answer.
 func TestP5_OneEffectForOneIdempotencyKeyDuringElections(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	for round, f := range faults {
 		name := fmt.Sprintf("order-%d", round)
@@ -65,6 +66,7 @@ func TestP5_OneEffectForOneIdempotencyKeyDuringElections(t *testing.T) {
 }
 
 func TestP5_AnotherRequestUnderTheSameKeyIsRefused(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	first := create(patient(t), c.Node("n1"), linkTo("http://example.com/"), idem("same"))
 	if first.Err != nil || first.Replayed {
@@ -91,6 +93,7 @@ func TestP5_AnotherRequestUnderTheSameKeyIsRefused(t *testing.T) {
 // The leader writes the entry into its own log, but nobody hears it: the front
 // end must find the new leader and repeat, under the same request id.
 func TestP5_FrontEndRepeatsWhatTheOldLeaderCouldNotCommit(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	for range 3 {
 		before := links(t, c.Node("n1"))
@@ -112,6 +115,7 @@ func TestP5_FrontEndRepeatsWhatTheOldLeaderCouldNotCommit(t *testing.T) {
 // The entry is committed, only the answer gets lost: the repeat must not have
 // a second effect.
 func TestP5_FrontEndRepeatsWhatTheLeaderHadCommitted(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	leader := c.WaitLeader()
 	followers := c.Followers(leader)

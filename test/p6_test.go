@@ -68,6 +68,7 @@ func (r *register) read(ctx context.Context, n *cluster.Node) bool {
 }
 
 func TestP6_LinearizableReadsAreNeverStale(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	r := newRegister(t, c.Node("n1"))
 	l := newLoad(t, c)
@@ -107,6 +108,7 @@ func TestP6_LinearizableReadsAreNeverStale(t *testing.T) {
 // A leader that nobody hears any more still believes in itself for a lease. It
 // must not answer from its own state; with a long lease there is time to ask.
 func TestP6_APartitionedLeaderAnswersNoLinearizableRead(t *testing.T) {
+	t.Parallel()
 	const lease = time.Second
 	c := harness.New(t, 3, nil)
 	for _, id := range []string{"n1", "n2", "n3"} {
@@ -140,6 +142,7 @@ func TestP6_APartitionedLeaderAnswersNoLinearizableRead(t *testing.T) {
 }
 
 func TestP6_AClientSeesItsOwnWritesOnItsNode(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	leader := c.WaitLeader()
 	for _, other := range c.Followers(leader) { // the followers are always behind
@@ -174,6 +177,7 @@ func TestP6_AClientSeesItsOwnWritesOnItsNode(t *testing.T) {
 
 // A node that lags does not have the link yet, and finds it all the same.
 func TestP6_ALocalReadFindsWhatWasAcknowledgedElsewhere(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	leader := c.WaitLeader()
 	behind := c.Node(c.Followers(leader)[0])

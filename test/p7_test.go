@@ -46,6 +46,7 @@ func takers(t *testing.T, l *load, keys *keyring, id string) {
 }
 
 func TestP7_AHandOverUnderLoadLosesNoKey(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	l, keys := newLoad(t, c), newKeyring(t)
 	for _, id := range c.Up() {
@@ -66,6 +67,7 @@ func TestP7_AHandOverUnderLoadLosesNoKey(t *testing.T) {
 }
 
 func TestP7_AStopOfTheLeaderLosesNoKey(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	keys := newKeyring(t)
 	for range 3 {
@@ -88,6 +90,7 @@ func TestP7_AStopOfTheLeaderLosesNoKey(t *testing.T) {
 // The buffer's keys die with a killed leader, no more than those, and the count
 // of the lost says at least as many.
 func TestP7_ACrashLosesAtMostTheBuffer(t *testing.T) {
+	t.Parallel()
 	const most = 2000
 	c := harness.Start(t, 3, func(cfg *cluster.Config) { cfg.BufferMin, cfg.BufferMax = 1000, most })
 	keys := newKeyring(t)

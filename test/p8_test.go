@@ -11,6 +11,7 @@ import (
 )
 
 func TestP8_EqualStatesAfterFaultsOfAllKinds(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	l, keys := newLoad(t, c), newKeyring(t)
 	for _, id := range c.Up() {
@@ -36,6 +37,7 @@ func TestP8_EqualStatesAfterFaultsOfAllKinds(t *testing.T) {
 // One row of one replica is changed behind the machine's back: the node must
 // find out at the next entry, and say so.
 func TestP8_AReplicaThatDiffersStops(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	liar := c.Followers(c.WaitLeader())[0]
 	c.WaitEqual(t)

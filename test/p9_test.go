@@ -14,6 +14,7 @@ import (
 // Clients of the surviving nodes only wait while a leader dies: no request of
 // any kind fails within the usual deadline.
 func TestP9_NoErrorOnSurvivorsWhileTheLeaderDies(t *testing.T) {
+	t.Parallel()
 	for _, how := range []struct {
 		name string
 		gone func(*harness.Cluster, string)
@@ -74,6 +75,7 @@ func unfailing(t *testing.T, l *load, id, known string) {
 }
 
 func TestP9_RedirectsGoOnWithoutAMajority(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	key := mustCreate(t, c.Node("n1"), linkTo("http://example.com/"))
 	c.WaitEqual(t)

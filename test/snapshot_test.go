@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,19 +29,23 @@ func notes(t *testing.T, c *harness.Cluster, id string) []string {
 	return names
 }
 
-// received tells whether the newest snapshot of a node was sent by another one.
+// received tells whether one of a node's snapshots was sent by another node.
 func received(t *testing.T, c *harness.Cluster, id string) bool {
 	t.Helper()
-	names := notes(t, c, id)
-	data, err := os.ReadFile(names[len(names)-1])
-	if err != nil {
-		t.Fatal(err)
+	for _, name := range notes(t, c, id) {
+		data, err := os.ReadFile(name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // replaced just now
+		}
+		var note struct{ Received bool }
+		if err := errors.Join(err, json.Unmarshal(data, &note)); err != nil {
+			t.Fatal(err)
+		}
+		if note.Received {
+			return true
+		}
 	}
-	var note struct{ Received bool }
-	if err := json.Unmarshal(data, &note); err != nil {
-		t.Fatal(err)
-	}
-	return note.Received
+	return false
 }
 
 // awaitSnapshot writes until each of the nodes has made another snapshot.
@@ -57,6 +62,7 @@ func awaitSnapshot(t *testing.T, c *harness.Cluster, made map[string]string, ids
 }
 
 func TestRestartAfterSnapshots(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, shortLog)
 	made := map[string]string{}
 	ids := c.Up()
@@ -75,6 +81,7 @@ func TestRestartAfterSnapshots(t *testing.T) {
 
 // The log that the follower needs is gone: it gets the state as a stream.
 func TestAFollowerFarBehindGetsTheState(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, shortLog)
 	keys := newKeyring(t)
 	for range 2 {
@@ -86,11 +93,9 @@ func TestAFollowerFarBehindGetsTheState(t *testing.T) {
 		awaitSnapshot(t, c, made, c.Up()...)
 		keys.add("while it is away", list(mustTake(t, c.Node(leader), 100))...)
 		c.Restart(behind)
+		harness.AwaitTrue(t, "a stream to "+behind, func() bool { return received(t, c, behind) })
 		resolves(t, c, made)
 		c.WaitEqual(t)
-		if !received(t, c, behind) {
-			t.Errorf("%s caught up without a stream: this test has shown nothing", behind)
-		}
 		keys.add("afterwards", list(mustTake(t, mustTransferTo(t, c, behind), 100))...)
 		c.Kill(behind) // it has the state on disk now, not only in memory
 		c.Restart(behind)
@@ -101,6 +106,7 @@ func TestAFollowerFarBehindGetsTheState(t *testing.T) {
 
 // Only a stream can have brought the rows: the new node never saw their entries.
 func TestANewNodeGetsTheStateWhileClientsWrite(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, shortLog)
 	made := map[string]string{}
 	awaitSnapshot(t, c, made, c.Up()...)
@@ -118,6 +124,7 @@ func TestANewNodeGetsTheStateWhileClientsWrite(t *testing.T) {
 }
 
 func TestFaultsWithAShortLog(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, shortLog)
 	l, keys := newLoad(t, c), newKeyring(t)
 	for _, id := range c.Up() {

@@ -13,6 +13,7 @@ import (
 // Transfers raced with cuts at all moments must leave nobody in "transfer in
 // progress" (raft#696): afterwards each node can lead, and accept a write then.
 func TestTransfersRacedWithCuts(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	for delay := time.Duration(0); delay <= 100*time.Millisecond; delay += 10 * time.Millisecond {
 		leader := c.WaitLeader()
@@ -42,6 +43,7 @@ func TestTransfersRacedWithCuts(t *testing.T) {
 }
 
 func TestTransferChoosesOrObeys(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	leader := c.WaitLeader()
 	others := c.Followers(leader)

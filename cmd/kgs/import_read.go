@@ -114,7 +114,7 @@ func (l *lineReader) nextLine() ([]byte, error) {
 	if err != nil && err != io.EOF { // the end without a newline is a line too
 		return nil, err
 	}
-	if long {
+	if long || len(bytes.TrimRight(text, "\r\n")) > maxImportLine {
 		return nil, errLongLine
 	}
 	return text, nil

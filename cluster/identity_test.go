@@ -1,0 +1,115 @@
+package cluster
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func mustIdentity(t *testing.T, dir, node string) *identity {
+	t.Helper()
+	id, err := openIdentity(dir, node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func TestIdentityStaysWithTheDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "made", "here")
+	first := mustIdentity(t, dir, "n1")
+	if err := first.adopt("c1"); err != nil {
+		t.Fatal(err)
+	}
+	want := first.self()
+	if want.NodeID != "n1" || want.ClusterID != "c1" || want.DiskID == "" {
+		t.Errorf("%+v", want)
+	}
+	first.close()
+	again := mustIdentity(t, dir, "n1")
+	defer again.close()
+	if got := again.self(); got != want {
+		t.Errorf("%+v became %+v", want, got)
+	}
+	other := mustIdentity(t, t.TempDir(), "n1")
+	defer other.close()
+	if other.self().DiskID == want.DiskID {
+		t.Error("two directories have one identity")
+	}
+}
+
+func TestIdentityIsForOneProcess(t *testing.T) {
+	dir := t.TempDir()
+	first := mustIdentity(t, dir, "n1")
+	if _, err := openIdentity(dir, "n1"); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("opened twice: %v", err)
+	}
+	first.close()
+	mustIdentity(t, dir, "n1").close()
+}
+
+func TestIdentityDoesNotChangeHands(t *testing.T) {
+	dir := t.TempDir()
+	mustIdentity(t, dir, "n1").close()
+	_, err := openIdentity(dir, "n2")
+	if err == nil || !strings.Contains(err.Error(), `"n1"`) || !strings.Contains(err.Error(), `"n2"`) {
+		t.Errorf("%v", err)
+	}
+	mustIdentity(t, dir, "n1").close() // and the refused one has let go of it
+}
+
+func TestIdentityBelongsToOneCluster(t *testing.T) {
+	id := mustIdentity(t, t.TempDir(), "n1")
+	defer id.close()
+	for _, step := range []struct {
+		cluster string
+		want    error
+	}{{"c1", nil}, {"c1", nil}, {"c2", ErrWrongCluster}} {
+		if err := id.adopt(step.cluster); !errors.Is(err, step.want) {
+			t.Errorf("adopt %s: %v", step.cluster, err)
+		}
+	}
+	if id.self().ClusterID != "c1" {
+		t.Errorf("%+v", id.self())
+	}
+}
+
+func TestIdentityDamagedOrHalfWritten(t *testing.T) {
+	for _, content := range []string{"", "{", "null", "{}", `{"node":"n1"}`, "\x00\x00"} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, identityFile), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if id, err := openIdentity(dir, "n1"); err == nil || !strings.Contains(err.Error(), "damaged") {
+			t.Errorf("%q: %v, %v", content, id, err)
+		}
+	}
+	dir := t.TempDir() // a crash before the rename
+	if err := os.WriteFile(filepath.Join(dir, identityFile+".tmp"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustIdentity(t, dir, "n1").close()
+}
+
+func TestReplaceFileLeavesTheOldOneOnFailure(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	for _, content := range []string{"one", "two"} {
+		if err := replaceFile(path, []byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != content {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+	if err := os.Mkdir(path+".tmp", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := replaceFile(path, []byte("three")); err == nil {
+		t.Fatal("no error")
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "two" {
+		t.Errorf("%q, %v", got, err)
+	}
+}

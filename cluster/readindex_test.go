@@ -1,0 +1,151 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// A reader that comes while a round is under way waits for the next one: the
+// round under way may have asked before the reader's question.
+func TestRoundsAReaderNeverJoinsARoundThatHasBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r rounds
+		var begun uint64
+		release := make(chan struct{})
+		ask := func() (uint64, error) {
+			begun++
+			index := begun
+			<-release
+			return index, nil
+		}
+		answers := make(chan uint64, 10)
+		reader := func() {
+			index, err := r.do(t.Context(), ask)
+			if err != nil {
+				t.Error(err)
+			}
+			answers <- index
+		}
+		go reader()
+		synctest.Wait() // the first round is under way
+		for range 5 {
+			go reader()
+		}
+		synctest.Wait()
+		release <- struct{}{}
+		if got := <-answers; got != 1 {
+			t.Fatalf("the first reader is told %d", got)
+		}
+		synctest.Wait()
+		select {
+		case got := <-answers:
+			t.Fatalf("a later reader is told %d by the first round", got)
+		default:
+		}
+		release <- struct{}{}
+		for range 5 {
+			if got := <-answers; got != 2 {
+				t.Fatalf("told %d: five readers share the second round", got)
+			}
+		}
+		if begun != 2 {
+			t.Fatalf("%d rounds for six readers", begun)
+		}
+	})
+}
+
+// Under any interleaving a reader is told at least what was true when it asked.
+func TestRoundsAnswersAreNeverOlderThanTheQuestion(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		delays := rapid.SliceOfN(rapid.IntRange(0, 20), 1, 40).Draw(rt, "delays")
+		asking := rapid.IntRange(0, 10).Draw(rt, "asking")
+		synctest.Test(t, func(t *testing.T) {
+			var r rounds
+			start := time.Now()
+			now := func() uint64 { return uint64(time.Since(start)) }
+			var all sync.WaitGroup
+			for _, d := range delays {
+				all.Go(func() {
+					pause(t.Context(), time.Duration(d))
+					asked := now()
+					told, err := r.do(t.Context(), func() (uint64, error) {
+						truth := now()
+						pause(t.Context(), time.Duration(asking))
+						return truth, nil
+					})
+					if err != nil || told < asked {
+						t.Errorf("asked at %d, told %d, %v", asked, told, err)
+					}
+				})
+			}
+			all.Wait()
+		})
+	})
+}
+
+func TestRoundsGiveUpAndFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r rounds
+		release := make(chan struct{})
+		failed := errors.New("failed")
+		ask := func() (uint64, error) { <-release; return 0, failed }
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := r.do(short, ask); !errors.Is(err, ErrNoLeader) {
+			t.Errorf("the reader's time is over: %v", err)
+		}
+		close(release)
+		if _, err := r.do(t.Context(), ask); !errors.Is(err, failed) {
+			t.Errorf("the round failed: %v", err)
+		}
+	})
+}
+
+func TestPauseDetector(t *testing.T) {
+	const lease = 240 * time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		p := pauseDetector{started: time.Now()}
+		running, pauseProcess := context.WithCancel(t.Context())
+		go p.run(running)
+		pause(t.Context(), time.Second)
+		synctest.Wait()
+		if p.suspect(lease) {
+			t.Fatal("a process that runs is suspected")
+		}
+		pauseProcess() // in virtual time a process that stands still is one that does not tick
+		pause(t.Context(), lease)
+		if !p.suspect(lease) {
+			t.Fatal("a pause of a lease is not noticed by who asks at once")
+		}
+		go p.run(t.Context())
+		pause(t.Context(), pauseEcho/2)
+		synctest.Wait()
+		if !p.suspect(lease) {
+			t.Fatal("a pause is forgotten while its echo may come in")
+		}
+		pause(t.Context(), pauseEcho)
+		synctest.Wait()
+		if p.suspect(lease) {
+			t.Fatal("a pause is remembered for ever")
+		}
+	})
+}
+
+// The pause is noticed too when the ticker runs before anybody asks.
+func TestPauseDetectorTicksAfterAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pauseDetector{started: time.Now()}
+		pause(t.Context(), time.Second)
+		p.look(100 * time.Millisecond)
+		p.lastTick.Store(p.now())
+		if !p.suspect(240 * time.Millisecond) {
+			t.Fatal("not noticed")
+		}
+	})
+}

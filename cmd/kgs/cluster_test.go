@@ -1,0 +1,87 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/kgs-cluster/kgs/httpapi/client"
+)
+
+const statusAnswer = `{"cluster_id":"c1","leader":"n1","term":3,"nodes":[` +
+	`{"id":"n1","role":"leader","http":"http://h1:1","cluster":"h1:2","healthy":true,"applied_index":110,"last_contact_ms":0},` +
+	`{"id":"n2","role":"follower","http":"http://h2:1","cluster":"h2:2","healthy":true,"applied_index":100,"last_contact_ms":12},` +
+	`{"id":"n3","role":"follower","http":"","cluster":"h3:2","healthy":false,"problem":"gone","applied_index":0,"last_contact_ms":0}]}`
+
+func TestStatusCommand(t *testing.T) {
+	url := api(t, map[string]http.HandlerFunc{"GET /v1/cluster": answers(200, statusAnswer)})
+	checkOutput(t, url, []string{"cluster", "status"}, `cluster c1   leader n1   term 3
+
+NODE  ROLE      HTTP         CLUSTER  HEALTHY  APPLIED  LAG  LAST CONTACT
+n1    leader    http://h1:1  h1:2     yes      110      -    -
+n2    follower  http://h2:1  h2:2     yes      100      10   12ms ago
+n3    follower  -            h3:2     no       -        -    -
+
+no node can be lost: n3 is unhealthy
+n3: gone
+`, statusAnswer+"\n")
+}
+
+func TestTolerance(t *testing.T) {
+	for _, tt := range []struct {
+		nodes string // each: V or v healthy or sick voter, N or n non-voter
+		want  string
+	}{
+		{"VVV", "can lose 1 more node"},
+		{"VVVVV", "can lose 2 more nodes"},
+		{"VVVVv", "can lose 1 more node; n5 is unhealthy"},
+		{"VvV", "no node can be lost: n2 is unhealthy"},
+		{"VvVvV", "no node can be lost: n2 and n4 are unhealthy"},
+		{"Vvv", "no majority: 1 of 3 voters are healthy, writes wait (n2 and n3 are unhealthy)"},
+		{"V", "no node can be lost: 1 voters need all of them; join more, to 3 or 5"},
+		{"VV", "no node can be lost: 2 voters need all of them; join more, to 3 or 5"},
+		{"VVVn", "can lose 1 more node"},
+		{"VVN", "no node can be lost: 2 voters need all of them; join more, to 3 or 5"},
+		{"VVVV", "can lose 1 more node"},
+	} {
+		var nodes []client.Node
+		for i, c := range tt.nodes {
+			n := client.Node{ID: "n" + string(rune('1'+i)), Role: "follower", Healthy: c == 'V' || c == 'N'}
+			if c == 'N' || c == 'n' {
+				n.Role = "nonvoter"
+			}
+			nodes = append(nodes, n)
+		}
+		if got := tolerance(nodes); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.nodes, got, tt.want)
+		}
+	}
+}
+
+func TestMembershipCommands(t *testing.T) {
+	var got string
+	record := func(status int, answer string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			got = r.Method + " " + r.URL.Path + " " + strings.TrimSpace(string(body))
+			answers(status, answer)(w, r)
+		}
+	}
+	url := api(t, map[string]http.HandlerFunc{
+		"POST /v1/cluster/nodes":        record(200, `{"id":"n4"}`),
+		"DELETE /v1/cluster/nodes/{id}": record(204, ""),
+		"POST /v1/cluster/transfer":     record(200, `{"leader":"n2"}`),
+	})
+	for args, want := range map[string][2]string{
+		"join n4 h4:2 --http http://h4:1 --non-voter": {`POST /v1/cluster/nodes {"id":"n4","http":"http://h4:1","cluster":"h4:2","non_voter":true}`, ""},
+		"remove n3":                        {"DELETE /v1/cluster/nodes/n3 ", ""},
+		"transfer-leader":                  {"POST /v1/cluster/transfer {}", "leader  n2\n"},
+		"transfer-leader n2 --format json": {`POST /v1/cluster/transfer {"to":"n2"}`, `{"leader":"n2"}` + "\n"},
+	} {
+		run := kgs(t, "", append([]string{"cluster", "--addr", url}, strings.Fields(args)...)...)
+		if run.code != exitDone || got != want[0] || run.stdout != want[1] {
+			t.Errorf("%s: %+v, sent %s", args, run, got)
+		}
+	}
+}

@@ -1,0 +1,337 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fakeProcess ends when it is told to.
+type fakeProcess struct {
+	id       int
+	node     string
+	stubborn bool // does not end when asked
+	log      []string
+
+	once  sync.Once
+	ended chan struct{}
+	how   string
+}
+
+func (p *fakeProcess) end(how string) { p.once.Do(func() { p.how = how; close(p.ended) }) }
+
+func (p *fakeProcess) pid() int                { return p.id }
+func (p *fakeProcess) exited() <-chan struct{} { return p.ended }
+func (p *fakeProcess) why() string             { return p.how }
+func (p *fakeProcess) lastLines() []string     { return p.log }
+func (p *fakeProcess) kill()                   { p.end("killed") }
+func (p *fakeProcess) terminate() {
+	if !p.stubborn {
+		p.end("terminated")
+	}
+}
+
+// fakeCluster starts fakeProcesses.
+type fakeCluster struct {
+	mu      sync.Mutex
+	started []*fakeProcess
+	change  func(*fakeProcess) // before it starts
+	fail    map[int]error      // by number of the start, from 1
+	calls   int
+}
+
+func (c *fakeCluster) start(n devNode) (process, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls++
+	if err := c.fail[c.calls]; err != nil {
+		return nil, err
+	}
+	p := &fakeProcess{id: 100 + len(c.started), node: n.id, ended: make(chan struct{})}
+	if c.change != nil {
+		c.change(p)
+	}
+	c.started = append(c.started, p)
+	return p, nil
+}
+
+// latest is the newest process of a node.
+func (c *fakeCluster) latest(node string) *fakeProcess {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := len(c.started) - 1; i >= 0; i-- {
+		if c.started[i].node == node {
+			return c.started[i]
+		}
+	}
+	return nil
+}
+
+// supervised runs three fake nodes in virtual time while scenario runs, then
+// stops them.
+func supervised(t *testing.T, c *fakeCluster, restartAfter time.Duration, scenario func(s *supervisor, stop func())) (notes string, err error) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		var said syncBuffer
+		config := devConfig{nodes: 3, httpPort: 1, clusterPort: 11, dataDir: "d"}
+		s := newSupervisor(config.layout(), restartAfter, &said, c.start)
+		s.awaitReady = func(context.Context, devNode) error { return nil }
+		ended := make(chan error, 1)
+		go func() { ended <- s.run(ctx, func(context.Context) error { return nil }) }()
+		synctest.Wait()
+		scenario(s, stop)
+		stop()
+		err = <-ended
+		notes = said.String()
+		for _, p := range c.started {
+			select {
+			case <-p.ended:
+			default:
+				t.Errorf("pid %d was left behind", p.id)
+			}
+		}
+	})
+	return notes, err
+}
+
+func checkSays(t *testing.T, text string, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if !strings.Contains(text, w) {
+			t.Errorf("it does not say %q:\n%s", w, text)
+		}
+	}
+}
+
+func TestSupervisorBringsNodesBack(t *testing.T) {
+	c := &fakeCluster{fail: map[int]error{5: errors.New("no memory")}}
+	notes, err := supervised(t, c, 3*time.Second, func(_ *supervisor, _ func()) {
+		first := c.latest("n2")
+		first.end("signal: killed")
+		time.Sleep(3*time.Second - 1)
+		synctest.Wait()
+		if c.latest("n2") != first {
+			t.Error("it came back before its time")
+		}
+		time.Sleep(1)
+		synctest.Wait()
+		if c.latest("n2") == first {
+			t.Error("it did not come back")
+		}
+		c.latest("n1").end("exit status 1") // its restart fails once
+		time.Sleep(7 * time.Second)
+		synctest.Wait()
+	})
+	if err != nil || len(c.started) != 5 {
+		t.Errorf("%d started, %v", len(c.started), err)
+	}
+	checkSays(t, notes, "n2 (pid 101) died: signal: killed; it comes back in 3s", "n2 is back (pid 103)",
+		"n1: no memory; another try in 3s", "n1 is back (pid 104)", "stopping")
+}
+
+func TestSupervisorLeavesNodesAway(t *testing.T) {
+	c := &fakeCluster{}
+	notes, err := supervised(t, c, 0, func(*supervisor, func()) {
+		for _, id := range []string{"n1", "n2", "n3"} {
+			c.latest(id).end("signal: killed")
+			synctest.Wait()
+		}
+	})
+	if err == nil || len(c.started) != 3 {
+		t.Errorf("%d started, %v", len(c.started), err)
+	}
+	checkSays(t, notes, "n3 (pid 102) died: signal: killed; --restart-after 0: it stays away")
+}
+
+// TestSupervisorStop: nodes are asked to end one after the other; one that does
+// not is killed, and a dead one is not brought back.
+func TestSupervisorStop(t *testing.T) {
+	c := &fakeCluster{change: func(p *fakeProcess) { p.stubborn = p.node == "n1" }}
+	var began time.Time
+	notes, err := supervised(t, c, time.Second, func(_ *supervisor, stop func()) {
+		c.latest("n3").end("signal: killed")
+		synctest.Wait()
+		stop()
+		began = time.Now()
+		<-c.latest("n2").ended
+		if waited := time.Since(began); waited != stopTurn {
+			t.Errorf("n2 was asked after %s", waited)
+		}
+		<-c.latest("n1").ended
+		if waited := time.Since(began); waited != stopWithin {
+			t.Errorf("n1 was killed after %s", waited)
+		}
+	})
+	if err != nil || len(c.started) != 3 {
+		t.Errorf("%d started, %v", len(c.started), err)
+	}
+	checkSays(t, notes, "n1 (pid 100) does not stop: killed")
+}
+
+func TestSupervisorStartFaults(t *testing.T) {
+	t.Run("a node ends at once", func(t *testing.T) {
+		c := &fakeCluster{change: func(p *fakeProcess) {
+			if p.node == "n2" {
+				p.log = []string{"kgs serve: it will not do"}
+				p.end("exit status 1")
+			}
+		}}
+		synctest.Test(t, func(t *testing.T) {
+			s := newSupervisor(devConfig{nodes: 3, dataDir: "d"}.layout(), 0, &syncBuffer{}, c.start)
+			s.awaitReady = func(ctx context.Context, n devNode) error {
+				if n.id == "n1" {
+					return nil
+				}
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			err := s.run(t.Context(), nil)
+			checkSays(t, fmt.Sprint(err), "n2 does not serve: it ended", "\n  kgs serve: it will not do", filepath.Join("d", "n2", "log"))
+			for _, p := range c.started {
+				<-p.ended // all were stopped
+			}
+		})
+	})
+	t.Run("a node is never ready", func(t *testing.T) {
+		c := &fakeCluster{}
+		synctest.Test(t, func(t *testing.T) {
+			s := newSupervisor(devConfig{nodes: 1, dataDir: "d"}.layout(), 0, &syncBuffer{}, c.start)
+			began := time.Now()
+			s.awaitReady = func(ctx context.Context, _ devNode) error {
+				<-ctx.Done()
+				return errors.New("no leader yet")
+			}
+			err := s.run(t.Context(), nil)
+			checkSays(t, fmt.Sprint(err), "n1 does not serve: no leader yet")
+			if time.Since(began) != readyWithin {
+				t.Errorf("after %s", time.Since(began))
+			}
+		})
+	})
+	t.Run("stopped before it is ready", func(t *testing.T) {
+		c := &fakeCluster{}
+		synctest.Test(t, func(t *testing.T) {
+			ctx, stop := context.WithCancel(t.Context())
+			s := newSupervisor(devConfig{nodes: 2, dataDir: "d"}.layout(), 0, &syncBuffer{}, c.start)
+			s.awaitReady = func(ctx context.Context, _ devNode) error {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			time.AfterFunc(time.Second, stop)
+			if err := s.run(ctx, nil); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+}
+
+func TestDevLayout(t *testing.T) {
+	nodes := devConfig{nodes: 2, httpPort: 8080, clusterPort: 9080, dataDir: "dir"}.layout()
+	got := strings.Join(nodes[1].args(), " ")
+	want := "serve --node-id n2 --data-dir dir/n2 --http-addr 127.0.0.1:8081 --cluster-addr 127.0.0.1:9081 --initial-cluster n1=127.0.0.1:9080,n2=127.0.0.1:9081"
+	if got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
+func TestDevPortTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	port := strconv.Itoa(taken.Addr().(*net.TCPAddr).Port)
+	dir := t.TempDir()
+	for flag, other := range map[string]string{"--http-port": "--cluster-port", "--cluster-port": "--http-port"} {
+		_, free, _ := net.SplitHostPort(freeAddr(t))
+		got := kgs(t, "", "dev", "--nodes", "1", flag, port, other, free, "--data-dir", dir)
+		if got.code != exitLocal || got.stdout != "" {
+			t.Errorf("%+v", got)
+		}
+		checkOneLine(t, got.stderr, "127.0.0.1:"+port+" for n1", "address already in use", "choose other ports with "+flag)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) > 0 {
+		t.Errorf("left behind: %v", entries)
+	}
+}
+
+// TestDevMemory: a data directory keeps its nodes and their addresses.
+func TestDevMemory(t *testing.T) {
+	dir := t.TempDir()
+	if err := (devConfig{nodes: 5, clusterPort: 9000, dataDir: dir}).remember(); err != nil {
+		t.Fatal(err)
+	}
+	given := func(flags ...string) func(string) bool {
+		return func(flag string) bool { return strings.Contains(" "+strings.Join(flags, " ")+" ", " "+flag+" ") }
+	}
+	c := devConfig{nodes: 3, clusterPort: 9080, dataDir: dir}
+	if err := c.recall(given()); err != nil || c.nodes != 5 || c.clusterPort != 9000 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if err := c.recall(given("nodes", "cluster-port")); err != nil {
+		t.Errorf("the same, given: %v", err)
+	}
+	for _, flag := range []string{"nodes", "cluster-port"} {
+		c = devConfig{nodes: 3, clusterPort: 9080, dataDir: dir}
+		if err := c.recall(given(flag)); err == nil || !strings.Contains(err.Error(), "--nodes 5 --cluster-port 9000") {
+			t.Errorf("other %s: %v", flag, err)
+		}
+	}
+}
+
+func TestDevEnv(t *testing.T) {
+	got := devEnv([]string{"PATH=/bin", "KGS_NODE_ID=x", "KGS_LOG_LEVEL=debug", "KGS_TOKEN=secret", "NOKGS_X=1"})
+	if fmt.Sprint(got) != "[PATH=/bin KGS_LOG_LEVEL=debug NOKGS_X=1]" {
+		t.Error(got)
+	}
+}
+
+func TestLogTail(t *testing.T) {
+	old := "1 [ERROR] of an earlier process\n"
+	path := writeFile(t, old)
+	l := &logTail{path: path, from: int64(len(old))}
+	if lines := l.last(); lines != nil {
+		t.Errorf("nothing yet: %q", lines)
+	}
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	write := func(text string) {
+		if _, err := file.WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("2 [INFO] up\n3 [ERR")
+	ended, emitted := make(chan struct{}), make(chan string, 10)
+	done := make(chan struct{})
+	go func() { defer close(done); l.follow(ended, func(line string) { emitted <- line }) }()
+	write("OR] bad " + strings.Repeat("x", 10_000) + "\n{\"@level\":\"error\"}\n")
+	for _, want := range []string{"3 [ERROR] bad xxx", `{"@level":"error"}`} {
+		if got := <-emitted; !strings.HasPrefix(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	write("4 [ERROR] at the end\n")
+	close(ended)
+	<-done
+	close(emitted)
+	if got := <-emitted; got != "4 [ERROR] at the end" {
+		t.Errorf("got %q", got)
+	}
+	if lines := l.last(); len(lines) != 4 || lines[3] != "4 [ERROR] at the end" {
+		t.Errorf("%q", lines)
+	}
+}
