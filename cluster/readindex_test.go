@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -148,4 +149,59 @@ func TestPauseDetectorTicksAfterAPause(t *testing.T) {
 			t.Fatal("not noticed")
 		}
 	})
+}
+
+// alone is a cluster of one node that leads.
+func alone(t *testing.T) *Node {
+	t.Helper()
+	const addr = "n1:1"
+	n, err := Open(Config{
+		NodeID: "n1", DataDir: t.TempDir(), ClusterAddr: addr, InitialCluster: map[string]string{"n1": addr},
+		Heartbeat: 50 * time.Millisecond, Election: 50 * time.Millisecond, Network: newPipeNet().at(addr),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := n.TakeKeys(ctx, TakeRequest{Count: 1}); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// The word that leadership was lost, and won again, comes late: the node leads
+// in a later term than the one it is ready for, and others may have written in
+// between.
+func TestReadIndexIsOfTheTermThatTheNodeIsReadyFor(t *testing.T) {
+	n := alone(t)
+	if index, err := n.readIndex(); err != nil || index == 0 {
+		t.Fatalf("%d, %v", index, err)
+	}
+	n.lead.ready.Store(n.raft.CurrentTerm() - 1)
+	if index, err := n.readIndex(); !errors.Is(err, ErrNotLeader) {
+		t.Errorf("ready for an older term: %d, %v", index, err)
+	}
+}
+
+// Leadership may end at any moment of its beginning: nothing of it may stay.
+func TestLeadershipThatEndsWhileItBegins(t *testing.T) {
+	n := alone(t)
+	for i := range 200 {
+		stop := n.startLeading(t.Context())
+		for range i % 20 {
+			n.raft.CurrentTerm() // takes a moment
+			runtime.Gosched()
+		}
+		stop()
+		if term := n.lead.ready.Load(); term != 0 {
+			t.Fatalf("try %d: the node still serves term %d", i, term)
+		}
+		for space, b := range n.lead.buffers {
+			if keys, err := popped(b, 1); !errors.Is(err, ErrNotLeader) {
+				t.Fatalf("try %d: the buffer of %q still hands out: %v, %v", i, space, keys, err)
+			}
+		}
+	}
 }

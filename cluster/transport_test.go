@@ -37,7 +37,7 @@ func TestTransportHeartbeatsTakeTheConsumer(t *testing.T) {
 	}()
 	heartbeat := &raft.AppendEntriesRequest{
 		RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte("n"), Addr: []byte("n:1")},
-		Term:      7, Leader: []byte("n:1"),
+		Term:      7,
 	}
 	var resp raft.AppendEntriesResponse
 	if err := tr.AppendEntries("n", tr.LocalAddr(), heartbeat, &resp); err != nil || resp.Term != 7 {

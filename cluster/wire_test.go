@@ -22,34 +22,14 @@ type pipeNet struct {
 	mu        sync.Mutex
 	listeners map[string]*pipeListener
 	conns     map[*pipeConn]struct{}
-	cuts      map[[2]string]bool // unordered: both directions are entered
 }
 
 func newPipeNet() *pipeNet {
-	return &pipeNet{listeners: map[string]*pipeListener{}, conns: map[*pipeConn]struct{}{}, cuts: map[[2]string]bool{}}
+	return &pipeNet{listeners: map[string]*pipeListener{}, conns: map[*pipeConn]struct{}{}}
 }
 
 // at is the network as the node at addr sees it.
 func (n *pipeNet) at(addr string) Network { return &pipeHost{n, addr} }
-
-// cut breaks the connections between two nodes and refuses new ones.
-func (n *pipeNet) cut(a, b string)  { n.set(a, b, true) }
-func (n *pipeNet) heal(a, b string) { n.set(a, b, false) }
-
-func (n *pipeNet) set(a, b string, cut bool) {
-	n.mu.Lock()
-	n.cuts[[2]string{a, b}], n.cuts[[2]string{b, a}] = cut, cut
-	var broken []*pipeConn
-	for c := range n.conns {
-		if cut && (c.ends == [2]string{a, b} || c.ends == [2]string{b, a}) {
-			broken = append(broken, c)
-		}
-	}
-	n.mu.Unlock()
-	for _, c := range broken {
-		c.Close()
-	}
-}
 
 type pipeHost struct {
 	net  *pipeNet
@@ -67,7 +47,7 @@ func (h *pipeHost) Listen(addr string) (net.Listener, error) {
 func (h *pipeHost) Dial(addr string, timeout time.Duration) (net.Conn, error) {
 	h.net.mu.Lock()
 	l := h.net.listeners[addr]
-	if l == nil || h.net.cuts[[2]string{h.addr, addr}] {
+	if l == nil {
 		h.net.mu.Unlock()
 		return nil, fmt.Errorf("dial %s: unreachable", addr)
 	}

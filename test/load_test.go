@@ -104,15 +104,6 @@ func (r *keyring) count() uint64 {
 	return uint64(len(r.seen))
 }
 
-func (r *keyring) some() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for key := range r.seen {
-		return key
-	}
-	return ""
-}
-
 // takeThrough has clients on the node that take keys in every way there is:
 // some or many from the buffer, more than it holds, under an idempotency key
 // with a repeat through another node, and as the key of a link.

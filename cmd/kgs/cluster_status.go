@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 // statusTable shows the cluster on one screen.
 func statusTable(t *table, status client.ClusterStatus) {
+	nodes := slices.SortedFunc(slices.Values(status.Nodes), func(a, b client.Node) int { return strings.Compare(a.ID, b.ID) })
 	leader := status.Leader
 	if leader == "" {
 		leader = "none"
@@ -18,7 +20,7 @@ func statusTable(t *table, status client.ClusterStatus) {
 	t.text("")
 	t.row("NODE", "ROLE", "HTTP", "CLUSTER", "HEALTHY", "APPLIED", "LAG", "LAST CONTACT")
 	newest := newestApplied(status)
-	for _, n := range status.Nodes {
+	for _, n := range nodes {
 		healthy, applied, lag, contact := "no", "", "", ""
 		if n.Healthy {
 			healthy, applied = "yes", fmt.Sprint(n.AppliedIndex)
@@ -30,8 +32,8 @@ func statusTable(t *table, status client.ClusterStatus) {
 		t.row(n.ID, n.Role, n.HTTP, n.Cluster, healthy, applied, lag, contact)
 	}
 	t.text("")
-	t.text("%s", tolerance(status.Nodes))
-	for _, n := range status.Nodes {
+	t.text("%s", tolerance(nodes))
+	for _, n := range nodes {
 		if n.Problem != "" {
 			t.row(fmt.Sprintf("%s: %s", n.ID, n.Problem))
 		}
@@ -76,8 +78,10 @@ func tolerance(nodes []client.Node) string {
 		return fmt.Sprintf("no majority: %d of %d voters are healthy, writes wait (%s)", healthy, voters, unhealthy)
 	case spare == 0 && len(sick) > 0:
 		return "no node can be lost: " + unhealthy
+	case voters == 1:
+		return "no node can be lost: it is the only voter; join more, to 3 or 5"
 	case spare == 0:
-		return fmt.Sprintf("no node can be lost: %d voters need all of them; join more, to 3 or 5", voters)
+		return fmt.Sprintf("no node can be lost: %d voters need one another; join more, to 3 or 5", voters)
 	case len(sick) > 0:
 		return fmt.Sprintf("can lose %s; %s", moreNodes(spare), unhealthy)
 	}

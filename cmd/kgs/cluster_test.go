@@ -10,8 +10,8 @@ import (
 )
 
 const statusAnswer = `{"cluster_id":"c1","leader":"n1","term":3,"nodes":[` +
-	`{"id":"n1","role":"leader","http":"http://h1:1","cluster":"h1:2","healthy":true,"applied_index":110,"last_contact_ms":0},` +
 	`{"id":"n2","role":"follower","http":"http://h2:1","cluster":"h2:2","healthy":true,"applied_index":100,"last_contact_ms":12},` +
+	`{"id":"n1","role":"leader","http":"http://h1:1","cluster":"h1:2","healthy":true,"applied_index":110,"last_contact_ms":0},` +
 	`{"id":"n3","role":"follower","http":"","cluster":"h3:2","healthy":false,"problem":"gone","applied_index":0,"last_contact_ms":0}]}`
 
 func TestStatusCommand(t *testing.T) {
@@ -39,10 +39,10 @@ func TestTolerance(t *testing.T) {
 		{"VvV", "no node can be lost: n2 is unhealthy"},
 		{"VvVvV", "no node can be lost: n2 and n4 are unhealthy"},
 		{"Vvv", "no majority: 1 of 3 voters are healthy, writes wait (n2 and n3 are unhealthy)"},
-		{"V", "no node can be lost: 1 voters need all of them; join more, to 3 or 5"},
-		{"VV", "no node can be lost: 2 voters need all of them; join more, to 3 or 5"},
+		{"V", "no node can be lost: it is the only voter; join more, to 3 or 5"},
+		{"VV", "no node can be lost: 2 voters need one another; join more, to 3 or 5"},
 		{"VVVn", "can lose 1 more node"},
-		{"VVN", "no node can be lost: 2 voters need all of them; join more, to 3 or 5"},
+		{"VVN", "no node can be lost: 2 voters need one another; join more, to 3 or 5"},
 		{"VVVV", "can lose 1 more node"},
 	} {
 		var nodes []client.Node

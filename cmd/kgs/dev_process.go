@@ -94,17 +94,19 @@ func (p *nodeProcess) kill()                   { p.signal(syscall.SIGKILL) }
 // waited for.
 func (p *nodeProcess) signal(s os.Signal) { _ = p.cmd.Process.Signal(s) }
 
+// killed: it did not end by itself.
+func (p *nodeProcess) killed() bool {
+	var exit *exec.ExitError
+	return errors.As(p.err, &exit) && !exit.Exited()
+}
+
 // why tells how it ended, and what it said last if it ended by itself.
 func (p *nodeProcess) why() string {
 	if p.err == nil {
 		return "it was stopped"
 	}
-	var exit *exec.ExitError
-	if !errors.As(p.err, &exit) || !exit.Exited() {
-		return p.err.Error()
-	}
 	text := p.err.Error()
-	if lines := p.log.last(); len(lines) > 0 {
+	if lines := p.log.last(); !p.killed() && len(lines) > 0 {
 		text += ": " + lines[len(lines)-1]
 	}
 	return text
@@ -112,13 +114,13 @@ func (p *nodeProcess) why() string {
 
 // awaitReady polls a node until it says that it is ready.
 func awaitReady(ctx context.Context, n devNode) error {
-	last := errors.New("it was not asked yet")
+	var last error
 	for {
-		ready, err := askReady(ctx, n.url())
-		if ready {
+		err := askReady(ctx, n.url())
+		if err == nil {
 			return nil
 		}
-		if ctx.Err() == nil {
+		if ctx.Err() == nil || last == nil {
 			last = err
 		}
 		select {

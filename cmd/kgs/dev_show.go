@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -22,18 +25,24 @@ type devError struct{ text string }
 
 func (e devError) Error() string { return e.text }
 
-// askReady asks a node whether it is ready; the error says why not.
-func askReady(ctx context.Context, url string) (bool, error) {
-	c, err := client.New(client.Config{Addrs: []string{url}, Timeout: askWithin})
+// askReady asks a node, once, whether it is ready; the error says why not.
+func askReady(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz?verbose", nil)
 	if err != nil {
-		return false, err
+		return err
 	}
-	defer c.Close()
-	ready, report, err := c.Ready(ctx)
-	if err == nil && !ready {
-		err = errors.New(strings.ReplaceAll(strings.TrimSpace(report), "\n", ", "))
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
 	}
-	return ready, err
+	defer response.Body.Close()
+	report, err := io.ReadAll(io.LimitReader(response.Body, 4096))
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = errors.New(strings.ReplaceAll(strings.TrimSpace(string(report)), "\n", ", "))
+	}
+	return err
 }
 
 // welcome shows the cluster and how to try it, and from then on who leads.
@@ -95,13 +104,13 @@ Try it, on any node:
   curl -X POST %[1]s/v1/keys
   curl -H 'Content-Type: application/json' -d '{"url":"https://go.dev/","alias":"golang"}' %[1]s/v1/links
   curl -i %[2]s/golang
-  kgs cluster status --addr %[3]s
+  %[7]s cluster status --addr %[3]s
 
 Kill the leader, %[4]s, and see another one take over:
   kill -9 %[5]d
 
 Data and logs are in %[6]s. Ctrl-C stops the cluster.`,
-		urls[0], last, strings.Join(urls, ","), status.Leader, leaderPID, c.dataDir)
+		urls[0], last, strings.Join(urls, ","), status.Leader, leaderPID, c.dataDir, os.Args[0])
 }
 
 // watchLeader says when another node leads, until ctx ends.

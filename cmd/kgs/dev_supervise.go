@@ -14,6 +14,7 @@ type process interface {
 	pid() int
 	exited() <-chan struct{} // closed at its end
 	why() string             // it ended; for people
+	killed() bool            // from outside, it ended so
 	lastLines() []string     // of its log
 	terminate()              // ask it to end
 	kill()
@@ -49,25 +50,24 @@ func newSupervisor(nodes []devNode, restartAfter time.Duration, notes io.Writer,
 // until ctx ends, and stops them.
 func (s *supervisor) run(ctx context.Context, welcome func(context.Context) error) error {
 	defer s.stop()
+	var keepers sync.WaitGroup
+	defer keepers.Wait() // none launches a node after stop
+	keeping, cancel := context.WithCancel(ctx)
+	defer cancel()
+	begun := make(chan error, len(s.nodes))
 	for i := range s.nodes {
 		if err := s.launch(i); err != nil {
 			return err
 		}
+		keepers.Go(func() { s.keep(keeping, i, begun) })
 	}
-	for i := range s.nodes {
-		if err := s.await(ctx, i); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
+	for range s.nodes {
+		if err := <-begun; err != nil {
+			return unlessEnded(ctx, err)
 		}
 	}
-	if err := welcome(ctx); err != nil && ctx.Err() == nil {
-		return err
-	}
-	var keepers sync.WaitGroup
-	for i := range s.nodes {
-		keepers.Go(func() { s.keep(ctx, i) })
+	if err := welcome(ctx); err != nil {
+		return unlessEnded(ctx, err)
 	}
 	keepers.Wait()
 	if ctx.Err() == nil {
@@ -75,6 +75,14 @@ func (s *supervisor) run(ctx context.Context, welcome func(context.Context) erro
 	}
 	s.say("stopping")
 	return nil
+}
+
+// unlessEnded: what fails because it was stopped is no error.
+func unlessEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
 
 // launch starts a node.
@@ -118,52 +126,77 @@ func (s *supervisor) await(ctx context.Context, i int) error {
 	return devError{text + "\n  (all of its log: " + s.nodes[i].logPath() + ")"}
 }
 
-// keep brings a node back, again and again, until ctx ends.
-func (s *supervisor) keep(ctx context.Context, i int) {
-	id := s.nodes[i].id
+// keep brings a node back, again and again, until ctx ends. It tells begun, once,
+// that the node serves, or why it never will: one that gives up by itself, or
+// takes too long, is set up wrongly; one that was killed is not.
+func (s *supervisor) keep(ctx context.Context, i int, begun chan<- error) {
+	id, serving := s.nodes[i].id, false
+	var once sync.Once
+	tell := func(err error) { once.Do(func() { begun <- err }) }
+	defer tell(fmt.Errorf("%s has ended", id))
 	for {
+		err := s.await(ctx, i)
 		p := s.at(i)
-		select {
-		case <-p.exited():
-		case <-ctx.Done():
+		switch {
+		case ctx.Err() != nil:
 			return
-		}
-		if s.restartAfter == 0 {
-			s.say("%s (pid %d) died: %s; --restart-after 0: it stays away", id, p.pid(), p.why())
+		case err == nil && serving:
+			s.say("%s is back (pid %d)", id, p.pid())
+		case err == nil:
+			serving = true
+			tell(nil)
+		case !serving && !p.killed():
+			tell(err)
 			return
+		case !isClosed(p.exited()):
+			s.say("%v", err)
 		}
-		s.say("%s (pid %d) died: %s; it comes back in %s", id, p.pid(), p.why(), s.restartAfter)
-		if !s.bringBack(ctx, i) {
+		if !s.awaitEnd(ctx, i) || !s.relaunch(ctx, i) {
 			return
 		}
 	}
 }
 
-// bringBack starts a node after the delay; false: ctx ended.
-func (s *supervisor) bringBack(ctx context.Context, i int) bool {
+// awaitEnd waits for the end of a node and says so; false: it stays away, or
+// ctx ended.
+func (s *supervisor) awaitEnd(ctx context.Context, i int) bool {
+	p := s.at(i)
 	select {
-	case <-time.After(s.restartAfter):
+	case <-p.exited():
 	case <-ctx.Done():
 		return false
 	}
+	then := fmt.Sprintf("it comes back in %s", s.restartAfter)
+	if s.restartAfter == 0 {
+		then = "--restart-after 0: it stays away"
+	}
+	s.say("%s (pid %d) died: %s; %s", s.nodes[i].id, p.pid(), p.why(), then)
+	return s.restartAfter > 0
+}
+
+// relaunch starts a node after the delay; false: ctx ended.
+func (s *supervisor) relaunch(ctx context.Context, i int) bool {
 	for {
-		err := s.launch(i)
-		if err == nil {
-			break
-		}
-		s.say("%v; another try in %s", err, s.restartAfter)
 		select {
 		case <-time.After(s.restartAfter):
 		case <-ctx.Done():
 			return false
 		}
+		err := s.launch(i)
+		if err == nil {
+			return true
+		}
+		s.say("%v; another try in %s", err, s.restartAfter)
 	}
-	if err := s.await(ctx, i); err == nil {
-		s.say("%s is back (pid %d)", s.nodes[i].id, s.at(i).pid())
-	} else if ctx.Err() == nil {
-		s.say("%v", err)
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
-	return ctx.Err() == nil
 }
 
 // stop ends all nodes, one after the other, so that each can still hand over to
@@ -199,13 +232,8 @@ func endedWithin(p process, deadline <-chan time.Time) bool {
 	select {
 	case <-p.exited():
 		return true
-	default:
-	}
-	select {
-	case <-p.exited():
-		return true
 	case <-deadline:
-		return false
+		return isClosed(p.exited())
 	}
 }
 

@@ -33,6 +33,7 @@ func (p *fakeProcess) pid() int                { return p.id }
 func (p *fakeProcess) exited() <-chan struct{} { return p.ended }
 func (p *fakeProcess) why() string             { return p.how }
 func (p *fakeProcess) lastLines() []string     { return p.log }
+func (p *fakeProcess) killed() bool            { return strings.HasPrefix(p.how, "signal") }
 func (p *fakeProcess) kill()                   { p.end("killed") }
 func (p *fakeProcess) terminate() {
 	if !p.stubborn {
@@ -119,12 +120,12 @@ func TestSupervisorBringsNodesBack(t *testing.T) {
 	notes, err := supervised(t, c, 3*time.Second, func(_ *supervisor, _ func()) {
 		first := c.latest("n2")
 		first.end("signal: killed")
-		time.Sleep(3*time.Second - 1)
+		time.Sleep(3*time.Second - time.Nanosecond)
 		synctest.Wait()
 		if c.latest("n2") != first {
 			t.Error("it came back before its time")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if c.latest("n2") == first {
 			t.Error("it did not come back")
@@ -217,6 +218,32 @@ func TestSupervisorStartFaults(t *testing.T) {
 			if time.Since(began) != readyWithin {
 				t.Errorf("after %s", time.Since(began))
 			}
+		})
+	})
+	t.Run("a node is killed before it is ready", func(t *testing.T) {
+		c := &fakeCluster{}
+		synctest.Test(t, func(t *testing.T) {
+			ctx, stop := context.WithCancel(t.Context())
+			var said syncBuffer
+			s := newSupervisor(devConfig{nodes: 2, dataDir: "d"}.layout(), time.Second, &said, c.start)
+			s.awaitReady = func(ctx context.Context, n devNode) error {
+				if p := c.latest(n.id); p.id == 101 {
+					p.end("signal: killed")
+					<-ctx.Done()
+				}
+				return ctx.Err()
+			}
+			welcomed := false
+			ended := make(chan error, 1)
+			go func() {
+				ended <- s.run(ctx, func(context.Context) error { welcomed = true; return nil })
+			}()
+			time.Sleep(2 * time.Second)
+			stop()
+			if err := <-ended; err != nil || !welcomed || len(c.started) != 3 {
+				t.Errorf("welcomed %v, %d started, %v", welcomed, len(c.started), err)
+			}
+			checkSays(t, said.String(), "n2 (pid 101) died: signal: killed; it comes back in 1s")
 		})
 	})
 	t.Run("stopped before it is ready", func(t *testing.T) {

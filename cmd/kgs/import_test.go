@@ -11,8 +11,12 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/kgs-cluster/kgs/httpapi/client"
 )
 
 // linkAPI is a service that stores links, once per idempotency key and line,
@@ -24,12 +28,10 @@ type linkAPI struct {
 	// "busy" so is its first line, with an answer.
 	fault func(request int) string
 
-	mu         sync.Mutex
-	requests   int
-	answers    map[string]string // by idempotency key and line
-	created    []string          // URLs
-	inFlight   int
-	mostFlight int
+	mu       sync.Mutex
+	requests int
+	answers  map[string]string // by idempotency key and line
+	created  []string          // URLs
 }
 
 func newLinkAPI(t *testing.T, fault func(request int) string) *linkAPI {
@@ -49,14 +51,7 @@ func (s *linkAPI) batch(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.requests++
 	fault := s.fault(s.requests)
-	s.inFlight++
-	s.mostFlight = max(s.mostFlight, s.inFlight)
 	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		s.inFlight--
-		s.mu.Unlock()
-	}()
 	if fault == "503" {
 		answers(503, `{"status":503,"code":"no_leader","title":"The cluster has no leader"}`)(w, r)
 		return
@@ -150,9 +145,6 @@ func TestImportThroughFaults(t *testing.T) {
 	if s.requests <= 8 {
 		t.Errorf("%d requests: not all faults happened", s.requests)
 	}
-	if s.mostFlight > importsInFlight {
-		t.Errorf("%d batches at once", s.mostFlight)
-	}
 	if !strings.Contains(got.stderr, "imported 7500, refused 0, ") {
 		t.Errorf("summary: %q", got.stderr)
 	}
@@ -235,4 +227,46 @@ func TestImportInterrupted(t *testing.T) {
 	if code := <-ended; code != exitServer || !strings.Contains(stderr.String(), "interrupted: the lines up to 1000 are done") {
 		t.Errorf("exit code %d: %s", code, &stderr)
 	}
+}
+
+// slowAPI holds every batch until release is closed.
+type slowAPI struct {
+	release  chan struct{}
+	inFlight atomic.Int32
+}
+
+func (s *slowAPI) CreateLinks(_ context.Context, links []client.NewLink, _ ...client.Option) ([]client.BatchResult, error) {
+	s.inFlight.Add(1)
+	<-s.release
+	return make([]client.BatchResult, len(links)), nil
+}
+
+// TestImportIsBounded: so many batches are under way, and no more is read.
+func TestImportIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowAPI{release: make(chan struct{})}
+		input := &countingReader{r: strings.NewReader(urls(50 * importBatchLines))}
+		entries, err := newEntryReader(input)
+		if err != nil {
+			t.Fatal(err)
+		}
+		im := &importer{create: s, timeout: time.Hour}
+		run := im.start(t.Context(), entries, input.count.Load)
+		synctest.Wait()
+		if n := s.inFlight.Load(); n != importsInFlight {
+			t.Errorf("%d batches under way", n)
+		}
+		if read := input.count.Load(); read > int64(len(urls((importsInFlight+1)*importBatchLines)))+maxImportLine {
+			t.Errorf("%d bytes read ahead", read)
+		}
+		close(s.release)
+		batches := 0
+		for b := range run.batches {
+			<-b.done
+			batches++
+		}
+		if batches != 50 || !run.complete {
+			t.Errorf("%d batches, %+v", batches, run)
+		}
+	})
 }

@@ -27,7 +27,7 @@ func serveArgs(t *testing.T, dir string, more ...string) []string {
 
 func TestServe(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "n1")
-	args := serveArgs(t, dir)
+	args := serveArgs(t, dir, "--http-advertise", "http://kgs.example:81")
 	ctx, stop := context.WithCancel(t.Context())
 	var stdout, stderr syncBuffer
 	ended := make(chan int, 1)
@@ -42,7 +42,7 @@ func TestServe(t *testing.T) {
 	if err != nil || string(pid) != strconv.Itoa(os.Getpid())+"\n" {
 		t.Errorf("pid file: %q, %v", pid, err)
 	}
-	own := kgs(t, "", "links", "create", "http://"+args[6]+"/x", "--addr", args[6])
+	own := kgs(t, "", "links", "create", "http://kgs.example:81/x", "--addr", args[6])
 	if own.code != exitServer || !strings.Contains(own.stderr, "invalid_url") {
 		t.Errorf("a link to the node itself: %+v", own)
 	}
@@ -73,7 +73,7 @@ func TestServe(t *testing.T) {
 	if stdout.String() != "" {
 		t.Errorf("stdout: %q", &stdout)
 	}
-	for _, want := range []string{"node is up: node=n1 http=http://" + args[6], "stopped"} {
+	for _, want := range []string{"node is up: node=n1 http=http://kgs.example:81", "stopped"} {
 		if !strings.Contains(stderr.String(), want) {
 			t.Errorf("the log lacks %q:\n%s", want, &stderr)
 		}

@@ -53,7 +53,7 @@ func (s *stream) wake() {
 // read waits for data that has arrived.
 func (s *stream) read(p []byte) (int, error) {
 	for {
-		n, err, wait := s.tryRead(p)
+		n, wait, err := s.tryRead(p)
 		if wait == nil {
 			return n, err
 		}
@@ -62,18 +62,18 @@ func (s *stream) read(p []byte) (int, error) {
 }
 
 // tryRead returns what there is now, or how to wait for more.
-func (s *stream) tryRead(p []byte) (n int, err error, wait func()) {
+func (s *stream) tryRead(p []byte) (n int, wait func(), err error) {
 	cut, _, relinked := s.link.state()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	switch {
 	case s.readEnd:
-		return 0, net.ErrClosed, nil
+		return 0, nil, net.ErrClosed
 	case s.failed != nil:
-		return 0, s.failed, nil
+		return 0, nil, s.failed
 	case !s.readBy.IsZero() && !now.Before(s.readBy):
-		return 0, os.ErrDeadlineExceeded, nil
+		return 0, nil, os.ErrDeadlineExceeded
 	}
 	wake := s.readBy
 	if len(s.queue) > 0 && !cut {
@@ -84,7 +84,7 @@ func (s *stream) tryRead(p []byte) (n int, err error, wait func()) {
 				wake = head.at
 			}
 		case len(head.data) == 0:
-			return 0, io.EOF, nil
+			return 0, nil, io.EOF
 		default:
 			n = copy(p, head.data)
 			if head.data = head.data[n:]; len(head.data) == 0 {
@@ -95,13 +95,13 @@ func (s *stream) tryRead(p []byte) (n int, err error, wait func()) {
 			return n, nil, nil
 		}
 	}
-	return 0, nil, waiter(s.changed, relinked, wake)
+	return 0, waiter(s.changed, relinked, wake), nil
 }
 
 // write waits until all of p is under way.
 func (s *stream) write(p []byte) (written int, err error) {
 	for {
-		n, err, wait := s.tryWrite(p[written:])
+		n, wait, err := s.tryWrite(p[written:])
 		written += n
 		if err != nil || written == len(p) {
 			return written, err
@@ -112,25 +112,25 @@ func (s *stream) write(p []byte) (written int, err error) {
 	}
 }
 
-func (s *stream) tryWrite(p []byte) (n int, err error, wait func()) {
+func (s *stream) tryWrite(p []byte) (n int, wait func(), err error) {
 	cut, delay, relinked := s.link.state()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	switch {
 	case s.writeEnd:
-		return 0, net.ErrClosed, nil
+		return 0, nil, net.ErrClosed
 	case s.failed != nil:
-		return 0, s.failed, nil
+		return 0, nil, s.failed
 	case s.unread && !cut:
-		return 0, syscall.EPIPE, nil
+		return 0, nil, syscall.EPIPE
 	case !s.writeBy.IsZero() && !now.Before(s.writeBy):
-		return 0, os.ErrDeadlineExceeded, nil
+		return 0, nil, os.ErrDeadlineExceeded
 	case len(p) == 0:
 		return 0, nil, nil
 	}
 	if n = min(len(p), window-s.bytes); n == 0 {
-		return 0, nil, waiter(s.changed, relinked, s.writeBy)
+		return 0, waiter(s.changed, relinked, s.writeBy), nil
 	}
 	s.push(append([]byte(nil), p[:n]...), now.Add(delay))
 	return n, nil, nil
