@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/kgs-cluster/kgs/fsm"
+	"github.com/kgs-cluster/kgs/fsm/pb"
 )
 
 func mustIdentity(t *testing.T, dir, node string) *identity {
@@ -111,5 +114,41 @@ func TestReplaceFileLeavesTheOldOneOnFailure(t *testing.T) {
 	}
 	if got, err := os.ReadFile(path); err != nil || string(got) != "two" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestCheckPeer(t *testing.T) {
+	n := alone(t)
+	cluster := n.machine.ClusterID()
+	put := func(cmd *pb.Command) {
+		t.Helper()
+		if _, err := n.proposeOne(t.Context(), cmd); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range []string{"member", "gone"} {
+		put(&pb.Command{Op: &pb.Command_PutNode{PutNode: &pb.PutNode{Node: &pb.Node{Id: id, DiskId: "d1"}}}})
+	}
+	put(&pb.Command{Op: &pb.Command_RemoveNode{RemoveNode: &pb.RemoveNode{Id: "gone"}}})
+	for _, c := range []struct {
+		name string
+		peer Identity
+		want error
+	}{
+		{"a member", Identity{cluster, "member", "d1"}, nil},
+		{"a member that does not know its cluster yet", Identity{"", "member", "d1"}, nil},
+		{"a newcomer", Identity{"", "new", "d9"}, nil},
+		{"the node itself", n.id.self(), nil},
+		{"of another cluster", Identity{"other", "member", "d1"}, ErrWrongCluster},
+		{"a member's id with another directory", Identity{"", "member", "d2"}, fsm.ErrNodeConflict},
+		{"this node's id with another directory", Identity{cluster, "n1", "d2"}, fsm.ErrNodeConflict},
+		{"removed", Identity{cluster, "gone", "d1"}, fsm.ErrNodeConflict},
+		{"removed, emptied and back", Identity{"", "gone", "d2"}, nil},
+	} {
+		for _, kind := range []connKind{kindRaft, kindRPC} {
+			if err := n.checkPeer(kind, c.peer); !errors.Is(err, c.want) {
+				t.Errorf("%s, %v: %v, want %v", c.name, kind, err, c.want)
+			}
+		}
 	}
 }

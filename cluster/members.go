@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -229,6 +230,9 @@ func (n *Node) handOver(ctx context.Context, to string) (err error) {
 	}
 	n.awaitServed(ctx)
 	n.releaseBuffers(ctx)
+	if to == "" && n.onlyVoter() {
+		return errOnlyVoter
+	}
 	done := make(chan error, 1)
 	go func() {
 		if to == "" {
@@ -248,6 +252,15 @@ func (n *Node) handOver(ctx context.Context, to string) (err error) {
 		err = fmt.Errorf("%w: leadership stays with %s: %v", ErrRefused, n.cfg.NodeID, err)
 	}
 	return err
+}
+
+var errOnlyVoter = fmt.Errorf("%w: there is no other voter", ErrRefused)
+
+func (n *Node) onlyVoter() bool {
+	servers, err := n.servers()
+	return err == nil && !slices.ContainsFunc(servers, func(s raft.Server) bool {
+		return s.Suffrage == raft.Voter && s.ID != raft.ServerID(n.cfg.NodeID)
+	})
 }
 
 func (n *Node) voterAddress(id string) (raft.ServerAddress, error) {

@@ -148,7 +148,23 @@ func (n *Node) openState() (err error) {
 	if n.snaps, err = openSnapshots(filepath.Join(dir, "snapshots"), n.db); err != nil {
 		return fmt.Errorf("snapshots: %w", err)
 	}
-	return n.snaps.recover(n.machine)
+	if err := n.snaps.recover(n.machine); err != nil {
+		return err
+	}
+	return n.checkLog()
+}
+
+// checkLog refuses a state whose log is gone: with the log went the votes and
+// entries that this node promised the others to keep.
+func (n *Node) checkLog() error {
+	known, err := raft.HasExistingState(n.logs, n.stable, n.snaps)
+	if err != nil {
+		return fmt.Errorf("log: %w", err)
+	}
+	if !known && n.machine.Applied() > 0 {
+		return fmt.Errorf("the state is at log index %d but the raft log is gone: restore the data directory as a whole, or remove this node from the cluster, empty its data directory and join it again", n.machine.Applied())
+	}
+	return nil
 }
 
 // Timeouts of connections between nodes.
@@ -231,7 +247,7 @@ func (n *Node) Close() error {
 	n.closed.Do(func() {
 		if n.raft != nil && n.raft.State() == raft.Leader {
 			ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-			if moved := n.handOver(ctx, ""); moved != nil {
+			if moved := n.handOver(ctx, ""); moved != nil && !errors.Is(moved, errOnlyVoter) {
 				n.log.Warn("stopping as the leader", "reason", moved)
 			}
 			cancel()

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -31,6 +32,10 @@ func newRaftLogger(l hclog.Logger, quit <-chan struct{}) raftLogger {
 }
 
 func (l raftLogger) Error(msg string, args ...any) {
+	if strings.HasPrefix(msg, "peer has newer term") { // each transfer does that
+		l.Debug(msg, args...)
+		return
+	}
 	select {
 	case <-l.quit:
 		l.Debug(msg, args...)

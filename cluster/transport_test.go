@@ -18,7 +18,7 @@ var (
 func TestTransportHeartbeatsTakeTheConsumer(t *testing.T) {
 	leakCheck(t)
 	w := wireOn(t, TCP{}, "127.0.0.1:0", nil)
-	tr := newTransport(w.RaftLayer(), hclog.NewNullLogger(), 5*time.Second, 1)
+	tr := newTransport(w.RaftLayer(), hclog.NewNullLogger(), 5*time.Second, maxRPCsInFlight)
 	defer tr.Close()
 	var asTransport raft.Transport = tr // as raft calls it
 	asTransport.SetHeartbeatHandler(func(rpc raft.RPC) {

@@ -45,6 +45,9 @@ type replica struct {
 	*driver
 	h    *history
 	next int // entry
+
+	saved     []byte // a snapshot, nil if there is none, taken before entry savedNext
+	savedNext int
 }
 
 // take applies the next n entries in one batch, after some that it may have had.
@@ -95,6 +98,18 @@ func (r *replica) crash(percent int, seed uint64) {
 	r.compare()
 }
 
+// rewind restores an older snapshot in the same machine.
+func (r *replica) rewind() {
+	r.t.Helper()
+	if r.saved == nil {
+		r.saved, r.savedNext = r.stream(), r.next
+		return
+	}
+	check(r.t, r.m.Restore(bytes.NewReader(r.saved)))
+	r.next, r.saved = r.savedNext, nil
+	r.compare()
+}
+
 // move goes on in a fresh machine with the snapshot of this one.
 func (r *replica) move() {
 	r.t.Helper()
@@ -132,6 +147,9 @@ func TestReplicasAreEqual(t *testing.T) {
 				tossed.move()
 				had = rapid.IntRange(0, 5).Draw(t, "replayed")
 			case 4:
+				tossed.rewind()
+				had = rapid.IntRange(0, 5).Draw(t, "replayed")
+			case 5:
 				check(t, tossed.m.db.Flush())
 			}
 			tossed.take(rapid.IntRange(1, 10).Draw(t, "batch"), had)

@@ -128,6 +128,8 @@ func TestChainIsComparedWhereItIsKnown(t *testing.T) {
 func TestRestoreAfterStop(t *testing.T) {
 	healthy := newDriver(t)
 	healthy.ok(request(generate(digits, 10), 5, 1, 1))
+	early, earlyChain := healthy.m.Position()
+	healthy.ok(generate(digits, 10))
 	stream := healthy.stream()
 	d := newDriver(t)
 	d.ok(request(generate(digits, 10), 6, 1, 1))
@@ -137,11 +139,26 @@ func TestRestoreAfterStop(t *testing.T) {
 	d.index = healthy.index
 	for _, x := range []*driver{healthy, d} {
 		x.ok(alias("b"))
+		x.ok(request(alias("c"), 6, 1, 1)) // the session that only the past knew
+		x.index++
+		_, err := x.m.Apply([]LogEntry{encodeEntry(x.index, 1, &pb.Entry{Version: Version, CheckIndex: early, CheckChain: earlyChain})})
+		check(t, err)
 	}
 	if d.digest() != healthy.digest() || d.m.db.Applied() != healthy.m.db.Applied() {
 		t.Fatal("the healed machine differs")
 	}
-	equal(t, d.count(store.Sessions), 1)
+	equal(t, d.count(store.Sessions), 2)
+}
+
+// Readers learn of the cluster when its first entry is committed, not before.
+func TestFormedClusterIsNotPublishedEarly(t *testing.T) {
+	d := emptyDriver(t)
+	defer d.close()
+	d.expectStop(ErrUnknownCommand, d.entry(cmd(testInit())), d.entry(&pb.Command{}))
+	equal(t, d.m.ClusterID(), "")
+	if _, _, err := d.m.Space(digits); !errors.Is(err, ErrKeyspaceNotFound) {
+		t.Fatal(err)
+	}
 }
 
 func TestFailedRestoreKeepsTheOldState(t *testing.T) {

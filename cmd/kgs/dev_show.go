@@ -121,15 +121,20 @@ func (s *supervisor) watchLeader(ctx context.Context, api *client.Client, leader
 		case <-ctx.Done():
 			return
 		}
-		status, err := api.ClusterStatus(ctx)
-		if err != nil || status.Leader == "" || status.Leader == leader {
-			continue
-		}
-		leader = status.Leader
-		for i, n := range s.nodes {
-			if n.id == leader {
-				s.say("%s leads now (pid %d)", leader, s.at(i).pid())
-			}
+		if status, err := api.ClusterStatus(ctx); err == nil {
+			leader = s.announce(status.Leader, leader)
 		}
 	}
+}
+
+// announce says that a node leads if it did not before, and returns who is
+// known to lead. The others may still name a node that has died.
+func (s *supervisor) announce(now, before string) string {
+	for i, n := range s.nodes {
+		if n.id == now && now != before && !isClosed(s.at(i).exited()) {
+			s.say("%s leads now (pid %d)", now, s.at(i).pid())
+			return now
+		}
+	}
+	return before
 }

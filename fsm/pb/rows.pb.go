@@ -85,7 +85,8 @@ type Keyspace struct {
 	PermutationKey []byte `protobuf:"bytes,4,opt,name=permutation_key,json=permutationKey,proto3" json:"permutation_key,omitempty"`
 	// First position that no Generate has passed yet.
 	HighWaterMark uint64 `protobuf:"varint,5,opt,name=high_water_mark,json=highWaterMark,proto3" json:"high_water_mark,omitempty"`
-	// Positions in unused_keys and in used_keys. Their sum is all ever generated.
+	// Positions in unused_keys and in used_keys. Their sum is all ever generated,
+	// and the aliases that were claimed above the high-water mark.
 	Unused uint64 `protobuf:"varint,6,opt,name=unused,proto3" json:"unused,omitempty"`
 	Used   uint64 `protobuf:"varint,7,opt,name=used,proto3" json:"used,omitempty"`
 	// Id of the key space in the keys of the two tables.

@@ -86,5 +86,10 @@ func readError(response *http.Response, body []byte) *Error {
 // neverSent: the connection was not made, so the request did not happen.
 func neverSent(err error) bool {
 	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
+	return errors.As(err, new(notSentError)) || errors.As(err, &op) && op.Op == "dial"
 }
+
+// notSentError: no connection came about, whatever the reason.
+type notSentError struct{ error }
+
+func (e notSentError) Unwrap() error { return e.error }

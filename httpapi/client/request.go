@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"time"
@@ -75,11 +76,16 @@ func (c *Client) exchange(ctx context.Context, addr string, call *call) (*answer
 	}
 	ctx, cancel := context.WithTimeout(ctx, try+slack)
 	defer cancel()
+	connected := false
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})
 	request, err := c.newRequest(ctx, addr, call, try)
 	if err != nil {
 		return nil, err
 	}
 	response, err := c.http.Do(request)
+	if err != nil && !connected {
+		return nil, notSentError{err}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,6 @@ type stream struct {
 	changed  chan struct{} // closed at each change
 	queue    []segment
 	bytes    int       // in queue
-	last     time.Time // arrival of the last segment
 	failed   error     // for both ends: the connection was reset
 	unread   bool      // the reader is gone: writes fail once it can be known
 	readEnd  bool      // the reader's own end is closed
@@ -136,12 +135,9 @@ func (s *stream) tryWrite(p []byte) (n int, wait func(), err error) {
 	return n, nil, nil
 }
 
-// push queues a segment, never to arrive before an earlier one.
+// push queues a segment. The reader waits for the first one, so that none
+// overtakes another.
 func (s *stream) push(data []byte, at time.Time) {
-	if at.Before(s.last) {
-		at = s.last
-	}
-	s.last = at
 	s.queue = append(s.queue, segment{data, at})
 	s.bytes += len(data)
 	s.wake()
