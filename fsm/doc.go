@@ -37,8 +37,16 @@
 //     ever: neither a new link nor a return can take it.
 //   - An alias that is also a key of some key space is claimed in each of them,
 //     generated or not, in the same entry.
-//   - Returned keys wait an hour of the machine's clock in used_keys, and the
-//     next Lease or Generate after that moves them.
+//   - Returned keys wait 25 hours of the machine's clock in used_keys, and the
+//     next Lease or Generate of their key space after that moves them, also when
+//     it is itself refused: but for that, a refused command changes nothing.
+//   - One command does a bounded amount of work: a Generate or Lease that would
+//     touch too many rows or positions moves fewer than it was asked for.
+//   - A malformed command is refused, since one that stops the machine would stop
+//     every node for ever. Key tables that contradict each other stop it
+//     (ErrDamaged): going on could hand a key out twice.
+//   - Whoever repeats a request must do so within SessionIdle: later its result,
+//     and that it ever was, may be forgotten.
 //   - Keys lost in a crashed leader's buffer are counted as an upper bound: what
 //     was leased into the buffer of a term and neither reported as handed out
 //     nor released when the next term's leader leases.

@@ -21,9 +21,10 @@ const (
 	// maxLeaseRuns bounds the rows that one Lease may write: after many claimed
 	// aliases unused_keys is in pieces.
 	maxLeaseRuns = 1024
-	// Quarantine is how long returned keys wait before they are unused again,
-	// so that a late visitor does not meet the next owner's link at once.
-	Quarantine = time.Hour
+	// Quarantine is how long returned keys wait before they are unused again:
+	// longer than an idempotency key is remembered, so that a repeated request
+	// can never show keys that are somebody else's by now.
+	Quarantine = IdempotencyKept + time.Hour
 	// maxQuarantineRows is how many returned runs one command moves on.
 	maxQuarantineRows = 64
 )

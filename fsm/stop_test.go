@@ -161,6 +161,19 @@ func TestFormedClusterIsNotPublishedEarly(t *testing.T) {
 	}
 }
 
+func TestRestoreAfterDamage(t *testing.T) {
+	d := newDriver(t)
+	d.ok(generate(digits, 10))
+	stream, at := d.stream(), d.index
+	d.ok(lease(digits, 6))
+	d.damage(store.UnusedKeys, positionKey(1, 3))
+	d.expectStop(ErrDamaged, d.entry(lease(digits, 4)))
+	check(t, d.m.Restore(bytes.NewReader(stream)))
+	d.index = at
+	equal(t, d.ok(lease(digits, 10)).Count, uint64(10))
+	d.checkCounters(digits)
+}
+
 func TestFailedRestoreKeepsTheOldState(t *testing.T) {
 	d := newDriver(t)
 	d.ok(generate(digits, 10))

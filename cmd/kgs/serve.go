@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"os"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -60,6 +62,11 @@ func serve(ctx context.Context, f *serveFlags, stderr io.Writer) error {
 	defer listener.Close() // Serve has closed it if it got that far
 	if config.HTTPAdvertise == "" {
 		config.HTTPAdvertise = "http://" + listener.Addr().String()
+	}
+	if os.Getenv("GOGC") == "" {
+		// The store's cache and memtables are on the heap: what the collector
+		// lets grow on top of them is memory for nothing.
+		debug.SetGCPercent(50)
 	}
 	log := newLogger(f, stderr)
 	registry := prometheus.NewRegistry()

@@ -138,13 +138,16 @@ func (c *Cluster) TryRun(cfg cluster.Config) (*cluster.Node, error) {
 	c.mu.Unlock()
 	<-m.closed
 	c.Net.Up(cfg.NodeID)
+	c.mu.Lock()
+	m.fatal = nil // before the start: the new process may give up at once
+	c.mu.Unlock()
 	node, err := cluster.Open(cfg)
 	if err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m.cfg, m.node, m.closed, m.fatal = cfg, node, make(chan struct{}), nil
+	m.cfg, m.node, m.closed = cfg, node, make(chan struct{})
 	return node, nil
 }
 
