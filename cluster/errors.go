@@ -56,6 +56,7 @@ var wireErrors = []error{
 	13: fsm.ErrIdempotencyMismatch,
 	14: fsm.ErrTooManyRecords,
 	15: context.DeadlineExceeded,
+	16: fsm.ErrNotEnoughUnused,
 }
 
 // errorToCode returns 0 for an error without identity.

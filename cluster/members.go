@@ -201,12 +201,8 @@ func (n *Node) transferHere(ctx context.Context, to string) error {
 
 // moveLeadership hands over; if the node still leads afterwards, it serves again.
 func (n *Node) moveLeadership(ctx context.Context, to string) error {
-	term, err := n.leading()
-	if err != nil {
-		return err
-	}
-	err = n.handOver(ctx, to)
-	n.resume(term)
+	err := n.handOver(ctx, to)
+	n.resume()
 	return err
 }
 
@@ -280,10 +276,11 @@ func (n *Node) voterAddress(id string) (raft.ServerAddress, error) {
 }
 
 // resume lets a leader whose hand-over failed serve again, in its old term.
-func (n *Node) resume(term uint64) {
+func (n *Node) resume() {
 	n.lead.mu.Lock()
 	defer n.lead.mu.Unlock()
-	if n.lead.ready.Load() != term || n.raft.State() != raft.Leader || n.raft.CurrentTerm() != term {
+	term := n.lead.ready.Load()
+	if term == 0 || !n.lead.handing.Load() || n.raft.State() != raft.Leader || n.raft.CurrentTerm() != term {
 		return
 	}
 	for _, b := range n.lead.buffers {

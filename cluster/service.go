@@ -16,6 +16,9 @@ import (
 
 // TakeKeys hands out keys, each once and for ever to this caller.
 func (n *Node) TakeKeys(ctx context.Context, r TakeRequest) (Keys, error) {
+	if r.Count < 1 {
+		return Keys{}, fmt.Errorf("cluster: %d keys asked for", r.Count)
+	}
 	if err := n.awaitFormed(ctx); err != nil {
 		return Keys{}, err
 	}

@@ -8,8 +8,9 @@ import (
 
 const (
 	// Patience is how long a condition may take to come true. It is far above
-	// what a sound cluster needs, as the machine may be busy with other work.
-	Patience = 20 * time.Second
+	// what a sound cluster needs, as the machine may be busy with other work; a
+	// leader refuses a second transfer for 16 s after one that failed.
+	Patience = 45 * time.Second
 	pollEach = 5 * time.Millisecond
 )
 
