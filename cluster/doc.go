@@ -24,7 +24,9 @@
 //
 //	leader.go    a term of leadership: barrier, first state, buffers, their filler
 //	buffer.go    keys in memory, with the five rules that keep them safe
-//	members.go   join, promote, remove, transfer, status
+//	members.go   join, promote, remove
+//	handover.go  leadership moved without losing a buffered key
+//	status.go    who leads, who lags, who is away
 //
 // What is unsafe to know only by hope is known by construction:
 //
