@@ -112,6 +112,12 @@ func retryable(err error) bool {
 		errors.Is(err, errNotSent) || errors.Is(err, errNoAnswer) || errors.Is(err, ErrStopped)
 }
 
+// tryAgain says the same of an error from a try at a leader, which another one
+// may have overtaken: what waited there in vain need not wait in vain elsewhere.
+func tryAgain(err error, at target) bool {
+	return retryable(err) || errors.Is(err, ErrBusy) && at.ctx.Err() != nil
+}
+
 // maybeDone says that the request may have had its effect all the same.
 func maybeDone(err error) bool {
 	return errors.Is(err, fsm.ErrOutcomeUnknown) || errors.Is(err, errNoAnswer)
@@ -131,8 +137,7 @@ func (n *Node) toLeader(ctx context.Context, attempt func(ctx context.Context, t
 			err = attempt(try, to)
 			stop()
 			cancel()
-			overtaken := errors.Is(err, ErrBusy) && to.ctx.Err() != nil // by another leader
-			if !retryable(err) && !overtaken {
+			if !tryAgain(err, to) {
 				return err
 			}
 			unknown = unknown || maybeDone(err)
@@ -168,18 +173,21 @@ func (n *Node) propose(ctx context.Context, commands []*pb.Command) []answer {
 	for from := 0; from < len(commands); from += maxCallCommands {
 		to := min(from+maxCallCommands, len(commands))
 		if len(commands) <= maxCallCommands {
-			n.proposeCall(ctx, commands, answers)
+			n.proposeCall(ctx, commands, answers, n.proposeAt)
 			break
 		}
-		calls.Go(func() { n.proposeCall(ctx, commands[from:to], answers[from:to]) })
+		calls.Go(func() { n.proposeCall(ctx, commands[from:to], answers[from:to], n.proposeAt) })
 	}
 	calls.Wait()
 	n.awaitOwn(ctx, commands, answers)
 	return answers
 }
 
+// tryFunc makes one try at a leader and returns an answer for each command.
+type tryFunc func(ctx context.Context, to target, commands []*pb.Command) []answer
+
 // proposeCall tries the commands that have no final answer yet.
-func (n *Node) proposeCall(ctx context.Context, commands []*pb.Command, answers []answer) {
+func (n *Node) proposeCall(ctx context.Context, commands []*pb.Command, answers []answer, propose tryFunc) {
 	open := make([]int, len(commands))
 	for i := range open {
 		open[i] = i
@@ -192,11 +200,13 @@ func (n *Node) proposeCall(ctx context.Context, commands []*pb.Command, answers 
 		}
 		var again []int
 		var last error
-		for i, a := range n.proposeAt(ctx, to, pending) {
+		for i, a := range propose(ctx, to, pending) {
 			at := open[i]
-			if answers[at] = a; retryable(a.err) {
+			unknown[at] = unknown[at] || maybeDone(a.err)
+			if answers[at] = a; tryAgain(a.err, to) {
 				again, last = append(again, at), a.err
-				unknown[at] = unknown[at] || maybeDone(a.err)
+			} else if a.err != nil && unknown[at] { // this try failed, an earlier one may not have
+				answers[at].err = &UnknownOutcomeError{requestName(commands[at].Request)}
 			}
 		}
 		open = again

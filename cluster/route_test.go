@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kgs-cluster/kgs/fsm"
+	"github.com/kgs-cluster/kgs/fsm/pb"
 )
 
 // routed is a node that only routes, to a leader that the test names.
@@ -171,5 +172,47 @@ func TestErrorsKeepTheirIdentityOnTheWire(t *testing.T) {
 	unknown := &UnknownOutcomeError{Request: "r"}
 	if back := codeToError(errorToCode(unknown), unknown.Error()); !maybeDone(back) {
 		t.Errorf("%v became %v", unknown, back)
+	}
+}
+
+// A command whose first try may be in the log is not called failed because a
+// later try certainly was not proposed (P10); and a leader that was overtaken
+// while the command waited there is no reason to fail it (P9).
+func TestProposeCallSaysWhatIsKnown(t *testing.T) {
+	done := answer{result: &pb.Result{Key: "k"}}
+	for _, c := range []struct {
+		name      string
+		tries     []answer
+		overtaken int // the try during which another leader appears; 0: none
+		want      error
+	}{
+		{"busy", []answer{{err: ErrBusy}}, 0, ErrBusy},
+		{"busy after an unknown try", []answer{{err: errNoAnswer}, {err: ErrBusy}}, 0, fsm.ErrOutcomeUnknown},
+		{"refused after an unknown try", []answer{{err: fsm.ErrOutcomeUnknown}, {err: fsm.ErrKeyspaceExhausted}}, 0, fsm.ErrOutcomeUnknown},
+		{"a result after an unknown try", []answer{{err: errNoAnswer}, done}, 0, nil},
+		{"busy at a leader that was overtaken", []answer{{err: ErrBusy}, done}, 1, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, lead := routed(t)
+				lead("n1", 1)
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				defer cancel()
+				tries := 0
+				commands := []*pb.Command{{Request: &pb.RequestID{Session: 1, Seq: 1}}}
+				answers := make([]answer, 1)
+				n.proposeCall(ctx, commands, answers, func(context.Context, target, []*pb.Command) []answer {
+					a := c.tries[min(tries, len(c.tries)-1)]
+					if tries++; tries == c.overtaken {
+						lead("n2", 2)
+					}
+					return []answer{a}
+				})
+				if err := answers[0].err; !errors.Is(err, c.want) {
+					t.Errorf("after %d tries: %v, want %v", tries, err, c.want)
+				}
+				n.stop()
+			})
+		})
 	}
 }
