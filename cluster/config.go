@@ -52,6 +52,7 @@ type Config struct {
 	Logger   hclog.Logger
 	Registry prometheus.Registerer // metrics go here; nil: nowhere
 	Network  Network               // default TCP
+	Disk     Disk                  // default the operating system's
 	Now      func() time.Time      // clock of the entries' stamps; default time.Now
 
 	// Fatal is called once when the node cannot go on: its state may no longer
@@ -77,6 +78,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Network == nil {
 		c.Network = TCP{}
+	}
+	if c.Disk == nil {
+		c.Disk = osDisk{}
 	}
 	if c.Now == nil {
 		c.Now = time.Now

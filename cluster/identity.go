@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // identityFile says whose data directory it is. It is written before anything
@@ -19,8 +21,9 @@ const identityFile = "node.json"
 // identity is the content of the file.
 type identity struct {
 	mu   sync.Mutex
+	fs   vfs.FS
 	dir  string
-	lock *os.File
+	lock io.Closer
 
 	Node    string `json:"node"`
 	Disk    string `json:"disk"`              // random, drawn with the directory
@@ -28,34 +31,34 @@ type identity struct {
 }
 
 // openIdentity locks the data directory and reads, or draws, its identity.
-func openIdentity(dir, node string) (*identity, error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+func openIdentity(fs vfs.FS, dir, node string) (*identity, error) {
+	if err := fs.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("data directory: %w; create it, or name another", err)
 	}
-	lock, err := lockDir(dir)
+	lock, err := lockDir(fs, dir)
 	if err != nil {
 		return nil, err
 	}
-	id := &identity{dir: dir, lock: lock}
+	id := &identity{fs: fs, dir: dir, lock: lock}
 	if err := id.load(node); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return id, nil
 }
 
-func lockDir(dir string) (*os.File, error) {
-	lock, err := os.OpenFile(filepath.Join(dir, "LOCK"), os.O_CREATE|os.O_RDWR, 0o640)
-	if err != nil {
+func lockDir(fs vfs.FS, dir string) (io.Closer, error) {
+	lock, err := fs.Lock(filepath.Join(dir, "LOCK"))
+	if pathErr := (*os.PathError)(nil); errors.As(err, &pathErr) {
 		return nil, fmt.Errorf("data directory is not writable: %w; give it to the user that runs kgs, or name another", err)
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("data directory %s is in use by another process; stop that one, or name another", dir), lock.Close())
+	if err != nil {
+		return nil, fmt.Errorf("data directory %s is in use by another process; stop that one, or name another", dir)
 	}
 	return lock, nil
 }
 
 func (id *identity) load(node string) error {
-	data, err := os.ReadFile(filepath.Join(id.dir, identityFile))
+	data, err := readFile(id.fs, filepath.Join(id.dir, identityFile))
 	if errors.Is(err, os.ErrNotExist) {
 		id.Node, id.Disk = node, randomID()
 		return id.save()
@@ -79,7 +82,7 @@ func (id *identity) save() error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(id.dir, identityFile), append(data, '\n'))
+	return replaceFile(id.fs, filepath.Join(id.dir, identityFile), append(data, '\n'))
 }
 
 // self is what the node says of itself on connections.
@@ -109,31 +112,4 @@ func randomID() string {
 	var b [8]byte
 	rand.Read(b[:])
 	return hex.EncodeToString(b[:])
-}
-
-// replaceFile replaces a file by rename, synced, so that a crash leaves the
-// whole old or the whole new one.
-func replaceFile(path string, data []byte) error {
-	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -7,13 +7,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/fsm/pb"
 )
 
 func mustIdentity(t *testing.T, dir, node string) *identity {
 	t.Helper()
-	id, err := openIdentity(dir, node)
+	id, err := openIdentity(vfs.Default, dir, node)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +47,7 @@ func TestIdentityStaysWithTheDirectory(t *testing.T) {
 func TestIdentityIsForOneProcess(t *testing.T) {
 	dir := t.TempDir()
 	first := mustIdentity(t, dir, "n1")
-	if _, err := openIdentity(dir, "n1"); err == nil || !strings.Contains(err.Error(), "in use") {
+	if _, err := openIdentity(vfs.Default, dir, "n1"); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("opened twice: %v", err)
 	}
 	first.close()
@@ -56,7 +57,7 @@ func TestIdentityIsForOneProcess(t *testing.T) {
 func TestIdentityDoesNotChangeHands(t *testing.T) {
 	dir := t.TempDir()
 	mustIdentity(t, dir, "n1").close()
-	_, err := openIdentity(dir, "n2")
+	_, err := openIdentity(vfs.Default, dir, "n2")
 	if err == nil || !strings.Contains(err.Error(), `"n1"`) || !strings.Contains(err.Error(), `"n2"`) {
 		t.Errorf("%v", err)
 	}
@@ -85,7 +86,7 @@ func TestIdentityDamagedOrHalfWritten(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, identityFile), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if id, err := openIdentity(dir, "n1"); err == nil || !strings.Contains(err.Error(), "damaged") {
+		if id, err := openIdentity(vfs.Default, dir, "n1"); err == nil || !strings.Contains(err.Error(), "damaged") {
 			t.Errorf("%q: %v, %v", content, id, err)
 		}
 	}
@@ -99,17 +100,17 @@ func TestIdentityDamagedOrHalfWritten(t *testing.T) {
 func TestReplaceFileLeavesTheOldOneOnFailure(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	for _, content := range []string{"one", "two"} {
-		if err := replaceFile(path, []byte(content)); err != nil {
+		if err := replaceFile(vfs.Default, path, []byte(content)); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := os.ReadFile(path); err != nil || string(got) != content {
 			t.Fatalf("%q, %v", got, err)
 		}
 	}
-	if err := os.Mkdir(path+".tmp", 0o700); err != nil {
+	if err := os.MkdirAll(path+".tmp/full", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := replaceFile(path, []byte("three")); err == nil {
+	if err := replaceFile(vfs.Default, path, []byte("three")); err == nil {
 		t.Fatal("no error")
 	}
 	if got, err := os.ReadFile(path); err != nil || string(got) != "two" {

@@ -51,26 +51,37 @@ func (c logConfig) withDefaults() logConfig {
 }
 
 // openLog opens, or creates, the raft log in dir, guarded against a disk that
-// hangs. The log and the stable store share one file. closeLog waits at most
-// two write deadlines; when the disk still hangs it gives up with
-// ErrLogStalled, and the process should exit.
+// hangs. closeLog waits at most two write deadlines; when the disk still hangs
+// it gives up with ErrLogStalled, and the process should exit.
+func openLog(disk Disk, dir string, cfg logConfig) (log raft.LogStore, stable raft.StableStore, closeLog func() error, err error) {
+	inner, err := disk.OpenLog(dir)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	guard, guardedStable := guardLog(inner, inner, cfg)
+	return guard, guardedStable, func() error { return guard.close(inner.Close) }, nil
+}
+
+// openBolt opens the log in one bbolt file, which it shares with the stable store.
 //
 // The whole tree is checked before the log is used (checkBoltTree), heads and
 // keys, not the entries; bbolt walks it too at each open, to find its free pages.
-func openLog(dir string, cfg logConfig) (log raft.LogStore, stable raft.StableStore, closeLog func() error, err error) {
+func openBolt(dir string) (Log, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, err
+	}
 	path := filepath.Join(dir, logFile)
 	if err := checkLogFile(path); err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	db, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: logOptions()})
 	if err != nil {
-		return nil, nil, nil, logOpenError(path, err)
+		return nil, logOpenError(path, err)
 	}
 	if err := checkLogEnds(db); err != nil {
-		return nil, nil, nil, errors.Join(fmt.Errorf("%s: %w: %w", path, ErrLogCorrupt, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w: %w", path, ErrLogCorrupt, err), db.Close())
 	}
-	guard, guardedStable := guardLog(db, db, cfg)
-	return guard, guardedStable, func() error { return guard.close(db.Close) }, nil
+	return db, nil
 }
 
 // logOptions: writing the free list with each commit would make every commit

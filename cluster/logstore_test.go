@@ -19,7 +19,7 @@ func entry(index, term uint64, data string) *raft.Log {
 
 func mustOpenLog(t testing.TB, dir string) (raft.LogStore, raft.StableStore, func() error) {
 	t.Helper()
-	log, stable, closeLog, err := openLog(dir, logConfig{})
+	log, stable, closeLog, err := openLog(osDisk{}, dir, logConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestLogInUse(t *testing.T) {
 	}
 	defer db.Close()
 	opened := make(chan error, 1)
-	go func() { _, _, _, err := openLog(dir, logConfig{}); opened <- err }()
+	go func() { _, _, _, err := openLog(osDisk{}, dir, logConfig{}); opened <- err }()
 	select {
 	case err := <-opened:
 		if err == nil || errors.Is(err, ErrLogCorrupt) || !strings.Contains(err.Error(), "another process") {
@@ -130,7 +130,7 @@ func TestLogCorrupt(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, logFile), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		log, _, closeLog, err := openLog(dir, logConfig{})
+		log, _, closeLog, err := openLog(osDisk{}, dir, logConfig{})
 		if err == nil {
 			for i := range uint64(3000) { // readable or not, it must not fault
 				log.GetLog(i+1, new(raft.Log))

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -79,7 +78,7 @@ func Open(cfg Config) (*Node, error) {
 // start opens everything in the order in which it is needed; Close undoes what
 // was opened.
 func (n *Node) start(listener net.Listener) (err error) {
-	if n.id, err = openIdentity(n.cfg.DataDir, n.cfg.NodeID); err != nil {
+	if n.id, err = openIdentity(n.cfg.Disk.Files(), n.cfg.DataDir, n.cfg.NodeID); err != nil {
 		return err
 	}
 	if err := n.openState(); err != nil {
@@ -120,18 +119,15 @@ func (n *Node) start(listener net.Listener) (err error) {
 // the store to the newest snapshot if a crash came before its restore.
 func (n *Node) openState() (err error) {
 	dir := n.cfg.DataDir
-	n.db, err = store.Open(store.Options{Dir: filepath.Join(dir, "state"), OnFatal: n.fail})
+	files := n.cfg.Disk.Files()
+	n.db, err = store.Open(store.Options{Dir: filepath.Join(dir, "state"), FS: files, OnFatal: n.fail})
 	if err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
 	if n.machine, err = fsm.New(n.db); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	logDir := filepath.Join(dir, "raft")
-	if err := os.MkdirAll(logDir, 0o750); err != nil {
-		return err
-	}
-	n.logs, n.stable, n.endLogs, err = openLog(logDir, logConfig{
+	n.logs, n.stable, n.endLogs, err = openLog(n.cfg.Disk, filepath.Join(dir, "raft"), logConfig{
 		OnStall: func(err error) {
 			n.stalled.Store(true)
 			n.log.Error("the log's disk hangs; this node cannot lead", "error", err)
@@ -145,7 +141,7 @@ func (n *Node) openState() (err error) {
 	if err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
-	if n.snaps, err = openSnapshots(filepath.Join(dir, "snapshots"), n.db); err != nil {
+	if n.snaps, err = openSnapshots(files, filepath.Join(dir, "snapshots"), n.db); err != nil {
 		return fmt.Errorf("snapshots: %w", err)
 	}
 	if err := n.snaps.recover(n.machine); err != nil {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
 	"github.com/kgs-cluster/kgs/fsm"
@@ -27,6 +29,7 @@ import (
 //	DIR/ID.json   the note, made visible by rename
 //	DIR/ID.data   the stream of a received snapshot, complete when the note exists
 type snapshots struct {
+	fs  vfs.FS
 	dir string
 	db  *store.DB
 }
@@ -43,11 +46,11 @@ type note struct {
 	Received bool // the stream is, or was, in a file
 }
 
-func openSnapshots(dir string, db *store.DB) (*snapshots, error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+func openSnapshots(fs vfs.FS, dir string, db *store.DB) (*snapshots, error) {
+	if err := fs.MkdirAll(dir, 0o750); err != nil {
 		return nil, err
 	}
-	s := &snapshots{dir: dir, db: db}
+	s := &snapshots{fs: fs, dir: dir, db: db}
 	return s, s.clean()
 }
 
@@ -81,13 +84,14 @@ func (s *snapshots) List() ([]*raft.SnapshotMeta, error) {
 
 // notes returns all notes, oldest first: ids sort by index and term.
 func (s *snapshots) notes() ([]note, error) {
-	entries, err := os.ReadDir(s.dir)
+	names, err := s.fs.List(s.dir)
 	if err != nil {
 		return nil, err
 	}
+	slices.Sort(names)
 	var notes []note
-	for _, e := range entries {
-		id, ok := strings.CutSuffix(e.Name(), ".json")
+	for _, name := range names {
+		id, ok := strings.CutSuffix(name, ".json")
 		if !ok {
 			continue
 		}
@@ -101,7 +105,7 @@ func (s *snapshots) notes() ([]note, error) {
 }
 
 func (s *snapshots) note(id string) (n note, err error) {
-	data, err := os.ReadFile(s.path(id, ".json"))
+	data, err := readFile(s.fs, s.path(id, ".json"))
 	if err != nil {
 		return n, err
 	}
@@ -119,9 +123,9 @@ func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 		return nil, nil, err
 	}
 	if n.Received {
-		if f, err := os.Open(s.path(id, ".data")); err == nil {
+		if f, err := s.fs.Open(s.path(id, ".data")); err == nil {
 			return &n.SnapshotMeta, f, nil
-		} else if !errors.Is(err, os.ErrNotExist) {
+		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, nil, err
 		}
 	}
@@ -161,7 +165,7 @@ func (s *snapshots) recover(m *fsm.Machine) error {
 		if len(notes) == 1 {
 			return fmt.Errorf("received snapshot %s: %w", newest.ID, err)
 		}
-		return errors.Join(os.Remove(s.path(newest.ID, ".json")), os.Remove(s.path(newest.ID, ".data")))
+		return errors.Join(s.fs.Remove(s.path(newest.ID, ".json")), s.fs.Remove(s.path(newest.ID, ".data")))
 	}
 	return nil
 }
@@ -175,10 +179,10 @@ func (s *snapshots) dropOld() error {
 	}
 	for i, n := range notes {
 		if i < len(notes)-keptNotes {
-			err = errors.Join(err, removeIfThere(s.path(n.ID, ".json")))
+			err = errors.Join(err, s.removeIfThere(s.path(n.ID, ".json")))
 		}
 		if i < len(notes)-1 {
-			err = errors.Join(err, removeIfThere(s.path(n.ID, ".data")))
+			err = errors.Join(err, s.removeIfThere(s.path(n.ID, ".data")))
 		}
 	}
 	return err
@@ -197,20 +201,20 @@ func (s *snapshots) clean() error {
 	for _, n := range notes {
 		known[n.ID+".json"], known[n.ID+".data"] = true, true
 	}
-	entries, err := os.ReadDir(s.dir)
+	names, err := s.fs.List(s.dir)
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		if !known[e.Name()] {
-			err = errors.Join(err, os.Remove(filepath.Join(s.dir, e.Name())))
+	for _, name := range names {
+		if !known[name] {
+			err = errors.Join(err, s.fs.Remove(filepath.Join(s.dir, name)))
 		}
 	}
 	return err
 }
 
-func removeIfThere(path string) error {
-	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
+func (s *snapshots) removeIfThere(path string) error {
+	if err := s.fs.Remove(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -220,15 +224,17 @@ func removeIfThere(path string) error {
 type sink struct {
 	store *snapshots
 	note  note
-	file  *os.File
+	file  vfs.File // of a received stream
 	done  bool
 }
 
 func (k *sink) ID() string { return k.note.ID }
 
+func (k *sink) data() string { return k.store.path(k.note.ID, ".data") }
+
 func (k *sink) Write(p []byte) (int, error) {
 	if k.file == nil {
-		f, err := os.OpenFile(k.store.path(k.note.ID, ".data"), os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o640)
+		f, err := k.store.fs.Create(k.data(), vfs.WriteCategoryUnspecified)
 		if err != nil {
 			return 0, err
 		}
@@ -246,15 +252,15 @@ func (k *sink) Close() error {
 	}
 	k.done = true
 	if k.file != nil {
-		if err := errors.Join(k.file.Sync(), k.readApplied(), k.file.Close()); err != nil {
-			return errors.Join(err, os.Remove(k.file.Name()))
+		if err := errors.Join(k.file.Sync(), k.file.Close(), k.readApplied()); err != nil {
+			return errors.Join(err, k.store.fs.Remove(k.data()))
 		}
 	}
 	data, err := json.Marshal(k.note)
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(k.store.path(k.note.ID, ".json"), data); err != nil {
+	if err := replaceFile(k.store.fs, k.store.path(k.note.ID, ".json"), data); err != nil {
 		return err
 	}
 	return k.store.dropOld()
@@ -262,12 +268,13 @@ func (k *sink) Close() error {
 
 // readApplied notes what a received stream holds.
 func (k *sink) readApplied() error {
-	if _, err := k.file.Seek(0, io.SeekStart); err != nil {
+	f, err := k.store.fs.Open(k.data())
+	if err != nil {
 		return err
 	}
-	applied, err := store.ReadStreamHeader(k.file)
+	applied, err := store.ReadStreamHeader(f)
 	k.note.Applied = applied.Index
-	return err
+	return errors.Join(err, f.Close())
 }
 
 // Cancel implements raft.SnapshotSink.
@@ -279,7 +286,7 @@ func (k *sink) Cancel() error {
 	if k.file == nil {
 		return nil
 	}
-	return errors.Join(k.file.Close(), os.Remove(k.file.Name()))
+	return errors.Join(k.file.Close(), k.store.fs.Remove(k.data()))
 }
 
 // newViewReader reads the view's stream; closing it closes the view.

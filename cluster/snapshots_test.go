@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 	"google.golang.org/protobuf/proto"
 
@@ -39,7 +40,7 @@ func openReplica(t *testing.T, dir string) *replica {
 	if r.machine, err = fsm.New(r.db); err != nil {
 		t.Fatal(err)
 	}
-	if r.snaps, err = openSnapshots(filepath.Join(dir, "snapshots"), r.db); err != nil {
+	if r.snaps, err = openSnapshots(vfs.Default, filepath.Join(dir, "snapshots"), r.db); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.db.Close() })

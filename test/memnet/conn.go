@@ -10,7 +10,7 @@ import (
 // conn is one end of a connection.
 type conn struct {
 	net           *Net
-	owner         string // id of the node
+	owner         *Host
 	peer          *conn
 	in, out       *stream
 	local, remote address

@@ -63,12 +63,37 @@ func (n *Net) Up(id string) {
 	delete(n.down, id)
 }
 
+// Kill is the end of the process that has this view of the network, for good:
+// its connections are reset, its listeners are gone, and it can neither dial nor
+// listen any more. The next process of the node takes a view of its own, and may
+// start while the dead one is still being taken down.
+func (h *Host) Kill() {
+	n := h.net
+	n.mu.Lock()
+	h.dead = true
+	for addr, l := range n.listeners {
+		if l.host == h {
+			delete(n.listeners, addr)
+		}
+	}
+	var conns []*conn
+	for c := range n.conns {
+		if c.owner == h || c.peer.owner == h {
+			conns = append(conns, c)
+		}
+	}
+	n.mu.Unlock()
+	for _, c := range conns {
+		c.reset()
+	}
+}
+
 func (n *Net) connsOf(id string) []*conn {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var conns []*conn
 	for c := range n.conns {
-		if c.owner == id || c.peer.owner == id {
+		if c.owner.id == id || c.peer.owner.id == id {
 			conns = append(conns, c)
 		}
 	}

@@ -32,8 +32,9 @@ func (n *Net) Node(id string) *Host { return &Host{net: n, id: id} }
 
 // Host implements cluster.Network for one node.
 type Host struct {
-	net *Net
-	id  string
+	net  *Net
+	id   string
+	dead bool // guarded by net.mu
 }
 
 // Listen takes addr for the node.
@@ -41,6 +42,9 @@ func (h *Host) Listen(addr string) (net.Listener, error) {
 	n := h.net
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if h.dead {
+		return nil, opError("listen", addr, net.ErrClosed)
+	}
 	if n.listeners[addr] != nil {
 		return nil, opError("listen", addr, syscall.EADDRINUSE)
 	}
@@ -62,7 +66,7 @@ func (h *Host) Dial(addr string, timeout time.Duration) (net.Conn, error) {
 			return nil, opError("dial", addr, os.ErrDeadlineExceeded)
 		}
 	}
-	return h.net.connect(h.id, l, out, back)
+	return h.net.connect(h, l, out, back)
 }
 
 // route finds who listens on addr and the links there and back.
@@ -78,16 +82,16 @@ func (n *Net) route(from, addr string) (l *listener, out, back *link, err error)
 }
 
 // connect makes the two ends and hands the far one to the listener.
-func (n *Net) connect(from string, l *listener, out, back *link) (net.Conn, error) {
+func (n *Net) connect(from *Host, l *listener, out, back *link) (net.Conn, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	to := l.host.id
-	if n.down[from] || n.down[to] || n.listeners[string(l.addr)] != l {
+	if from.dead || n.down[from.id] || n.down[to] || n.listeners[string(l.addr)] != l {
 		return nil, opError("dial", string(l.addr), syscall.ECONNREFUSED)
 	}
 	there, here := newStream(out), newStream(back)
-	near := &conn{net: n, owner: from, in: here, out: there, local: address(from), remote: l.addr}
-	far := &conn{net: n, owner: to, in: there, out: here, local: l.addr, remote: address(from)}
+	near := &conn{net: n, owner: from, in: here, out: there, local: address(from.id), remote: l.addr}
+	far := &conn{net: n, owner: l.host, in: there, out: here, local: l.addr, remote: address(from.id)}
 	near.peer, far.peer = far, near
 	select {
 	case l.queue <- far:
@@ -165,7 +169,9 @@ func (l *listener) Close() error {
 	l.once.Do(func() {
 		n := l.host.net
 		n.mu.Lock()
-		delete(n.listeners, string(l.addr))
+		if n.listeners[string(l.addr)] == l {
+			delete(n.listeners, string(l.addr))
+		}
 		n.mu.Unlock()
 		close(l.closed)
 		for err = nil; ; {

@@ -211,3 +211,35 @@ func TestAnAddressIsTakenUntilItIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestAKilledProcessIsReplacedAtOnce(t *testing.T) {
+	n := New()
+	first := n.Node("a")
+	old, err := first.Listen("a:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := n.Node("b").Dial("a:1", time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Kill()
+	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("its connection: %v", err)
+	}
+	if _, err := first.Dial("a:1", time.Second); err == nil {
+		t.Error("a dead process dialled")
+	}
+	if _, err := first.Listen("a:2"); err == nil {
+		t.Error("a dead process listens")
+	}
+	next, err := n.Node("a").Listen("a:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	old.Close() // late, and not the next one's
+	if _, err := n.Node("b").Dial("a:1", time.Second); err != nil {
+		t.Errorf("dial the next process: %v", err)
+	}
+	next.Close()
+}
