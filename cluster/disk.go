@@ -53,6 +53,28 @@ func replaceFile(fs vfs.FS, path string, data []byte) error {
 	return syncDir(fs, fs.PathDir(path))
 }
 
+// makeDir makes a directory that survives a power loss: its entry in the one
+// above, which may be new too, is synced.
+func makeDir(fs vfs.FS, dir string) error {
+	above := fs.PathDir(dir)
+	_, err := fs.Stat(dir)
+	known := err == nil
+	if !known && above != dir {
+		if _, err := fs.Stat(above); err != nil {
+			if err := makeDir(fs, above); err != nil {
+				return err
+			}
+		}
+	}
+	if err := fs.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	if err := syncDir(fs, above); err != nil && !known { // one that is there may lie in a directory that is not ours to open
+		return err
+	}
+	return nil
+}
+
 func syncDir(fs vfs.FS, dir string) error {
 	d, err := fs.OpenDir(dir)
 	if err != nil {

@@ -32,7 +32,7 @@ type identity struct {
 
 // openIdentity locks the data directory and reads, or draws, its identity.
 func openIdentity(fs vfs.FS, dir, node string) (*identity, error) {
-	if err := fs.MkdirAll(dir, 0o750); err != nil {
+	if err := makeDir(fs, dir); err != nil {
 		return nil, fmt.Errorf("data directory: %w; create it, or name another", err)
 	}
 	lock, err := lockDir(fs, dir)

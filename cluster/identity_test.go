@@ -153,3 +153,17 @@ func TestCheckPeer(t *testing.T) {
 		}
 	}
 }
+
+// A power loss right after the first start leaves the node who it was.
+func TestIdentitySurvivesAPowerLoss(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	id, err := openIdentity(disk, "/var/lib/kgs/n1", "n1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := disk.CrashClone(vfs.CrashCloneCfg{})
+	again, err := openIdentity(after, "/var/lib/kgs/n1", "n1")
+	if err != nil || again.self() != id.self() {
+		t.Errorf("%+v became %+v, %v", id.self(), again.self(), err)
+	}
+}

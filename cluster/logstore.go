@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
@@ -67,7 +68,7 @@ func openLog(disk Disk, dir string, cfg logConfig) (log raft.LogStore, stable ra
 // The whole tree is checked before the log is used (checkBoltTree), heads and
 // keys, not the entries; bbolt walks it too at each open, to find its free pages.
 func openBolt(dir string) (Log, error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+	if err := makeDir(vfs.Default, dir); err != nil {
 		return nil, err
 	}
 	path := filepath.Join(dir, logFile)
@@ -80,6 +81,9 @@ func openBolt(dir string) (Log, error) {
 	}
 	if err := checkLogEnds(db); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w: %w", path, ErrLogCorrupt, err), db.Close())
+	}
+	if err := syncDir(vfs.Default, dir); err != nil { // bbolt syncs the file, not its name
+		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
 }

@@ -47,7 +47,7 @@ type note struct {
 }
 
 func openSnapshots(fs vfs.FS, dir string, db *store.DB) (*snapshots, error) {
-	if err := fs.MkdirAll(dir, 0o750); err != nil {
+	if err := makeDir(fs, dir); err != nil {
 		return nil, err
 	}
 	s := &snapshots{fs: fs, dir: dir, db: db}
