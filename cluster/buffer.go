@@ -36,7 +36,7 @@ type buffer struct {
 	min  int
 	max  int
 
-	filling sync.Mutex // held from a lease's proposal until its keys are in
+	filling turn // held from a lease's proposal until its keys are in
 
 	mu        sync.Mutex
 	term      uint64 // 0: closed
@@ -54,6 +54,21 @@ type buffer struct {
 	dry       error  // why no more keys come, nil while they do
 }
 
+// turn is a lock that is held while the log is waited for, so that who wants it
+// needs a deadline.
+type turn chan struct{}
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t turn) leave() { <-t }
+
 // maxShare of a key space, one in so many keys, may be in the buffer: a crash
 // must not cost a small space much.
 const maxShare = 100
@@ -63,7 +78,7 @@ func newBuffer(keys spaceKeys, minKeys, maxKeys int) *buffer {
 	minKeys = min(minKeys, maxKeys)
 	return &buffer{
 		keys: keys, min: minKeys, max: maxKeys, target: minKeys,
-		more: make(chan struct{}), low: make(chan struct{}, 1),
+		more: make(chan struct{}), low: make(chan struct{}, 1), filling: make(turn, 1),
 	}
 }
 

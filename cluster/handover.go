@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -167,18 +168,27 @@ func (n *Node) awaitServed(ctx context.Context) {
 // releaseBuffers empties the buffers and gives what was in them back.
 func (n *Node) releaseBuffers(ctx context.Context) {
 	n.lead.mu.Lock()
-	defer n.lead.mu.Unlock()
-	for space, b := range n.lead.buffers {
-		b.filling.Lock()
-		left, handedOut := b.drain()
-		b.filling.Unlock()
-		result, err := n.proposeOne(ctx, &pb.Command{Op: &pb.Command_Release{
-			Release: &pb.Release{Keyspace: space, Grants: left, HandedOut: handedOut}}})
-		if err != nil {
+	buffers := maps.Clone(n.lead.buffers) // the lock is not held while the log is waited for
+	n.lead.mu.Unlock()
+	for space, b := range buffers {
+		if err := n.release(ctx, space, b); err != nil {
 			n.log.Warn("buffered keys not returned: they are lost", "keyspace", space, "reason", err)
-			b.abandon(left)
-		} else {
-			n.log.Info("buffered keys returned", "keyspace", space, "count", result.Count)
 		}
 	}
+}
+
+func (n *Node) release(ctx context.Context, space string, b *buffer) error {
+	if err := b.filling.take(ctx); err != nil {
+		return err
+	}
+	defer b.filling.leave()
+	left, handedOut := b.drain()
+	result, err := n.proposeOne(ctx, &pb.Command{Op: &pb.Command_Release{
+		Release: &pb.Release{Keyspace: space, Grants: left, HandedOut: handedOut}}})
+	if err != nil {
+		b.abandon(left)
+		return err
+	}
+	n.log.Info("buffered keys returned", "keyspace", space, "count", result.Count)
+	return nil
 }

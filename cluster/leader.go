@@ -247,8 +247,11 @@ func (n *Node) fill(ctx context.Context, term uint64, space string, b *buffer) {
 // look again. A lease whose outcome is unknown, or that was applied in another
 // term, is abandoned.
 func (n *Node) refill(ctx context.Context, term uint64, space string, b *buffer) (more bool, err error) {
-	b.filling.Lock() // a hand-over waits for a lease that is under way, to return it too
-	defer b.filling.Unlock()
+	// A hand-over waits for a lease that is under way, to return it too.
+	if err := b.filling.take(ctx); err != nil {
+		return false, err
+	}
+	defer b.filling.leave()
 	if n.lead.handing.Load() {
 		return true, ErrNotLeader
 	}

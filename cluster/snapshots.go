@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
@@ -124,7 +125,7 @@ func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	}
 	if n.Received {
 		if f, err := s.fs.Open(s.path(id, ".data")); err == nil {
-			return &n.SnapshotMeta, f, nil
+			return &n.SnapshotMeta, &closeOnce{File: f}, nil
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, nil, err
 		}
@@ -140,6 +141,18 @@ func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 		return nil, nil, errors.Join(err, view.Close())
 	}
 	return &n.SnapshotMeta, newViewReader(view), nil
+}
+
+// closeOnce lets raft close a stream that its machine has closed already.
+type closeOnce struct {
+	vfs.File
+	once sync.Once
+	err  error
+}
+
+func (c *closeOnce) Close() error {
+	c.once.Do(func() { c.err = c.File.Close() })
+	return c.err
 }
 
 // recover brings the machine to the newest snapshot if a crash came between its
