@@ -34,8 +34,8 @@ bench: ## all benchmarks: those of the packages, then kgs against what it could 
 	go test -run '^$$' -bench . ./cluster/... ./fsm/... ./store/... ./httpapi/...
 	cd test/bench && go test -run '^$$' -bench . ./...
 
-chaos: ## faults at random on real clusters, for DURATION (60s)
-	KGS_CHAOS_DURATION=$(DURATION) go test ./test/... -run Chaos -count=1 -v -timeout 0
+chaos: ## faults at random on real processes, for DURATION (60s)
+	KGS_CHAOS_DURATION=$(DURATION) go test ./test/chaos -run TestChaos -count=1 -v -timeout 0
 
 proto: ## generates the code of the .proto files anew
 	go run $(BUF) generate --template .buf.gen.yaml

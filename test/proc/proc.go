@@ -3,19 +3,17 @@
 package proc
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -74,52 +72,109 @@ func PortFree(port int) bool {
 	return ln.Close() == nil
 }
 
+// web asks nodes that may be frozen, and never through a proxy.
+var web = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}}
+
 // Cluster is a set of kgs processes, ended with the test.
 type Cluster struct {
-	tb    testing.TB
-	Nodes []*Node
-	Dir   string
+	tb     testing.TB
+	layout Layout
+	Nodes  []*Node
+	Dir    string
 }
 
-// Node is one member; its process comes and goes.
-type Node struct {
-	cluster *Cluster
-	ID      string
-	URL     string // of the HTTP front end
-	Addr    string // of the cluster port
-	Dir     string
-	Args    []string
-
-	mu      sync.Mutex
-	process *exec.Cmd
-	exited  chan struct{}
-	Output  *Output
+// Layout is a cluster that is not simply some nodes on loopback.
+type Layout struct {
+	Nodes int
+	Dir   string   // of the nodes' data directories; "": the test's own
+	Args  []string // added to each node's command line
+	// Host gives a node a machine of its own; nil: all are on loopback.
+	Host func(id string) Host
 }
+
+// Host is where one node runs.
+type Host struct {
+	IP     string
+	Prefix []string // command that runs the node's command line there
+}
+
+// The ports of a node that has a host to itself.
+const (
+	httpPort    = 8080
+	clusterPort = 9080
+)
 
 // Start starts a cluster of n nodes and waits until all are ready. args are
 // added to each node's command line.
 func Start(tb testing.TB, n int, args ...string) *Cluster {
 	tb.Helper()
-	c := &Cluster{tb: tb, Dir: tb.TempDir()}
-	ports := FreePorts(tb, 2*n)
+	return Layout{Nodes: n, Args: args}.Start(tb)
+}
+
+// Start starts the cluster and waits until all nodes are ready.
+func (l Layout) Start(tb testing.TB) *Cluster {
+	tb.Helper()
+	c := &Cluster{tb: tb, layout: l, Dir: l.Dir}
+	if c.Dir == "" {
+		c.Dir = tb.TempDir()
+	}
+	ids := make([]string, l.Nodes)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("n%d", i+1)
+	}
+	c.place(ids)
 	var initial []string
-	for i := range n {
-		node := &Node{
-			cluster: c, ID: fmt.Sprintf("n%d", i+1),
-			URL: fmt.Sprintf("http://127.0.0.1:%d", ports[2*i]), Addr: fmt.Sprintf("127.0.0.1:%d", ports[2*i+1]),
-		}
-		node.Dir = filepath.Join(c.Dir, node.ID)
+	for _, node := range c.Nodes {
 		initial = append(initial, node.ID+"="+node.Addr)
-		c.Nodes = append(c.Nodes, node)
 	}
 	for _, node := range c.Nodes {
-		node.Args = append([]string{"--initial-cluster", strings.Join(initial, ",")}, args...)
+		node.Args = append([]string{"--initial-cluster", strings.Join(initial, ",")}, l.Args...)
 		node.Start()
 	}
 	for _, node := range c.Nodes {
 		node.WaitReady(30 * time.Second)
 	}
 	return c
+}
+
+// Join starts one more node, which asks the others to take it in.
+func (c *Cluster) Join(id string) *Node {
+	c.tb.Helper()
+	var members []string
+	for _, n := range c.Nodes {
+		members = append(members, n.Addr)
+	}
+	c.place([]string{id})
+	node := c.Nodes[len(c.Nodes)-1]
+	node.Args = append([]string{"--join", strings.Join(members, ",")}, c.layout.Args...)
+	node.Start()
+	return node
+}
+
+// Forget drops a node that has left the cluster and ended.
+func (c *Cluster) Forget(node *Node) {
+	c.Nodes = slices.DeleteFunc(c.Nodes, func(n *Node) bool { return n == node })
+}
+
+// place adds nodes, with addresses and nothing else.
+func (c *Cluster) place(ids []string) {
+	c.tb.Helper()
+	var ports []int
+	if c.layout.Host == nil {
+		ports = FreePorts(c.tb, 2*len(ids))
+	}
+	for i, id := range ids {
+		host, web, peer := Host{IP: "127.0.0.1"}, httpPort, clusterPort
+		if c.layout.Host != nil {
+			host = c.layout.Host(id)
+		} else {
+			web, peer = ports[2*i], ports[2*i+1]
+		}
+		c.Nodes = append(c.Nodes, &Node{
+			cluster: c, ID: id, IP: host.IP, prefix: host.Prefix, Dir: filepath.Join(c.Dir, id), Output: &Output{},
+			URL: fmt.Sprintf("http://%s:%d", host.IP, web), Addr: fmt.Sprintf("%s:%d", host.IP, peer),
+		})
+	}
 }
 
 // URLs returns the front ends' addresses.
@@ -138,7 +193,7 @@ func (c *Cluster) Leader() *Node {
 	Until(c.tb, 20*time.Second, func() (bool, string) {
 		for _, n := range c.Nodes {
 			var status struct{ Leader string }
-			response, err := http.Get(n.URL + "/v1/cluster")
+			response, err := web.Get(n.URL + "/v1/cluster")
 			if err != nil {
 				continue
 			}
@@ -153,101 +208,6 @@ func (c *Cluster) Leader() *Node {
 		return leader != nil, "no leader"
 	})
 	return leader
-}
-
-// Start starts the node's process. It is killed when the test ends.
-func (n *Node) Start() {
-	tb := n.cluster.tb
-	tb.Helper()
-	cmd := exec.Command(Binary(tb), append([]string{"serve", "--node-id", n.ID, "--data-dir", n.Dir,
-		"--http-addr", strings.TrimPrefix(n.URL, "http://"), "--cluster-addr", n.Addr}, n.Args...)...)
-	output := &Output{}
-	cmd.Stdout, cmd.Stderr = output, output
-	if err := cmd.Start(); err != nil {
-		tb.Fatalf("start %s: %v", n.ID, err)
-	}
-	exited := make(chan struct{})
-	go func() {
-		cmd.Wait()
-		close(exited)
-	}()
-	n.mu.Lock()
-	n.process, n.exited, n.Output = cmd, exited, output
-	n.mu.Unlock()
-	tb.Cleanup(func() {
-		cmd.Process.Kill()
-		<-exited
-		if tb.Failed() {
-			tb.Logf("%s (pid %d) said:\n%s", n.ID, cmd.Process.Pid, output)
-		}
-	})
-}
-
-// Signal sends a signal to the node's process.
-func (n *Node) Signal(s syscall.Signal) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if err := n.process.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		n.cluster.tb.Fatalf("signal %s: %v", n.ID, err)
-	}
-}
-
-// Pid is the process's id.
-func (n *Node) Pid() int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.process.Process.Pid
-}
-
-// Kill ends the process with SIGKILL and waits for its end.
-func (n *Node) Kill() {
-	n.Signal(syscall.SIGKILL)
-	n.WaitExit(10 * time.Second)
-}
-
-// Stop ends the process with SIGTERM, as an admin would, and returns its exit code.
-func (n *Node) Stop() int {
-	n.Signal(syscall.SIGTERM)
-	return n.WaitExit(20 * time.Second)
-}
-
-// WaitExit waits for the process's end and returns its exit code, -1 if a
-// signal ended it.
-func (n *Node) WaitExit(d time.Duration) int {
-	n.cluster.tb.Helper()
-	n.mu.Lock()
-	process, exited := n.process, n.exited
-	n.mu.Unlock()
-	select {
-	case <-exited:
-		return process.ProcessState.ExitCode()
-	case <-time.After(d):
-		n.cluster.tb.Fatalf("%s did not end within %s; it said:\n%s", n.ID, d, n.Output)
-		return -1
-	}
-}
-
-// WaitReady waits until the node says that it can serve.
-func (n *Node) WaitReady(d time.Duration) {
-	n.cluster.tb.Helper()
-	n.mu.Lock()
-	exited := n.exited
-	n.mu.Unlock()
-	Until(n.cluster.tb, d, func() (bool, string) {
-		select {
-		case <-exited:
-			n.cluster.tb.Fatalf("%s ended at its start; it said:\n%s", n.ID, n.Output)
-		default:
-		}
-		response, err := http.Get(n.URL + "/readyz?verbose")
-		if err != nil {
-			return false, fmt.Sprintf("%s: %v\n%s", n.ID, err, n.Output)
-		}
-		defer response.Body.Close()
-		var body bytes.Buffer
-		body.ReadFrom(response.Body)
-		return response.StatusCode == http.StatusOK, fmt.Sprintf("%s is not ready: %s\n%s", n.ID, body.String(), n.Output)
-	})
 }
 
 // Until polls a condition; what it says last is shown when d is over.
@@ -268,28 +228,4 @@ func Until(tb testing.TB, d time.Duration, condition func() (done bool, state st
 			tb.Fatalf("not within %s: %s", d, state)
 		}
 	}
-}
-
-// Output collects what a process says, for the test's log; the newest 64 KiB.
-type Output struct {
-	mu   sync.Mutex
-	data []byte
-}
-
-const maxOutput = 64 << 10
-
-func (o *Output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.data = append(o.data, p...)
-	if over := len(o.data) - maxOutput; over > 0 {
-		o.data = o.data[over:]
-	}
-	return len(p), nil
-}
-
-func (o *Output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return string(o.data)
 }

@@ -4,60 +4,12 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/kgs-cluster/kgs/httpapi/client"
 	"github.com/kgs-cluster/kgs/test/proc"
 )
-
-// TestP1P3P9_KillLeaderUnderLoad kills leaders with -9 under load. Clients of
-// the surviving nodes see no error, no key comes twice, and every acknowledged
-// link is on every node afterwards.
-func TestP1P3P9_KillLeaderUnderLoad(t *testing.T) {
-	c := proc.Start(t, 3)
-	keys := newKeySet()
-	var links sync.Map // key -> url
-	for range 3 {
-		leader := c.Leader()
-		ctx, stop := context.WithCancel(context.Background())
-		var load sync.WaitGroup
-		var done atomic.Int64
-		for _, node := range c.Nodes {
-			if node == leader {
-				continue
-			}
-			api := connect(t, node.URL)
-			for w := range 2 {
-				load.Go(func() {
-					for i := 0; ctx.Err() == nil; i++ {
-						url := fmt.Sprintf("https://%s.example/%d/%d/%d", node.ID, w, i, time.Now().UnixNano())
-						takeAndCreate(t, api, keys, &links, url)
-						done.Add(1)
-					}
-				})
-			}
-		}
-		progress := func(from int64) {
-			proc.Until(t, 20*time.Second, func() (bool, string) {
-				return done.Load() >= from+40, fmt.Sprintf("%d requests done, waiting for %d", done.Load(), from+40)
-			})
-		}
-		progress(0)
-		leader.Kill()
-		progress(done.Load())
-		stop()
-		load.Wait()
-		leader.Start()
-		leader.WaitReady(30 * time.Second)
-	}
-	checkLinks(t, c, &links)
-	if t.Failed() {
-		return
-	}
-	t.Logf("%d keys, all distinct", keys.len())
-}
 
 // TestP3_RestartAll stops all nodes at once with -9; all acknowledged links are
 // there after the restart, and no key comes twice.
@@ -158,10 +110,4 @@ func (s *keySet) add(t *testing.T, key string) {
 		t.Errorf("key %s given twice", key)
 	}
 	s.seen[key] = true
-}
-
-func (s *keySet) len() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.seen)
 }

@@ -13,7 +13,7 @@ import (
 
 // Run is what one run of the simulation or of the chaos found.
 type Run struct {
-	Part    string    `json:"part"` // "sim" or "chaos"
+	Part    string    `json:"part"` // "sim", "chaos" or "kills"
 	Version string    `json:"version"`
 	Started time.Time `json:"started"`
 	Seconds float64   `json:"seconds"`           // that passed on the clock on the wall
@@ -32,6 +32,10 @@ type Run struct {
 	// write; Transfers those from a graceful transfer's begin to the same.
 	Recoveries []float64 `json:"recoveries"`
 	Transfers  []float64 `json:"transfers"`
+
+	// Healing is milliseconds from the end of a fault until something was well
+	// again: a leader, a write, all nodes caught up.
+	Healing map[string][]float64 `json:"healing,omitempty"`
 
 	Keys      uint64 `json:"keys"`       // that clients were given, each once
 	Links     uint64 `json:"links"`      // acknowledged

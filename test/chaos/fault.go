@@ -1,0 +1,34 @@
+package chaos
+
+import (
+	"time"
+
+	"github.com/kgs-cluster/kgs/test/proc"
+)
+
+// fault is one class of faults.
+type fault struct {
+	class string
+	// takes is about how long one takes, until all is well again.
+	takes time.Duration
+	// missing says why this machine cannot do it; "" if it can. nil: any machine can.
+	missing func(*run) string
+	// strike does it and undoes it again, in the test's goroutine. Clients of the
+	// nodes that it returns must have met no error from the moment before it
+	// until all is well again.
+	strike func(*run) (undisturbed []*proc.Node)
+}
+
+// faults are all classes.
+var faults = []fault{
+	{class: "kill -9 of the leader", takes: 2 * time.Second, strike: killLeader},
+	{class: "kill -9 of a follower", takes: time.Second, strike: killFollower},
+	{class: "kill -9 of a majority", takes: 3 * time.Second, strike: killMajority},
+	{class: "kill -9 of all", takes: 2 * time.Second, strike: killAll},
+	{class: "SIGTERM of a node", takes: 2 * time.Second, strike: terminate},
+	{class: "SIGSTOP of the leader", takes: 6 * time.Second, strike: freezeLeader},
+	{class: "SIGSTOP of a follower", takes: 4 * time.Second, strike: freezeFollower},
+	{class: "transfer of leadership", takes: time.Second, strike: transfer},
+	{class: "rolling restart", takes: 5 * time.Second, strike: rollingRestart},
+	{class: "replacement of every node", takes: 15 * time.Second, strike: replaceAll},
+}

@@ -1,0 +1,73 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kgs-cluster/kgs/httpapi/client"
+	"github.com/kgs-cluster/kgs/test/proc"
+)
+
+// transfer moves leadership, to any node or to one that it names: no client
+// sees an error, no key is lost.
+func transfer(r *run) []*proc.Node {
+	to := ""
+	if r.random.IntN(2) == 0 {
+		to = r.follower().ID
+	}
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*callTimeout)
+	defer cancel()
+	api := connect(r.cluster.URLs()...)
+	defer api.Close()
+	_, err := api.Transfer(ctx, to)
+	var answer *client.Error
+	switch {
+	case errors.As(err, &answer) && answer.Code == "refused": // by raft, which gave up on it: the leader goes on
+		r.logf("transfer refused: %v", err)
+		return nil
+	case err != nil:
+		r.violatef(oracleReply, "transfer: %v", err)
+		return nil
+	}
+	r.graceful++
+	r.write(r.cluster.Nodes, oracleDeath)
+	r.transfers = append(r.transfers, milliseconds(time.Since(began)))
+	return r.cluster.Nodes
+}
+
+// terminate stops a node as an admin would, and starts it again.
+func terminate(r *run) []*proc.Node {
+	victim := pick(r.random, r.cluster.Nodes)
+	r.stop(victim)
+	r.pause(r.between(0, longestDown))
+	victim.Start()
+	return r.others(victim)
+}
+
+// rollingRestart is what an upgrade does: one node after the other.
+func rollingRestart(r *run) []*proc.Node {
+	for _, n := range r.cluster.Nodes {
+		since := time.Now()
+		r.stop(n)
+		n.Start()
+		r.heal()
+		r.checkUndisturbed(since, r.others(n), "restart of "+n.ID)
+	}
+	return nil
+}
+
+// stop ends a node by SIGTERM. It hands over what it leads.
+func (r *run) stop(n *proc.Node) {
+	if n == r.leader() {
+		r.deaths++
+		r.graceful++
+	}
+	if code := n.Stop(); code != 0 {
+		r.violatef(oracleEnds, "%s ended with %d after SIGTERM:\n%s", n.ID, code, n.Output)
+	}
+}
+
+// oracleEnds: processes end when they are told to, and only then.
+const oracleEnds = "processes end as told"
