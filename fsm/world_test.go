@@ -9,13 +9,14 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/kgs-cluster/kgs/fsm/pb"
+	"github.com/kgs-cluster/kgs/fsm/refmodel"
 )
 
 // world draws log entries that a cluster could write, and some that it should
 // not. It runs the model along, to know what there is to act upon.
 type world struct {
 	t     *rapid.T
-	model *model
+	model *refmodel.Model
 
 	index, term uint64
 	now         int64
@@ -37,7 +38,7 @@ type frontEnd struct {
 }
 
 func newWorld(t *rapid.T) *world {
-	w := &world{t: t, model: newModel(), term: 1, now: 1_000_000 * minute, fronts: map[uint64]*frontEnd{}}
+	w := &world{t: t, model: refmodel.New(), term: 1, now: 1_000_000 * minute, fronts: map[uint64]*frontEnd{}}
 	for id := range uint64(3) {
 		w.fronts[id+1] = &frontEnd{next: 1, answered: 1, sent: map[uint64]*pb.Command{}}
 	}
@@ -80,7 +81,7 @@ func (w *world) next() (e *pb.Entry, want []*pb.Result) {
 			e.Commands = append(e.Commands, w.command())
 		}
 	}
-	want = w.model.apply(w.index, w.term, proto.CloneOf(e))
+	want = w.model.Apply(w.index, w.term, proto.CloneOf(e))
 	for i, r := range want {
 		if op := e.Commands[i].GetLease(); op != nil {
 			for _, g := range r.Grants {
@@ -90,8 +91,8 @@ func (w *world) next() (e *pb.Entry, want []*pb.Result) {
 	}
 	if w.both == nil {
 		for pos := range uint64(600) {
-			key := string(w.model.space(hex).perm.AppendKey(nil, pos))
-			if _, ok := w.model.space(digits).perm.Position(key); ok {
+			key := string(w.model.Space(hex).Perm.AppendKey(nil, pos))
+			if _, ok := w.model.Space(digits).Perm.Position(key); ok {
 				w.both = append(w.both, key)
 			}
 		}
@@ -147,8 +148,8 @@ func (w *world) space() string {
 }
 
 // pos draws a position at which something may be.
-func (w *world) pos(s *modelSpace) uint64 {
-	return w.between(0, min(s.row.HighWaterMark+30, s.perm.Size()-1), "pos")
+func (w *world) pos(s *refmodel.Space) uint64 {
+	return w.between(0, min(s.Row.HighWaterMark+30, s.Perm.Size()-1), "pos")
 }
 
 // key draws a key: of a low position, of both spaces, of a link, or made up.
@@ -159,12 +160,12 @@ func (w *world) key() string {
 	case 1:
 		return pick(w, []string{"a", "docs", "00000", "0000000"}, "name")
 	case 2:
-		if keys := slices.Sorted(maps.Keys(w.model.links)); len(keys) > 0 {
+		if keys := slices.Sorted(maps.Keys(w.model.Links)); len(keys) > 0 {
 			return pick(w, keys, "key of a link")
 		}
 	}
-	s := pick(w, w.model.spaces[:2], "space of the key")
-	return string(s.perm.AppendKey(nil, w.pos(s)))
+	s := pick(w, w.model.Spaces[:2], "space of the key")
+	return string(s.Perm.AppendKey(nil, w.pos(s)))
 }
 
 // grant draws a part of a lease, or something near it.
@@ -222,8 +223,8 @@ func (w *world) operation() *pb.Command {
 	case 27, 28, 29, 30:
 		g := w.grant()
 		generated := &pb.GeneratedKey{Position: g.From, Lease: g.Lease}
-		if s := w.model.space(g.space); s != nil {
-			generated.Key = string(s.perm.AppendKey(nil, g.From))
+		if s := w.model.Space(g.space); s != nil {
+			generated.Key = string(s.Perm.AppendKey(nil, g.From))
 			if w.chance(20, "another's key") {
 				generated.Key = w.key()
 			}
@@ -252,14 +253,14 @@ func (w *world) drawNode() *pb.Node {
 
 func (w *world) drawReturn() *pb.Command {
 	g := w.grant()
-	s := w.model.space(g.space)
+	s := w.model.Space(g.space)
 	if s == nil {
-		s = w.model.spaces[0]
+		s = w.model.Spaces[0]
 	}
-	op := &pb.ReturnKeys{Receipt: Receipt{Space: s.row.Id, Grants: []Grant{{g.Lease, g.From, g.Count}}}.Seal(nil, testSecret)}
+	op := &pb.ReturnKeys{Receipt: Receipt{Space: s.Row.Id, Grants: []Grant{{g.Lease, g.From, g.Count}}}.Seal(nil, testSecret)}
 	for range w.intn(4, "returned") {
 		pos := w.between(g.From, g.From+max(g.Count, 1)-1, "returned pos")
-		op.Keys = append(op.Keys, string(s.perm.AppendKey(nil, pos)))
+		op.Keys = append(op.Keys, string(s.Perm.AppendKey(nil, pos)))
 	}
 	if w.chance(8, "a wrong key") {
 		op.Keys = append(op.Keys, w.key())

@@ -1,0 +1,149 @@
+// Package refmodel is the state machine of package fsm said as simply as
+// possible: what each position of a key space is used for, in an array, the
+// links in a map; no runs, no store. It shares no code with the machine but the
+// permutation, and restates its constants, so that a mistake in one of the two
+// shows as a difference. It is a judge for tests: fsm's own, and the replay of a
+// whole cluster's log.
+//
+//	model.go     Model, Apply, membership
+//	requests.go  request ids, idempotency keys
+//	keys.go      key spaces
+//	links.go     links
+//	load.go      the model that the rows of a store stand for
+//	diff.go      in what two models differ
+package refmodel
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kgs-cluster/kgs/fsm/keyspace"
+	"github.com/kgs-cluster/kgs/fsm/pb"
+)
+
+// Milliseconds.
+const (
+	second = 1000
+	minute = 60 * second
+	hour   = 60 * minute
+)
+
+// Model is the state. Read its fields freely; only Apply changes them.
+type Model struct {
+	State    *pb.ClusterState // the counters of links and of records are kept like any other
+	Spaces   []*Space         // by id, 1 first
+	Links    map[string]*pb.Link
+	Nodes    map[string]*pb.Node
+	Sessions map[uint64]*Session
+	Records  map[string]*Record
+
+	expiring []expiry // of Records, the first first
+	swept    int64    // the minute in which sessions were swept last
+
+	index, term uint64 // of the present entry
+	node        string // that proposed it
+}
+
+// New is the state before the first entry.
+func New() *Model {
+	return &Model{
+		State: &pb.ClusterState{NextLease: 1, NextKeyspace: 1},
+		Links: map[string]*pb.Link{}, Nodes: map[string]*pb.Node{},
+		Sessions: map[uint64]*Session{}, Records: map[string]*Record{},
+	}
+}
+
+// Apply applies an entry and returns an answer without text for each command,
+// nil for one that no version knows. It keeps parts of e: do not change them.
+func (m *Model) Apply(index, term uint64, e *pb.Entry) []*pb.Result {
+	m.index, m.term, m.node = index, term, e.Node
+	m.State.Clock = max(m.State.Clock, e.Time)
+	results := make([]*pb.Result, len(e.Commands))
+	for i, c := range e.Commands {
+		results[i] = m.request(c)
+	}
+	m.sweepSessions()
+	m.sweepRecords(2*len(e.Commands) + 8)
+	m.State.IdempotencyRecords = uint64(len(m.Records))
+	return results
+}
+
+func (m *Model) minute() int64 { return m.State.Clock / minute * minute }
+
+func code(c pb.Code) *pb.Result { return &pb.Result{Code: c} }
+
+// execute applies a command that has not been answered before.
+func (m *Model) execute(c *pb.Command) *pb.Result {
+	var r *pb.Result
+	switch op := c.Op.(type) {
+	case *pb.Command_InitCluster:
+		r = m.initCluster(op.InitCluster)
+	case *pb.Command_PutNode:
+		r = m.putNode(op.PutNode.Node)
+	case *pb.Command_RemoveNode:
+		r = m.removeNode(op.RemoveNode.Id)
+	case *pb.Command_Generate:
+		r = m.generate(op.Generate)
+	case *pb.Command_Lease:
+		r = m.lease(op.Lease)
+	case *pb.Command_Release:
+		r = m.release(op.Release)
+	case *pb.Command_ReturnKeys:
+		r = m.returnKeys(op.ReturnKeys)
+	case *pb.Command_CreateLink:
+		r = m.createLink(op.CreateLink)
+	case *pb.Command_UpdateLink:
+		r = m.updateLink(op.UpdateLink)
+	case *pb.Command_DeleteLink:
+		r = m.deleteLink(op.DeleteLink.Key)
+	default:
+		return nil
+	}
+	r.Index, r.Term = m.index, m.term
+	return r
+}
+
+func (m *Model) initCluster(op *pb.InitCluster) *pb.Result {
+	if m.State.ClusterId != "" {
+		return code(pb.Code_OK)
+	}
+	if op.ClusterId == "" || len(op.ReceiptSecret) == 0 {
+		return code(pb.Code_INVALID)
+	}
+	var spaces []*Space
+	names := map[string]bool{}
+	for i, row := range op.Keyspaces {
+		perm, err := keyspace.NewPermutation(keyspace.Space{Alphabet: row.Alphabet, Length: int(row.Length)}, row.PermutationKey)
+		if err != nil || names[row.Name] {
+			return code(pb.Code_INVALID)
+		}
+		names[row.Name] = true
+		row = &pb.Keyspace{Name: row.Name, Alphabet: row.Alphabet, Length: row.Length, PermutationKey: row.PermutationKey,
+			Id: uint32(i + 1), CreatedAt: m.State.Clock}
+		spaces = append(spaces, newSpace(row, perm))
+	}
+	m.Spaces = spaces
+	m.State.ClusterId, m.State.ReceiptSecret = op.ClusterId, op.ReceiptSecret
+	m.State.NextKeyspace += uint32(len(spaces))
+	return code(pb.Code_OK)
+}
+
+func (m *Model) putNode(n *pb.Node) *pb.Result {
+	if n.GetId() == "" {
+		return code(pb.Code_INVALID)
+	}
+	if old := m.Nodes[n.Id]; old != nil && old.Removed == (old.DiskId == n.DiskId) {
+		return code(pb.Code_NODE_CONFLICT)
+	}
+	m.Nodes[n.Id] = n
+	return code(pb.Code_OK)
+}
+
+func (m *Model) removeNode(id string) *pb.Result {
+	old := m.Nodes[id]
+	if old == nil || old.Removed {
+		return code(pb.Code_NODE_NOT_FOUND)
+	}
+	m.Nodes[id] = proto.CloneOf(old)
+	m.Nodes[id].Removed = true
+	return code(pb.Code_OK)
+}
