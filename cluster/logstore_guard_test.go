@@ -122,20 +122,29 @@ func (g *guardUnderTest) heard() string {
 	return fmt.Sprint(g.calls)
 }
 
-// contents reads a log through its interface.
-func contents(t *testing.T, s raft.LogStore) string {
+// entries reads a log through its interface.
+func entries(t *testing.T, s raft.LogStore) (all []raft.Log) {
 	t.Helper()
 	first, err1 := s.FirstIndex()
 	last, err2 := s.LastIndex()
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
-	var text strings.Builder
 	for i := first; i <= last && i > 0; i++ {
 		var e raft.Log
 		if err := s.GetLog(i, &e); err != nil {
 			t.Fatalf("entry %d of [%d, %d]: %v", i, first, last, err)
 		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// contents are the index and term of each entry.
+func contents(t *testing.T, s raft.LogStore) string {
+	t.Helper()
+	var text strings.Builder
+	for _, e := range entries(t, s) {
 		fmt.Fprintf(&text, "%d@%d ", e.Index, e.Term)
 	}
 	return text.String()

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -12,13 +13,15 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+
+	"github.com/kgs-cluster/kgs/test/memnet"
 )
 
-// rig is three raft nodes with guarded logs, over wires on a pipeNet. It runs
-// in a synctest bubble: time is virtual.
+// rig is three raft nodes with guarded logs, over wires on an in-memory
+// network. It runs in a synctest bubble: time is virtual.
 type rig struct {
 	t     *testing.T
-	net   *pipeNet
+	net   *memnet.Net
 	nodes []*rigNode
 }
 
@@ -33,11 +36,13 @@ type rigNode struct {
 
 type rigConfig struct {
 	inFlight int
-	timeout  time.Duration // of the transport
+	timeout  time.Duration      // of the transport
+	bare     bool               // raft's own transport, with its fast path for heartbeats
+	tune     func(*raft.Config) // may be nil
 }
 
 func newRig(t *testing.T, c rigConfig) *rig {
-	r := &rig{t: t, net: newPipeNet()}
+	r := &rig{t: t, net: memnet.New()}
 	var servers []raft.Server
 	for _, id := range []string{"a", "b", "c"} {
 		servers = append(servers, raft.Server{ID: raft.ServerID(id), Address: raft.ServerAddress(id)})
@@ -49,7 +54,7 @@ func newRig(t *testing.T, c rigConfig) *rig {
 }
 
 func (r *rig) start(id string, c rigConfig, servers []raft.Server) *rigNode {
-	n := &rigNode{id: id, wire: wireOn(r.t, r.net.at(id), id, nil), fsm: &countFSM{}}
+	n := &rigNode{id: id, wire: wireOn(r.t, r.net.Node(id), id, nil), fsm: &countFSM{}}
 	n.disk = &slowStore{LogStore: raft.NewInmemStore()}
 	stable := raft.NewInmemStore()
 	n.guard, _ = guardLog(n.disk, stable, logConfig{})
@@ -57,8 +62,15 @@ func (r *rig) start(id string, c rigConfig, servers []raft.Server) *rigNode {
 	cfg.LocalID = raft.ServerID(id)
 	cfg.Logger = hclog.NewNullLogger()
 	cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout, cfg.CommitTimeout = 300*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond, 10*time.Millisecond
+	if c.tune != nil {
+		c.tune(cfg)
+	}
 	snapshots := raft.NewInmemSnapshotStore()
-	tr := newTransport(n.wire.RaftLayer(), cfg.Logger, c.timeout, c.inFlight)
+	wrapped := newTransport(n.wire.RaftLayer(), cfg.Logger, c.timeout, c.inFlight)
+	var tr raft.Transport = wrapped
+	if c.bare {
+		tr = wrapped.NetworkTransport
+	}
 	err := raft.BootstrapCluster(cfg, n.guard, stable, snapshots, tr, raft.Configuration{Servers: servers})
 	if err != nil {
 		r.t.Fatal(err)
@@ -165,14 +177,15 @@ func (r *rig) sameLogs() error {
 	if len(logs) > 1 {
 		return errors.New("the logs differ")
 	}
-	return nil
+	return r.logMatching()
 }
 
-// countFSM remembers what it applied.
+// countFSM counts and hashes what it applied.
 type countFSM struct {
 	mu   sync.Mutex
 	n    int
 	last uint64
+	sum  [sha256.Size]byte
 }
 
 func (f *countFSM) Apply(l *raft.Log) any {
@@ -180,13 +193,14 @@ func (f *countFSM) Apply(l *raft.Log) any {
 	defer f.mu.Unlock()
 	f.n++
 	f.last = l.Index
+	f.sum = sha256.Sum256(append(f.sum[:], l.Data...))
 	return nil
 }
 
 func (f *countFSM) digest() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return fmt.Sprint(f.n, f.last)
+	return fmt.Sprintf("%d %d %x", f.n, f.last, f.sum)
 }
 
 func (f *countFSM) Snapshot() (raft.FSMSnapshot, error) { return nil, errors.New("none") }
