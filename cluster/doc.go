@@ -17,8 +17,8 @@
 // # The way of a read
 //
 // service.go asks catchUp for the level; readindex.go finds the index that the
-// read must see, one question for all that wait; then the node's own machine
-// answers.
+// read must see, one question for all that wait, and has it confirmed by a
+// majority (acks.go); then the node's own machine answers.
 //
 // # The leader
 //

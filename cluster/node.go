@@ -44,7 +44,8 @@ type Node struct {
 	proposer *proposer
 	reads    rounds // of this node's readers
 	ledReads rounds // of all readers that ask this node as the leader
-	pauses   pauseDetector
+	acks     *acks  // what the peers have answered to this leader
+	started  time.Time
 
 	ctx    context.Context // ends with Close
 	stop   context.CancelFunc
@@ -63,7 +64,7 @@ func Open(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, log: cfg.Logger, notify: make(chan bool, 16), requests: newRequestIDs()}
-	n.pauses.started = time.Now()
+	n.started = time.Now()
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	listener, err := cfg.Network.Listen(cfg.ClusterAddr)
 	if err != nil {
@@ -102,7 +103,6 @@ func (n *Node) start(listener net.Listener) (err error) {
 	n.proposer = newProposer(n.ctx, n.cfg.NodeID, n.raft, n.machine.Position, n.cfg.Now)
 	n.server = newRPCServer(n.wire.AcceptRPC, n.handlers(), n.log.Named("rpc"))
 	n.registerMetrics()
-	n.spawn(n.pauses.run)
 	if n.cfg.SnapshotThreshold == 0 && n.cfg.TrailingLogs == 0 {
 		n.spawn(n.tuneLog)
 	}
@@ -186,6 +186,7 @@ func (n *Node) startRaft() error {
 	c.NotifyCh = n.notify
 	c.Logger = newRaftLogger(n.log, n.ctx.Done())
 	transport := newTransport(n.wire.RaftLayer(), c.Logger, raftTimeout, maxRPCsInFlight)
+	n.acks = transport.acks
 	// The cache serves entries to followers without the disk.
 	cache, err := raft.NewLogCache(128, n.logs)
 	if err != nil {

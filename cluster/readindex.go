@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -68,23 +67,22 @@ func (r *rounds) run(ask func() (uint64, error)) {
 // (raft's counts entries that are only queued), then the proof that this node
 // still led after that, then the same term still.
 //
-// The proof counts acknowledgements of heartbeats that may have been sent
-// before the question. A process that was frozen could prove itself with those,
-// so after a pause of a lease or more the proof is a barrier through the log.
+// VerifyLeader alone is no such proof: it counts the answers to heartbeats that
+// were sent before it was called. A process that was frozen, or whose answers
+// were long under way, would confirm itself with those. It is asked because it
+// sends a heartbeat to every peer; whose answers count is for acks to say.
 func (n *Node) readIndex() (uint64, error) {
 	term, err := n.leading()
 	if err != nil {
 		return 0, err
 	}
-	start := time.Now()
+	question := n.acks.ask()
 	index := n.machine.Applied()
 	if err := n.raft.VerifyLeader().Error(); err != nil {
 		return 0, ErrNotLeader
 	}
-	if time.Since(start) >= n.lease() || n.pauses.suspect(n.lease()) {
-		if err := n.raft.Barrier(barrierTimeout).Error(); err != nil {
-			return 0, ErrNotLeader
-		}
+	if !n.confirmed(ack{term, question}) {
+		return 0, ErrNotLeader
 	}
 	// ready alone may be behind: its word of a lost and won leadership takes a
 	// while, and between the two others may have written.
@@ -92,6 +90,18 @@ func (n *Node) readIndex() (uint64, error) {
 		return 0, ErrNotLeader
 	}
 	return index, nil
+}
+
+// confirmed waits until a majority has answered the question in the term. A
+// leader that hears from none for a heartbeat's timeout has lost its lease.
+func (n *Node) confirmed(want ack) bool {
+	servers, err := n.servers()
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.Heartbeat)
+	defer cancel()
+	return n.acks.await(ctx, raft.ServerID(n.cfg.NodeID), servers, want)
 }
 
 // askIndex asks the leader, here or elsewhere, for the read index.
@@ -112,48 +122,3 @@ func (n *Node) askIndex() (uint64, error) {
 
 // askTimeout bounds one question to another node.
 const askTimeout = 2 * time.Second
-
-// pauseDetector notices that the process did not run for a while: stopped by a
-// signal, by the virtual machine, or starved. The monotonic clock goes on then.
-type pauseDetector struct {
-	lastTick  atomic.Int64 // nanoseconds since started
-	lastPause atomic.Int64
-	started   time.Time
-}
-
-const (
-	pauseTick = 20 * time.Millisecond
-	// pauseEcho is how long after a pause old acknowledgements may come in.
-	pauseEcho = 2 * time.Second
-)
-
-func (p *pauseDetector) now() int64 { return int64(time.Since(p.started)) }
-
-func (p *pauseDetector) run(ctx context.Context) {
-	tick := time.NewTicker(pauseTick)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			p.look(100 * time.Millisecond)
-			p.lastTick.Store(p.now())
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// look notes a pause if the last tick is longer ago than limit.
-func (p *pauseDetector) look(limit time.Duration) {
-	if now := p.now(); now-p.lastTick.Load() > int64(limit) {
-		p.lastPause.Store(now)
-	}
-}
-
-// suspect tells whether the process may have been paused for limit just now, or
-// was a short while ago.
-func (p *pauseDetector) suspect(limit time.Duration) bool {
-	p.look(limit / 2)
-	paused := p.lastPause.Load()
-	return paused != 0 && p.now()-paused < int64(pauseEcho)
-}

@@ -108,49 +108,6 @@ func TestRoundsGiveUpAndFail(t *testing.T) {
 	})
 }
 
-func TestPauseDetector(t *testing.T) {
-	const lease = 240 * time.Millisecond
-	synctest.Test(t, func(t *testing.T) {
-		p := pauseDetector{started: time.Now()}
-		running, pauseProcess := context.WithCancel(t.Context())
-		go p.run(running)
-		pause(t.Context(), time.Second)
-		synctest.Wait()
-		if p.suspect(lease) {
-			t.Fatal("a process that runs is suspected")
-		}
-		pauseProcess() // in virtual time a process that stands still is one that does not tick
-		pause(t.Context(), lease)
-		if !p.suspect(lease) {
-			t.Fatal("a pause of a lease is not noticed by who asks at once")
-		}
-		go p.run(t.Context())
-		pause(t.Context(), pauseEcho/2)
-		synctest.Wait()
-		if !p.suspect(lease) {
-			t.Fatal("a pause is forgotten while its echo may come in")
-		}
-		pause(t.Context(), pauseEcho)
-		synctest.Wait()
-		if p.suspect(lease) {
-			t.Fatal("a pause is remembered for ever")
-		}
-	})
-}
-
-// The pause is noticed too when the ticker runs before anybody asks.
-func TestPauseDetectorTicksAfterAPause(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := pauseDetector{started: time.Now()}
-		pause(t.Context(), time.Second)
-		p.look(100 * time.Millisecond)
-		p.lastTick.Store(p.now())
-		if !p.suspect(240 * time.Millisecond) {
-			t.Fatal("not noticed")
-		}
-	})
-}
-
 // alone is a cluster of one node that leads.
 func alone(t *testing.T) *Node {
 	t.Helper()

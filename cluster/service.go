@@ -253,7 +253,7 @@ func (n *Node) Age() (age time.Duration, leading bool) {
 	}
 	last := n.raft.LastContact()
 	if last.IsZero() {
-		last = n.pauses.started
+		last = n.started
 	}
 	return time.Since(last), false
 }

@@ -28,6 +28,7 @@ const transportPool = 3
 // satisfied. NetworkTransport is no WithPeers, nothing but tests asks for it.
 type transport struct {
 	*raft.NetworkTransport
+	acks *acks
 }
 
 // newTransport starts to accept on layer. The timeout is that of one RPC's
@@ -39,13 +40,24 @@ type transport struct {
 // decodeResponses, so that neither the end of the term nor Shutdown is noticed
 // (raft#612, raft#614; TestRaftFollowerDiskFails).
 func newTransport(layer raft.StreamLayer, logger hclog.Logger, timeout time.Duration, maxRPCsInFlight int) *transport {
-	return &transport{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	return &transport{acks: newAcks(), NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:          layer,
 		Logger:          logger,
 		MaxPool:         transportPool,
 		MaxRPCsInFlight: maxRPCsInFlight,
 		Timeout:         timeout,
 	})}
+}
+
+// AppendEntries sends entries or a heartbeat, and notes which question the
+// answer answers. All of them come this way, as there is no pipelining.
+func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	question := t.acks.latest()
+	err := t.NetworkTransport.AppendEntries(id, target, args, resp)
+	if err == nil && resp.Term == args.Term {
+		t.acks.add(id, ack{args.Term, question})
+	}
+	return err
 }
 
 // SetHeartbeatHandler ignores the handler; see transport.
