@@ -127,7 +127,7 @@ func (n *Node) bootstrap() error {
 	for id, addr := range n.cfg.InitialCluster {
 		c.Servers = append(c.Servers, raft.Server{ID: raft.ServerID(id), Address: raft.ServerAddress(addr)})
 	}
-	err := n.raft.BootstrapCluster(c).Error()
+	err := n.futures.await(func() raft.Future { return n.raft.BootstrapCluster(c) })
 	if errors.Is(err, raft.ErrCantBootstrap) {
 		return nil // there is state meanwhile
 	}
@@ -195,7 +195,7 @@ func (n *Node) greet(ctx context.Context, known bool) {
 			}
 		}
 		if refusal != nil && welcome == 0 {
-			n.fail(fmt.Errorf("refused by %s: %s", refusal.Addr, refusal.Reason))
+			n.fail(refusal)
 			return
 		}
 		if welcome > 0 && (known || n.machine.ClusterID() != "") {
@@ -233,7 +233,7 @@ func (n *Node) watchWelcome(ctx context.Context) {
 			}
 		}
 		if refusal != nil && !welcome {
-			n.fail(fmt.Errorf("refused by %s: %s", refusal.Addr, refusal.Reason))
+			n.fail(refusal)
 			return
 		}
 	}

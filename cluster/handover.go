@@ -56,11 +56,12 @@ func (n *Node) handOver(ctx context.Context, to string) (err error) {
 	}
 	done := make(chan error, 1)
 	go func() {
-		if to == "" {
-			done <- n.raft.LeadershipTransfer().Error()
-		} else {
-			done <- n.raft.LeadershipTransferToServer(raft.ServerID(to), address).Error()
-		}
+		done <- n.futures.await(func() raft.Future {
+			if to == "" {
+				return n.raft.LeadershipTransfer()
+			}
+			return n.raft.LeadershipTransferToServer(raft.ServerID(to), address)
+		})
 	}()
 	select {
 	case err = <-done:
@@ -143,7 +144,7 @@ func (n *Node) watchTransfer(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, transferStuck)
 	defer cancel()
 	for ctx.Err() == nil {
-		if err := n.raft.Barrier(time.Second).Error(); !errors.Is(err, raft.ErrLeadershipTransferInProgress) {
+		if err := n.barrier(time.Second); !errors.Is(err, raft.ErrLeadershipTransferInProgress) {
 			return
 		}
 		pause(ctx, 100*time.Millisecond)

@@ -77,7 +77,7 @@ func (n *Node) runTerm(ctx context.Context, tasks *sync.WaitGroup) {
 	start := time.Now()
 	term := n.raft.CurrentTerm()
 	for {
-		err := n.raft.Barrier(barrierTimeout).Error()
+		err := n.barrier(barrierTimeout)
 		if err == nil {
 			break
 		}
@@ -106,6 +106,12 @@ func (n *Node) runTerm(ctx context.Context, tasks *sync.WaitGroup) {
 	n.lead.ready.Store(term)
 	n.log.Info("leading", "term", term, "after", time.Since(start).Round(time.Millisecond))
 	n.promoteNodes(ctx)
+}
+
+// barrier returns when all that is in the log so far has been applied here;
+// timeout bounds only the wait for a place in raft's queue.
+func (n *Node) barrier(timeout time.Duration) error {
+	return n.futures.await(func() raft.Future { return n.raft.Barrier(timeout) })
 }
 
 // leading returns the term in which this node serves as the leader.

@@ -120,6 +120,10 @@ func (g *guardedLog) StoreLogs(entries []*raft.Log) error {
 				if err := g.inner.DeleteRange(from, last); err != nil {
 					return err
 				}
+			} else if last > 0 && last+1 < from {
+				if err := g.deleteAll(last); err != nil {
+					return err
+				}
 			}
 			return g.inner.StoreLogs(entries)
 		},
@@ -140,6 +144,23 @@ func (g *guardedLog) StoreLogs(entries []*raft.Log) error {
 	return err
 }
 
+// IsMonotonic makes raft delete the whole log when it has received a snapshot
+// (raft.MonotonicLogStore). Else it keeps a tail that may hold entries of a
+// deposed leader which were never committed; as a leader it would one day send
+// them to a node that lags, as if they had been.
+func (g *guardedLog) IsMonotonic() bool { return true }
+
+// deleteAll deletes what a snapshot has overtaken, should a crash have come
+// between the snapshot and raft's deletion: entries that do not follow on the
+// log follow on a snapshot.
+func (g *guardedLog) deleteAll(last uint64) error {
+	first, err := g.inner.FirstIndex()
+	if err != nil {
+		return err
+	}
+	return g.inner.DeleteRange(first, last)
+}
+
 // suffix reads what is at from and beyond.
 func (g *guardedLog) suffix(from, last uint64) (*logView, error) {
 	view := &logView{from: from}
@@ -147,7 +168,7 @@ func (g *guardedLog) suffix(from, last uint64) (*logView, error) {
 	for index := from; index <= last; index++ {
 		entry := new(raft.Log)
 		if err := g.inner.GetLog(index, entry); errors.Is(err, raft.ErrLogNotFound) {
-			continue // raft leaves a hole when it restores a backup
+			continue // a hole
 		} else if err != nil {
 			return nil, err
 		}

@@ -373,6 +373,26 @@ func TestGuardCompactionDoesNotHoldUpAppends(t *testing.T) {
 	})
 }
 
+// A received snapshot overtakes the log: what is left of it, which may never
+// have been committed, must not be found once entries follow on the snapshot.
+func TestGuardForgetsWhatASnapshotOvertook(t *testing.T) {
+	g := newGuardUnderTest()
+	if !g.IsMonotonic() {
+		t.Error("raft does not delete the log when it has received a snapshot")
+	}
+	for _, logs := range [][]*raft.Log{batch(1, 5, 1), batch(100, 102, 3)} {
+		if err := g.StoreLogs(logs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if first, err := g.FirstIndex(); err != nil || first != 100 {
+		t.Errorf("the log begins at %d, %v", first, err)
+	}
+	if err := g.GetLog(5, new(raft.Log)); !errors.Is(err, raft.ErrLogNotFound) {
+		t.Errorf("entry 5: %v", err)
+	}
+}
+
 // Whatever hangs and fails, the log holds what raft was told, and shows it at
 // every moment.
 func TestGuardAgainstModel(t *testing.T) {
@@ -430,10 +450,13 @@ func TestGuardAgainstModel(t *testing.T) {
 			}
 			g.inner.plan()
 			<-time.After(5 * time.Minute)
-			if err := g.StoreLog(entry(1000, term, "")); err != nil {
+			if n := len(model); n > 0 {
+				next = model[n-1].Index + 1
+			}
+			if err := g.StoreLog(entry(next, term, "")); err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
 			}
-			g.inner.LogStore.DeleteRange(1000, 1000)
+			g.inner.LogStore.DeleteRange(next, next)
 			for i, e := range model {
 				var got raft.Log
 				if err := g.inner.GetLog(e.Index, &got); err != nil || got.Term != e.Term {

@@ -93,7 +93,9 @@ func (n *Node) joinHere(ctx context.Context, r *clusterpb.JoinRequest) error {
 		}
 	}
 	n.log.Info("node joins", "node", r.Id, "address", r.Cluster)
-	return changeError(n.raft.AddNonvoter(raft.ServerID(r.Id), raft.ServerAddress(r.Cluster), 0, changeTimeout).Error())
+	return changeError(n.futures.await(func() raft.Future {
+		return n.raft.AddNonvoter(raft.ServerID(r.Id), raft.ServerAddress(r.Cluster), 0, changeTimeout)
+	}))
 }
 
 // changeTimeout bounds the wait for room in raft's queue.
@@ -107,8 +109,9 @@ func changeError(err error) error {
 }
 
 func (n *Node) servers() ([]raft.Server, error) {
-	f := n.raft.GetConfiguration()
-	if err := f.Error(); err != nil {
+	var f raft.ConfigurationFuture
+	err := n.futures.await(func() raft.Future { f = n.raft.GetConfiguration(); return f })
+	if err != nil {
 		return nil, err
 	}
 	return f.Configuration().Servers, nil
@@ -149,7 +152,9 @@ func (n *Node) removeHere(ctx context.Context, id string) error {
 			}
 			return ErrNotLeader
 		}
-		if err := changeError(n.raft.RemoveServer(raft.ServerID(id), 0, changeTimeout).Error()); err != nil {
+		if err := changeError(n.futures.await(func() raft.Future {
+			return n.raft.RemoveServer(raft.ServerID(id), 0, changeTimeout)
+		})); err != nil {
 			return err
 		}
 	}
@@ -226,7 +231,8 @@ func (n *Node) promoteNodes(ctx context.Context) {
 				continue
 			}
 			delete(good, s.ID)
-			if err := n.raft.AddVoter(s.ID, s.Address, 0, changeTimeout).Error(); err != nil {
+			err = n.futures.await(func() raft.Future { return n.raft.AddVoter(s.ID, s.Address, 0, changeTimeout) })
+			if err != nil {
 				n.log.Warn("node not promoted", "node", s.ID, "reason", err)
 			} else {
 				n.log.Info("node is a voter now", "node", s.ID)

@@ -33,6 +33,7 @@ type Node struct {
 	snaps   *snapshots
 	wire    *wire
 	raft    *raft.Raft
+	futures *futures
 	notify  chan bool // raft says that it won or lost leadership
 
 	server   *rpcServer
@@ -63,7 +64,7 @@ func Open(cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, log: cfg.Logger, notify: make(chan bool, 16), requests: newRequestIDs()}
+	n := &Node{cfg: cfg, log: cfg.Logger, notify: make(chan bool, 16), futures: newFutures(), requests: newRequestIDs()}
 	n.started = time.Now()
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	listener, err := cfg.Network.Listen(cfg.ClusterAddr)
@@ -100,7 +101,7 @@ func (n *Node) start(listener net.Listener) (err error) {
 		conn, _, err := n.wire.Dial(kindRPC, addr, dialTimeout)
 		return conn, err
 	})
-	n.proposer = newProposer(n.ctx, n.cfg.NodeID, n.raft, n.machine.Position, n.cfg.Now)
+	n.proposer = newProposer(n.ctx, n.cfg.NodeID, n.raft, n.futures, n.machine.Position, n.cfg.Now)
 	n.server = newRPCServer(n.wire.AcceptRPC, n.handlers(), n.log.Named("rpc"))
 	n.registerMetrics()
 	if n.cfg.SnapshotThreshold == 0 && n.cfg.TrailingLogs == 0 {
@@ -231,7 +232,9 @@ func (n *Node) ID() string { return n.cfg.NodeID }
 func (n *Node) Machine() *fsm.Machine { return n.machine }
 
 // Snapshot has raft take a snapshot now instead of when its log is long enough.
-func (n *Node) Snapshot() error { return n.raft.Snapshot().Error() }
+func (n *Node) Snapshot() error {
+	return n.futures.await(func() raft.Future { return n.raft.Snapshot() })
+}
 
 // closeTimeout bounds each step of Close.
 const closeTimeout = 5 * time.Second
@@ -262,6 +265,9 @@ func (n *Node) closeAll() error {
 		n.client.Close()
 	}
 	if n.raft != nil {
+		if err := n.futures.close(closeTimeout); err != nil {
+			n.log.Warn("stopping", "reason", err)
+		}
 		err = withDeadline(closeTimeout, "raft", func() error { return n.raft.Shutdown().Error() })
 	}
 	if n.wire != nil {

@@ -86,13 +86,14 @@ func (c *call) wait(ctx context.Context) []answer {
 type proposer struct {
 	node     string
 	raft     *raft.Raft
+	futures  *futures
 	position func() (index, chain uint64) // this replica's own state, to compare
 	now      func() time.Time
 	group    *gather[*call]
 }
 
-func newProposer(ctx context.Context, node string, r *raft.Raft, position func() (uint64, uint64), now func() time.Time) *proposer {
-	p := &proposer{node: node, raft: r, position: position, now: now}
+func newProposer(ctx context.Context, node string, r *raft.Raft, f *futures, position func() (uint64, uint64), now func() time.Time) *proposer {
+	p := &proposer{node: node, raft: r, futures: f, position: position, now: now}
 	p.group = newGather(ctx, gatherConfig{
 		queued: maxQueuedCalls, inFlight: maxEntriesAhead,
 		maxCount: maxEntryCommands, maxBytes: maxEntryBytes,
@@ -124,9 +125,17 @@ func (p *proposer) propose(calls []*call, done func()) {
 		done()
 		return
 	}
+	if !p.futures.begin() {
+		for _, c := range calls {
+			c.fail(ErrStopped)
+		}
+		done()
+		return
+	}
 	future := p.raft.Apply(data, enqueueTimeout)
 	go func() {
 		defer done()
+		defer p.futures.end()
 		results, err := entryResults(future)
 		for _, c := range calls {
 			if err != nil {
@@ -143,8 +152,7 @@ func (p *proposer) propose(calls []*call, done func()) {
 	}()
 }
 
-// entryResults waits for an entry. Raft answers every future: when the entry is
-// applied, when leadership is lost, or at shutdown.
+// entryResults waits for an entry until it is applied or leadership is lost.
 func entryResults(future raft.ApplyFuture) ([]*pb.Result, error) {
 	if err := future.Error(); err != nil {
 		return nil, proposeError(err)

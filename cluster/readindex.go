@@ -78,7 +78,7 @@ func (n *Node) readIndex() (uint64, error) {
 	}
 	question := n.acks.ask()
 	index := n.machine.Applied()
-	if err := n.raft.VerifyLeader().Error(); err != nil {
+	if err := n.futures.await(n.raft.VerifyLeader); err != nil {
 		return 0, ErrNotLeader
 	}
 	if !n.confirmed(ack{term, question}) {
