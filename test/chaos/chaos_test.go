@@ -10,6 +10,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	sweepLeftovers(dead)
+	sweepOnInterrupt()
 	code := m.Run()
 	proc.Clean()
 	os.Exit(code)

@@ -31,4 +31,11 @@ var faults = []fault{
 	{class: "transfer of leadership", takes: time.Second, strike: transfer},
 	{class: "rolling restart", takes: 5 * time.Second, strike: rollingRestart},
 	{class: "replacement of every node", takes: 15 * time.Second, strike: replaceAll},
+
+	{class: "leader cut off", takes: 5 * time.Second, missing: noNetwork, strike: isolateLeader},
+	{class: "follower cut off", takes: 5 * time.Second, missing: noNetwork, strike: isolateFollower},
+	{class: "leader cut off one way", takes: 5 * time.Second, missing: noNetwork, strike: cutOneWay},
+	{class: "leader and follower cut apart", takes: 5 * time.Second, missing: noNetwork, strike: cutPair},
+	{class: "flapping wire of the leader", takes: 5 * time.Second, missing: noNetwork, strike: flap},
+	{class: "wire of a node pulled", takes: 5 * time.Second, missing: noNetwork, strike: unplug},
 }

@@ -26,15 +26,16 @@ const (
 type run struct {
 	*judge
 	settings
-	tb      testing.TB
-	name    string // of its result; "": none is saved
-	random  *rand.Rand
-	began   time.Time
-	cluster *proc.Cluster
-	ledger  *ledger
-	load    *load
-	newest  int // number of the newest node
-	members int // nodes that were part of it
+	tb        testing.TB
+	name      string // of its result; "": none is saved
+	random    *rand.Rand
+	began     time.Time
+	cluster   *proc.Cluster
+	ledger    *ledger
+	load      *load
+	network   *network // nil: all nodes are on loopback
+	noNetwork string   // why
+	newest    int      // number of the newest node
 
 	// What is promised when depends on what was done.
 	firstTerm uint64
@@ -63,15 +64,22 @@ func start(tb testing.TB, name string, s settings, nodes int) *run {
 	tb.Helper()
 	r := &run{
 		judge: newJudge(s.seed), settings: s, tb: tb, name: name,
-		random: rand.New(rand.NewPCG(s.seed, 0)), began: time.Now(), newest: nodes, members: nodes,
+		random: rand.New(rand.NewPCG(s.seed, 0)), began: time.Now(), newest: nodes,
 		struck: map[string]int{}, skipped: map[string]string{}, healing: map[string][]float64{}, usage: map[string]float64{},
 	}
 	r.ledger = newLedger(r.judge)
 	r.load = newLoad(r.ledger, s.seed)
 	tb.Logf("KGS_CHAOS_SEED=%d, %d nodes", s.seed, nodes)
 	tb.Cleanup(r.conclude)
-	r.cluster = proc.Layout{Nodes: nodes, Args: []string{
-		"--buffer-min", strconv.Itoa(bufferMin), "--buffer-max", strconv.Itoa(bufferMax)}}.Start(tb)
+	layout := proc.Layout{Nodes: nodes, Dir: newDir(tb), Args: []string{
+		"--buffer-min", strconv.Itoa(bufferMin), "--buffer-max", strconv.Itoa(bufferMax)}}
+	var err error
+	if r.network, err = newNetwork(tb); err != nil {
+		r.noNetwork = err.Error()
+	} else {
+		layout.Host, layout.Args = r.network.host, append(layout.Args, "--insecure")
+	}
+	r.cluster = layout.Start(tb)
 	tb.Cleanup(r.load.stop) // before the nodes end
 	r.firstTerm = r.term()
 	for _, n := range r.cluster.Nodes {
@@ -108,7 +116,7 @@ func (r *run) conclude() {
 	keys, links := r.ledger.counts()
 	result := report.Run{
 		Part: r.name, Version: version(), Started: r.began, Seconds: time.Since(r.began).Seconds(),
-		Seeds: []uint64{r.seed}, Nodes: r.members,
+		Seeds: []uint64{r.seed}, Nodes: r.newest,
 		Operations: r.load.counts, Outcomes: r.load.outcomes, Faults: r.struck, Deaths: r.deaths, Skipped: r.skipped,
 		Recoveries: r.recoveries, Transfers: r.transfers, Healing: r.healing,
 		Keys: uint64(keys), Links: uint64(links), LostKeys: r.lost, LostBound: r.lostBound,
