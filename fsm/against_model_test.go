@@ -17,22 +17,42 @@ import (
 // those of the tables, and the tables, listed through the reads, are the model's.
 func TestAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		d := emptyDriver(t)
-		defer d.close()
-		w := newWorld(t)
-		for range 10 + w.intn(70, "entries") {
-			e, want := w.next()
-			got, err := d.m.Apply([]LogEntry{encodeEntry(w.index, w.term, e)})
-			check(t, err)
-			for i := range e.Commands {
-				expectAnswer(t, e.Commands[i], got[0][i], want[i])
-			}
-			for _, s := range w.model.Spaces {
-				d.checkCounters(s.Row.Name)
-			}
-		}
-		d.compare(w.model)
+		w := newWorld(evenly(t))
+		play(t, w, times(10+w.draw(70, "entries")))
 	})
+}
+
+// times is true n times.
+func times(n int) func() bool {
+	return func() bool { n--; return n >= 0 }
+}
+
+// play has a machine apply the world's entries while more says so, one by one,
+// and compares it with the model.
+func play(t tester, w *world, more func() bool) *history {
+	t.Helper()
+	d := emptyDriver(t)
+	defer d.close()
+	h := &history{}
+	for more() {
+		e, want := w.next()
+		e.CheckIndex, e.CheckChain = d.m.Position()
+		entry := encodeEntry(w.index, w.term, e)
+		got, err := d.m.Apply([]LogEntry{entry})
+		check(t, err)
+		for i := range e.Commands {
+			expectAnswer(t, e.Commands[i], got[0][i], want[i])
+		}
+		for _, s := range w.model.Spaces {
+			d.checkCounters(s.Row.Name)
+		}
+		h.entries = append(h.entries, entry)
+		h.results = append(h.results, got[0])
+		h.applied = append(h.applied, d.m.db.Applied())
+		h.digests = append(h.digests, d.digest())
+	}
+	d.compare(w.model)
+	return h
 }
 
 // expectAnswer compares results but for the text.

@@ -21,25 +21,6 @@ type history struct {
 	digests [][32]byte
 }
 
-func drawHistory(t *rapid.T) *history {
-	d := emptyDriver(t)
-	defer d.close()
-	w := newWorld(t)
-	h := &history{}
-	for range 10 + w.intn(70, "entries") {
-		e, _ := w.next()
-		e.CheckIndex, e.CheckChain = d.m.Position()
-		entry := encodeEntry(w.index, w.term, e)
-		results, err := d.m.Apply([]LogEntry{entry})
-		check(t, err)
-		h.entries = append(h.entries, entry)
-		h.results = append(h.results, results[0])
-		h.applied = append(h.applied, d.m.db.Applied())
-		h.digests = append(h.digests, d.digest())
-	}
-	return h
-}
-
 // replica follows a history in its own way.
 type replica struct {
 	*driver
@@ -125,7 +106,8 @@ func (r *replica) move() {
 // same answers, however the entries were batched, and whatever happened between.
 func TestReplicasAreEqual(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		h := drawHistory(t)
+		w := newWorld(evenly(t))
+		h := play(t, w, times(10+w.draw(70, "entries")))
 
 		batched := &replica{driver: emptyDriver(t), h: h}
 		defer func() { batched.close() }()

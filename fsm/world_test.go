@@ -15,7 +15,8 @@ import (
 // world draws log entries that a cluster could write, and some that it should
 // not. It runs the model along, to know what there is to act upon.
 type world struct {
-	t     *rapid.T
+	// draw is where all choices come from: one of 0 to n-1, evenly.
+	draw  func(n int, label string) int
 	model *refmodel.Model
 
 	index, term uint64
@@ -37,37 +38,39 @@ type frontEnd struct {
 	sent           map[uint64]*pb.Command
 }
 
-func newWorld(t *rapid.T) *world {
-	w := &world{t: t, model: refmodel.New(), term: 1, now: 1_000_000 * minute, fronts: map[uint64]*frontEnd{}}
+func newWorld(draw func(n int, label string) int) *world {
+	w := &world{draw: draw, model: refmodel.New(), term: 1, now: 1_000_000 * minute, fronts: map[uint64]*frontEnd{}}
 	for id := range uint64(3) {
 		w.fronts[id+1] = &frontEnd{next: 1, answered: 1, sent: map[uint64]*pb.Command{}}
 	}
 	return w
 }
 
-// intn draws evenly; rapid's own ranges prefer small numbers so much that most
-// operations would fail.
-func (w *world) intn(n int, label string) int {
-	return rapid.Custom(func(t *rapid.T) int {
-		const width = 12
-		x := 0
-		for range width {
-			x *= 2
-			if rapid.Bool().Draw(t, "bit") {
-				x++
+// evenly draws from rapid, whose own ranges prefer small numbers so much that
+// most operations would fail.
+func evenly(t *rapid.T) func(n int, label string) int {
+	return func(n int, label string) int {
+		return rapid.Custom(func(t *rapid.T) int {
+			const width = 12
+			x := 0
+			for range width {
+				x *= 2
+				if rapid.Bool().Draw(t, "bit") {
+					x++
+				}
 			}
-		}
-		return x * n >> width
-	}).Draw(w.t, label)
+			return x * n >> width
+		}).Draw(t, label)
+	}
 }
 
-func (w *world) chance(oneIn int, label string) bool { return w.intn(oneIn, label) == oneIn-1 }
+func (w *world) chance(oneIn int, label string) bool { return w.draw(oneIn, label) == oneIn-1 }
 
-func pick[T any](w *world, from []T, label string) T { return from[w.intn(len(from), label)] }
+func pick[T any](w *world, from []T, label string) T { return from[w.draw(len(from), label)] }
 
 // next draws an entry and what the model answers to it.
 func (w *world) next() (e *pb.Entry, want []*pb.Result) {
-	w.index += uint64(1 + w.intn(3, "index")/2) // raft's own entries leave gaps
+	w.index += uint64(1 + w.draw(3, "index")/2) // raft's own entries leave gaps
 	if w.chance(6, "election") {
 		w.term++
 	}
@@ -77,7 +80,7 @@ func (w *world) next() (e *pb.Entry, want []*pb.Result) {
 		w.started = true
 		e.Commands = append(e.Commands, cmd(testInit()))
 	} else {
-		for range w.intn(7, "commands") {
+		for range w.draw(7, "commands") {
 			e.Commands = append(e.Commands, w.command())
 		}
 	}
@@ -102,12 +105,12 @@ func (w *world) next() (e *pb.Entry, want []*pb.Result) {
 
 // between draws from a range that includes both ends.
 func (w *world) between(from, to uint64, label string) uint64 {
-	return from + uint64(w.intn(int(to-from)+1, label))
+	return from + uint64(w.draw(int(to-from)+1, label))
 }
 
 // command draws a command, or a repeat of an earlier one.
 func (w *world) command() *pb.Command {
-	front := w.fronts[uint64(1+w.intn(3, "session"))]
+	front := w.fronts[uint64(1+w.draw(3, "session"))]
 	if open := slices.Sorted(maps.Keys(front.sent)); len(open) > 0 && w.chance(5, "repeat") {
 		c := front.sent[pick(w, open, "repeated")]
 		if !w.chance(3, "by the client") {
@@ -117,7 +120,7 @@ func (w *world) command() *pb.Command {
 	}
 	c := w.operation()
 	if w.chance(5, "idempotent") {
-		c = idempotent(c, fmt.Sprint("k", w.intn(12, "key")))
+		c = idempotent(c, fmt.Sprint("k", w.draw(12, "key")))
 	}
 	return w.send(front, c)
 }
@@ -154,7 +157,7 @@ func (w *world) pos(s *refmodel.Space) uint64 {
 
 // key draws a key: of a low position, of both spaces, of a link, or made up.
 func (w *world) key() string {
-	switch w.intn(5, "kind of key") {
+	switch w.draw(5, "kind of key") {
 	case 0:
 		return pick(w, w.both, "key of both")
 	case 1:
@@ -171,9 +174,9 @@ func (w *world) key() string {
 // grant draws a part of a lease, or something near it.
 func (w *world) grant() worldGrant {
 	if len(w.grants) == 0 || w.chance(10, "made up") {
-		return worldGrant{w.space(), &pb.Grant{Lease: uint64(w.intn(5, "lease")), From: uint64(w.intn(100, "from")), Count: uint64(w.intn(5, "count"))}}
+		return worldGrant{w.space(), &pb.Grant{Lease: uint64(w.draw(5, "lease")), From: uint64(w.draw(100, "from")), Count: uint64(w.draw(5, "count"))}}
 	}
-	g := w.grants[max(0, len(w.grants)-1-w.intn(8, "age"))]
+	g := w.grants[max(0, len(w.grants)-1-w.draw(8, "age"))]
 	from := w.between(g.From, g.From+g.Count-1, "from")
 	count := w.between(1, g.From+g.Count-from, "count")
 	if w.chance(2, "whole") {
@@ -195,7 +198,7 @@ func (w *world) tags() []string {
 }
 
 func (w *world) operation() *pb.Command {
-	switch w.intn(36, "operation") {
+	switch w.draw(36, "operation") {
 	case 0:
 		return cmd(testInit())
 	case 1:
@@ -203,17 +206,17 @@ func (w *world) operation() *pb.Command {
 	case 2:
 		return cmd(&pb.RemoveNode{Id: w.drawNode().Id})
 	case 3, 4, 5:
-		return generate(w.space(), uint64(w.intn(80, "generate")))
+		return generate(w.space(), uint64(w.draw(80, "generate")))
 	case 6, 7, 8, 9, 10:
-		return cmd(&pb.Lease{Keyspace: w.space(), Count: uint64(w.intn(40, "lease")),
-			Direct: w.chance(3, "direct"), HandedOut: uint64(w.intn(30, "handed out"))})
+		return cmd(&pb.Lease{Keyspace: w.space(), Count: uint64(w.draw(40, "lease")),
+			Direct: w.chance(3, "direct"), HandedOut: uint64(w.draw(30, "handed out"))})
 	case 11, 12, 13:
 		first := w.grant()
 		grants := []*pb.Grant{first.Grant}
 		if w.chance(3, "another grant") {
 			grants = append(grants, w.grant().Grant)
 		}
-		return cmd(&pb.Release{Keyspace: first.space, Grants: grants, HandedOut: uint64(w.intn(5, "handed out"))})
+		return cmd(&pb.Release{Keyspace: first.space, Grants: grants, HandedOut: uint64(w.draw(5, "handed out"))})
 	case 14, 15, 16, 17, 18:
 		return w.drawReturn()
 	case 19, 20, 21, 22:
@@ -258,7 +261,7 @@ func (w *world) drawReturn() *pb.Command {
 		s = w.model.Spaces[0]
 	}
 	op := &pb.ReturnKeys{Receipt: Receipt{Space: s.Row.Id, Grants: []Grant{{g.Lease, g.From, g.Count}}}.Seal(nil, testSecret)}
-	for range w.intn(4, "returned") {
+	for range w.draw(4, "returned") {
 		pos := w.between(g.From, g.From+max(g.Count, 1)-1, "returned pos")
 		op.Keys = append(op.Keys, string(s.Perm.AppendKey(nil, pos)))
 	}
