@@ -137,16 +137,18 @@ func FuzzEntry(f *testing.F) {
 		d := boot()
 		defer func() { d.close() }()
 		at, before := d.m.db.Applied(), d.digest()
+		good := d.entry(cmd(testInit()))
 		d.index += 2
 		entry := LogEntry{Index: d.index, Term: 9, Data: data}
-		results, err := d.m.Apply([]LogEntry{entry})
+		results, err := d.m.Apply([]LogEntry{good, entry})
 		if err != nil {
 			if errors.Is(err, ErrDamaged) || d.m.db.Applied() != at || d.digest() != before {
 				t.Fatalf("refused, and yet: %v", err)
 			}
 			return
 		}
-		equal(t, len(results[0]), len(decoded(t, data).Commands))
+		equal(t, decoded(t, data).Version, uint32(Version))
+		equal(t, len(results[1]), len(decoded(t, data).Commands))
 		d.checkAllCounters()
 
 		d.reopen()
@@ -158,9 +160,9 @@ func FuzzEntry(f *testing.F) {
 
 		twin := boot()
 		defer twin.close()
-		batched, err := twin.m.Apply([]LogEntry{entry, probe})
+		batched, err := twin.m.Apply([]LogEntry{good, entry, probe})
 		check(t, err)
-		for i, r := range batched[1] {
+		for i, r := range batched[2] {
 			if !proto.Equal(r, restarted[0][i]) {
 				t.Fatalf("command %d after a restart: %v, without: %v", i, restarted[0][i], r)
 			}
@@ -194,6 +196,7 @@ func (d *driver) checkAllCounters() {
 // and sealed again, means the same.
 func FuzzReceipt(f *testing.F) {
 	f.Add(Receipt{Space: 1, Grants: []Grant{{1, 2, 3}, {4, 1 << 60, 1 << 63}}}.Seal(nil, testSecret), 17)
+	f.Add(Receipt{Space: 2, Grants: []Grant{{9, 9, 9}}}.Seal(nil, testSecret), 8*receiptMAC)
 	f.Add(Receipt{}.Seal(nil, testSecret), 0)
 	f.Add([]byte{1}, 1)
 	f.Fuzz(func(t *testing.T, sealed []byte, flip int) {
