@@ -2,13 +2,14 @@
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 DURATION ?= 60s
+FUZZTIME ?= 30s
 ARGS     ?=
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BUF         := github.com/bufbuild/buf/cmd/buf@v1.50.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint race bench chaos proto clean
+.PHONY: help run build test lint race bench chaos fuzz proto clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +37,16 @@ bench: ## all benchmarks: those of the packages, then kgs against what it could 
 
 chaos: ## faults at random on real processes, for DURATION (60s)
 	KGS_CHAOS_DURATION=$(DURATION) go test ./test/chaos -run TestChaos -count=1 -v -timeout 0
+
+# Minimizing is kept short: with goroutines in the background the same input
+# covers other code each time, and there is no end to it.
+fuzz: ## all fuzz targets in turn, for FUZZTIME (30s) each
+	@grep -rl '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u | while read -r package; do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "== $$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package || exit 1; \
+		done || exit 1; \
+	done
 
 proto: ## generates the code of the .proto files anew
 	go run $(BUF) generate --template .buf.gen.yaml

@@ -51,6 +51,9 @@ func FuzzHistory(f *testing.F) {
 		f.Add(randomBytes(seed, 200<<seed), randomBytes(seed, 20))
 	}
 	f.Fuzz(func(t *testing.T, draws, events []byte) {
+		if len(draws) == 0 {
+			return // no entry
+		}
 		source := &choices{draws[:min(len(draws), 4<<10)]}
 		w := newWorld(source.draw)
 		h := play(t, w, func() bool { return len(source.data) > 0 })
