@@ -95,7 +95,7 @@ func longRun(t *rapid.T, steps map[string]func(*rapid.T)) {
 
 // checkRows compares all rows, and states the invariants on their own so that
 // a mistake in the model does not hide a broken table.
-func checkRows[V comparable](t *rapid.T, got, want []tableRow[V], merged bool) {
+func checkRows[V comparable](t interface{ Fatalf(string, ...any) }, got, want []tableRow[V], merged bool) {
 	if !slices.Equal(got, want) {
 		t.Fatalf("rows %v, want %v", got, want)
 	}
