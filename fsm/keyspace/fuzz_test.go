@@ -72,6 +72,7 @@ func FuzzSpace(f *testing.F) {
 	f.Add(Base62, 6, "aB3xZ9")
 	f.Add("0123456789", 6, "12345\xff")
 	f.Add("aab/", 99, "")
+	f.Add("abcdefghija", 6, "abcdef")
 	f.Add("", -1, "é")
 	f.Add("01", 63, strings.Repeat("1", 63))
 	f.Fuzz(func(t *testing.T, alphabet string, length int, key string) {
@@ -109,6 +110,7 @@ func validSpace(s Space) bool {
 // hold, in rows that are disjoint, and merged where they may be.
 func FuzzRows(f *testing.F) {
 	f.Add([]byte{})
+	f.Add([]byte("\x00\x05\x09\x00\x01\x05\x08\x00\x03\x05\x09\x00\x04\x05\x08\x00"))
 	f.Add([]byte("\x00\x05\x09\x00\x01\x07\x02\x00\x02\x00\x03\x02\x03\x01\x09\x00\x04\x02\x05\x00\x05\x00\x2f\x00"))
 	f.Add([]byte("\x00\x00\x08\x00\x00\x10\x08\x00\x00\x08\x08\x00\x02\x00\x12\x01\x03\x00\x30\x00\x03\x30\x00\x00\x01\x09\xff\x00"))
 	f.Fuzz(func(t *testing.T, steps []byte) {
