@@ -1,4 +1,15 @@
 // Package oracle judges what clients of a cluster saw: a History of requests,
 // whatever recorded it, the simulation in virtual time or the chaos on real
 // processes. It is independent of the code that it judges.
+//
+// A history alone is enough for
+//
+//	DistinctKeys   no key or alias is given twice (P1, P4)
+//	Idempotent     one Idempotency-Key, one effect, one answer (P5)
+//	Linearizable   one order explains all answers about a name (P6, P10)
+//	LocalReads     what local reads and redirects promise (P6)
+//
+// and Sweep compares it with what each node has in the end (P3). Refused always
+// means that it did not happen: a read that shows it nevertheless is a violation
+// of one of these.
 package oracle

@@ -45,23 +45,28 @@ const Never = time.Duration(math.MaxInt64)
 
 // The read levels of a Get.
 const (
-	Linearizable = "linearizable"
-	Local        = "local"
+	LevelLinearizable = "linearizable"
+	LevelLocal        = "local"
 )
 
 // Op is one request of a client and what the client saw. Refused and Unknown
-// requests have no outputs.
+// requests have no outputs. A read that finds nothing is Refused with code
+// "link_not_found"; one that was not answered is Unknown, or Refused with another code.
 type Op struct {
-	Client       int // its requests do not overlap
+	Client       int
 	Kind         Kind
 	Node         string        // that answered, or was asked
 	Call, Return time.Duration // since the run's begin
+	// History.Tick just before the call and just after the return, or zero. In a
+	// simulation much happens at the same time; the ticks still tell the order.
+	// All of a history have them, or none.
+	Began, Ended uint64
 	Outcome      Outcome
 	Code         string // of the problem: "alias_taken", "link_not_found", "no_leader", ...
 	Status       int    // HTTP
 
 	// What was asked.
-	Idempotency string   // Idempotency-Key, "" without
+	Idempotency string   // Idempotency-Key, "" without; of a line of a batch: with "#" and its number from 1
 	Count       int      // Take
 	Alias       string   // Create; "" with TakenKey or for a generated key
 	TakenKey    string   // Create under a key taken before

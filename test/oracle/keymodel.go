@@ -1,0 +1,87 @@
+package oracle
+
+// phase is where a name stands, as far as clients can know.
+type phase uint8
+
+const (
+	free     phase = iota // given to nobody; a key may still be used, in a leader's buffer
+	leased                // taken by somebody, or given back and taken anew
+	returned              // resting, or unused again
+	bound                 // names a link
+	deleted               // named one
+)
+
+var phases = [...]string{"free", "leased", "returned", "bound", "deleted"}
+
+// keyState is the sequential model of one name.
+type keyState struct {
+	phase   phase
+	receipt string // of the lease
+	alias   bool   // bound as an alias, not as a key that was leased
+	url     string
+}
+
+func (s keyState) String() string {
+	if s.phase == bound {
+		return "bound to " + s.url
+	}
+	return phases[s.phase]
+}
+
+func (s keyState) binds(alias bool, url string) keyState {
+	return keyState{phase: bound, alias: alias, url: url}
+}
+
+// apply is one step of the model: false if the request cannot have seen what
+// it saw in this state. A request of unknown outcome fits in any state; where it
+// cannot have its effect, it has none.
+func (s keyState) apply(e *effect, isKey bool) (bool, keyState) {
+	switch e.Outcome {
+	case Refused:
+		return s.refuses(e, isKey), s
+	case Unknown:
+		if able, next := s.accepts(e); able {
+			return true, next
+		}
+		return true, s
+	}
+	return s.accepts(e)
+}
+
+func (s keyState) accepts(e *effect) (bool, keyState) {
+	fresh := s.phase == free || s.phase == returned
+	switch e.Kind {
+	case Take:
+		return fresh, keyState{phase: leased, receipt: e.GotReceipt}
+	case Create:
+		if e.TakenKey != "" {
+			return s.phase == leased, s.binds(false, e.URL)
+		}
+		return fresh, s.binds(e.Alias != "", e.URL)
+	case Get, Redirect:
+		return s.phase == bound && s.url == e.GotURL, s
+	case Update:
+		return s.phase == bound, s.binds(s.alias, e.URL)
+	case Delete:
+		return s.phase == bound, keyState{phase: deleted, alias: s.alias}
+	default: // Return
+		return s.phase == leased && s.receipt == e.Receipt, keyState{phase: returned}
+	}
+}
+
+// refuses: the verdict is right in this state.
+func (s keyState) refuses(e *effect, isKey bool) bool {
+	linked := s.phase == bound || s.phase == deleted
+	switch e.Code {
+	case "alias_taken":
+		return s.phase != free || isKey
+	case "key_not_taken":
+		return !(s.phase == leased || linked && !s.alias)
+	case "key_bound":
+		return linked && !s.alias
+	case "not_returnable": // of several keys another one may be the reason
+		return len(e.Keys) > 1 || s.phase != leased || s.receipt != e.Receipt
+	default: // link_not_found
+		return s.phase != bound
+	}
+}

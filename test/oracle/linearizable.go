@@ -1,0 +1,119 @@
+package oracle
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// Linearizable sees that for each name there is one order of all requests about
+// it, true to the times of their calls and returns, that explains every answer
+// (P6, P10); Porcupine searches it. Local reads are judged by LocalReads, but a
+// local "not found" counts here: it is only given after a linearizable look, or
+// for a link that is deleted for good. What was refused must not be seen.
+func Linearizable(h *History, r Rules) []Violation {
+	var found []Violation
+	parts := partitions(h, r)
+	for _, key := range slices.Sorted(maps.Keys(parts)) {
+		model, ops := r.model(key), parts[key]
+		result := porcupine.CheckOperationsTimeout(model, ops, cmp.Or(r.Budget, time.Minute))
+		if result != porcupine.Ok {
+			found = append(found, Violation{"linearizable", explain(key, result, ops)})
+		}
+	}
+	return found
+}
+
+// Visualize writes Porcupine's page about one name; "" chooses the one with the
+// most requests, but no more than a page can show.
+func Visualize(h *History, r Rules, key string, w io.Writer) error {
+	const most = 80
+	parts := partitions(h, r)
+	if key == "" {
+		for name, ops := range parts {
+			if len(ops) <= most && (len(ops) > len(parts[key]) || len(ops) == len(parts[key]) && name < key) {
+				key = name
+			}
+		}
+	}
+	ops := parts[key]
+	if len(ops) == 0 {
+		return fmt.Errorf("oracle: no requests about %q", key)
+	}
+	model := r.model(key)
+	_, info := porcupine.CheckOperationsVerbose(model, ops, cmp.Or(r.Budget, time.Minute))
+	return porcupine.Visualize(model, info, w)
+}
+
+// model is keyState for Porcupine.
+func (r Rules) model(key string) porcupine.Model {
+	isKey := r.isKey(key)
+	return porcupine.Model{
+		Init: func() any { return keyState{} },
+		Step: func(state, input, _ any) (bool, any) {
+			ok, next := state.(keyState).apply(input.(*effect), isKey)
+			return ok, next
+		},
+		DescribeOperation: func(input, _ any) string { return input.(*effect).String() },
+		DescribeState:     func(state any) string { return state.(keyState).String() },
+	}
+}
+
+// partitions are the requests about each name; names that were only taken, once,
+// are left out.
+func partitions(h *History, r Rules) map[string][]porcupine.Operation {
+	all := effects(h.Ops(), r)
+	parts := map[string][]porcupine.Operation{}
+	for _, e := range all {
+		if e.Kind != Take {
+			for _, key := range e.names() {
+				parts[key] = nil
+			}
+		}
+	}
+	for _, e := range all {
+		if !e.counts() {
+			continue
+		}
+		for _, key := range e.names() {
+			if ops, ok := parts[key]; ok {
+				parts[key] = append(ops, porcupine.Operation{ClientId: e.Client, Input: e, Call: e.from, Return: e.to})
+			}
+		}
+	}
+	return parts
+}
+
+// counts: Linearizable judges the request.
+func (e *effect) counts() bool {
+	switch e.Kind {
+	case Get, Redirect:
+		local := e.Kind == Redirect || e.Level == LevelLocal
+		return e.Outcome == Refused || e.Outcome == OK && !local
+	}
+	return true
+}
+
+func explain(key string, result porcupine.CheckResult, ops []porcupine.Operation) string {
+	const most = 40
+	var text strings.Builder
+	if result == porcupine.Unknown {
+		fmt.Fprintf(&text, "%s: undecided, too many orders of %d requests", key, len(ops))
+	} else {
+		fmt.Fprintf(&text, "%s: no order of these %d requests explains their answers", key, len(ops))
+	}
+	for i, op := range ops {
+		if i == most {
+			text.WriteString("\n  ...")
+			break
+		}
+		fmt.Fprintf(&text, "\n  %v", op.Input.(*effect).Op)
+	}
+	return text.String()
+}

@@ -1,0 +1,71 @@
+package oracle
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Sweep reads every link that a client ever asked for from every node, once all
+// is quiet: an acknowledged one has exactly its bytes, a deleted one is gone, one
+// of unknown outcome is there or not, but all nodes answer the same (P3, P10).
+func Sweep(h *History, r Rules, read func(node, key string) (url string, found bool, err error), nodes []string) []Violation {
+	all := effects(h.Ops(), r)
+	byKey := writesByKey(all)
+	for _, op := range h.Ops() {
+		if op.Kind == Create && op.Alias != "" && byKey[op.Alias] == nil {
+			byKey[op.Alias] = nil // refused: must be absent
+		}
+	}
+	var violations []Violation
+	for _, key := range slices.Sorted(maps.Keys(byKey)) {
+		ends := byKey[key].ends()
+		first := ""
+		for i, node := range nodes {
+			url, found, err := read(node, key)
+			if !found {
+				url = ""
+			}
+			text := ""
+			switch {
+			case err != nil:
+				text = fmt.Sprintf("cannot be read: %v", err)
+			case !slices.Contains(ends, url):
+				text = fmt.Sprintf("is %q, want %q (\"\" is not found)", url, ends)
+			case i > 0 && url != first:
+				text = fmt.Sprintf("is %q, on %s %q", url, nodes[0], first)
+			}
+			if i == 0 {
+				first = url
+			}
+			if text != "" {
+				violations = append(violations, Violation{"sweep", fmt.Sprintf("%s on %s %s", key, node, text)})
+			}
+		}
+	}
+	return violations
+}
+
+// ends are the URLs that a link may have when all is done, "" if it may not be there.
+func (w writes) ends() []string {
+	possible := map[string]bool{}
+	created, deleted := false, false
+	for _, e := range w {
+		created = created || e.Kind != Delete && e.Outcome == OK
+		deleted = deleted || e.Kind == Delete && e.Outcome == OK
+		over := slices.ContainsFunc(w, func(o *effect) bool { return o.Outcome == OK && o.later(e) })
+		switch {
+		case e.Kind == Delete:
+			possible[""] = true // for good
+		case !over:
+			possible[e.URL] = true
+		}
+	}
+	if deleted {
+		return []string{""}
+	}
+	if !created {
+		possible[""] = true
+	}
+	return slices.Sorted(maps.Keys(possible))
+}
