@@ -41,8 +41,16 @@ func (f *failure) set(cause error) bool {
 }
 
 // retryPause slows down what Pebble does after a failure: it repeats the failed flush or compaction at
-// once and for ever. The pause is taken with Pebble's main lock held, so it must be short.
+// once and for ever. Each try begins with a file to write, where Pebble's main lock is not held.
 const retryPause = 20 * time.Millisecond
+
+// refuse is the answer to each try after the failure.
+func (f *failure) refuse(err error) error {
+	if f.armed() {
+		time.Sleep(retryPause)
+	}
+	return err
+}
 
 // arm makes the failure (also one that already happened) known to the DB's owner. A state under
 // construction is not armed: its failure concerns the Restore alone.
@@ -78,8 +86,6 @@ func (f *failure) watch(p *pebble.Options, log Logger) {
 		BackgroundError: func(err error) {
 			if f.set(err) {
 				log.Errorf("store: background write failed: %v", err)
-			} else if f.armed() {
-				time.Sleep(retryPause)
 			}
 		},
 		DataCorruption: func(info pebble.DataCorruptionInfo) {

@@ -20,7 +20,7 @@ func (f *fuse) Unwrap() vfs.FS { return f.FS }
 
 func (f *fuse) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if err := f.failure.Err(); err != nil {
-		return nil, err
+		return nil, f.failure.refuse(err)
 	}
 	// Pebble points its marker at a new manifest whose own directory entry nobody has synced yet; with a
 	// power loss between, a file system that orders nothing could keep the one without the other.

@@ -1,0 +1,63 @@
+package sim
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/hashicorp/raft"
+)
+
+// archive is the committed log of the cluster, put together from all nodes: two
+// that disagree on a committed entry are found here.
+type archive struct {
+	mu      sync.Mutex
+	entries map[uint64]raft.Log
+	differs []string
+}
+
+func newArchive() *archive { return &archive{entries: map[uint64]raft.Log{}} }
+
+// add takes committed entries of one node.
+func (a *archive) add(entries []raft.Log) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, e := range entries {
+		old, known := a.entries[e.Index]
+		if !known {
+			a.entries[e.Index] = e
+			continue
+		}
+		if old.Term != e.Term || old.Type != e.Type || !bytes.Equal(old.Data, e.Data) {
+			a.differs = append(a.differs, fmt.Sprintf("the committed entry %d has two forms: term %d, type %s, %d bytes; term %d, type %s, %d bytes",
+				e.Index, old.Term, old.Type, len(old.Data), e.Term, e.Type, len(e.Data)))
+		}
+	}
+}
+
+// commands are the entries of the state machine, in order.
+func (a *archive) commands() []entry {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var commands []entry
+	for _, e := range a.entries {
+		if e.Type == raft.LogCommand {
+			commands = append(commands, entry{Index: e.Index, Term: e.Term, Data: e.Data})
+		}
+	}
+	slices.SortFunc(commands, func(a, b entry) int { return int(a.Index) - int(b.Index) })
+	return commands
+}
+
+// disagreements are the differences found so far.
+func (a *archive) disagreements() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.differs)
+}
+
+type entry struct {
+	Index, Term uint64
+	Data        []byte
+}

@@ -1,0 +1,118 @@
+package sim
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/kgs-cluster/kgs/test/oracle"
+)
+
+// How soon a healed cluster must be well again.
+const (
+	leaderWithin = 2 * time.Second
+	writeWithin  = 3 * time.Second
+	levelWithin  = 30 * time.Second
+)
+
+// recover heals everything and sees the cluster get well, with its clients at work.
+func (w *world) recover() {
+	w.heal()
+	w.note("all is healed")
+	began := w.now()
+	took := func() time.Duration { return (w.now() - began).Round(time.Millisecond) }
+	if !await(leaderWithin, func() bool { return len(w.leaders()) > 0 }) {
+		await(time.Minute, func() bool { return len(w.leaders()) > 0 })
+		w.violate("liveness", "healed, and no leader within %s, but after %s", leaderWithin, took())
+	}
+	wrote := func() bool {
+		for _, p := range w.alive() {
+			a := w.send(p, request{method: http.MethodPost, path: "/v1/links", timeout: patience,
+				body: object("url", fmt.Sprintf("https://probe.example/%d", w.now()))})
+			if a.status == http.StatusCreated {
+				return true
+			}
+		}
+		return false
+	}
+	if !wrote() || took() > writeWithin {
+		await(time.Minute, wrote)
+		w.violate("liveness", "healed, and no write within %s, but after %s", writeWithin, took())
+	}
+	if !await(levelWithin, w.level) {
+		w.violate("liveness", "healed, and not all have caught up within %s: %s", levelWithin, w.indexes())
+	}
+	w.counts.checked("liveness", 3)
+}
+
+// indexes is where each node is.
+func (w *world) indexes() (text string) {
+	for _, m := range w.members {
+		switch p := m.process; {
+		case m.gone:
+		case p == nil || !p.isUp():
+			text += m.id + " down; "
+		default:
+			text += fmt.Sprintf("%s at %d; ", m.id, p.node.Machine().Applied())
+		}
+	}
+	return text
+}
+
+// judge looks at the whole run, once the clients have stopped.
+func (w *world) judge() {
+	w.judgeStates()
+	w.judgeLogs()
+}
+
+// judgeStates: all nodes hold the same state at the same index.
+func (w *world) judgeStates() {
+	same := func() bool {
+		indexes := map[uint64]bool{}
+		for _, p := range w.alive() {
+			indexes[p.node.Machine().Applied()] = true
+		}
+		return len(indexes) == 1
+	}
+	if !await(levelWithin, same) {
+		w.violate("liveness", "no client works, and the nodes do not come to one index: %s", w.indexes())
+		return
+	}
+	var first string
+	var want [32]byte
+	for _, p := range w.alive() {
+		_, digest, err := p.node.Machine().Digest()
+		switch {
+		case err != nil:
+			w.violate("equal states", "%s: %v", p.member.id, err)
+		case first == "":
+			first, want = p.member.id, digest
+		case digest != want:
+			w.violate("equal states", "%s and %s differ: %x, %x", first, p.member.id, want, digest)
+		}
+		w.counts.checked("equal states", 1)
+	}
+}
+
+// judgeLogs: what is committed is the same on all nodes.
+func (w *world) judgeLogs() {
+	for _, p := range w.alive() {
+		entries := p.disk.log.upTo(p.node.Machine().Applied())
+		w.archive.add(entries)
+		w.counts.checked("equal logs", len(entries))
+	}
+	for _, text := range w.archive.disagreements() {
+		w.violate("equal logs", "%s", text)
+	}
+}
+
+// record keeps a request for the judges, and judges at once what needs to be
+// known of the moment.
+func (w *world) record(op oracle.Op, p *process, timeout time.Duration) {
+	w.history.Record(op)
+	w.counts.op(op)
+	if w.plan.profile.calm && timeout == patience && op.Status/100 == 5 && op.Code != "keyspace_exhausted" {
+		w.violate("availability", "%s of client %d through %s, which nothing has happened to, from %s: %d %s",
+			op.Kind, op.Client, op.Node, op.Call.Round(time.Millisecond), op.Status, op.Code)
+	}
+}
