@@ -20,6 +20,7 @@ func TestMain(m *testing.M) {
 // TestChaos disturbs real processes at random for KGS_CHAOS_DURATION (some
 // seconds if unset) and judges what their clients saw.
 func TestChaos(t *testing.T) {
+	t.Parallel() // most of the time of each is spent waiting
 	s := newSettings(t, 4*time.Second)
 	nodes := 3
 	if s.seed%4 == 0 && s.duration >= 20*time.Second {
@@ -33,6 +34,7 @@ func TestChaos(t *testing.T) {
 // TestP1P3P9_LeaderKills kills nothing but leaders, KGS_CHAOS_KILLS of them (3
 // if unset), under light load, and measures how soon writes go on.
 func TestP1P3P9_LeaderKills(t *testing.T) {
+	t.Parallel()
 	kills := 3
 	if text := os.Getenv("KGS_CHAOS_KILLS"); text != "" {
 		var err error
@@ -54,6 +56,7 @@ func TestP1P3P9_LeaderKills(t *testing.T) {
 // TestP7_GracefulMovesLoseNoKey moves leadership in every way that an admin has,
 // under load.
 func TestP7_GracefulMovesLoseNoKey(t *testing.T) {
+	t.Parallel()
 	r := start(t, "", newSettings(t, time.Minute), 3)
 	r.strike(fault{class: "transfer", strike: transfer})
 	r.strike(fault{class: "SIGTERM of the leader", strike: func(r *run) []*proc.Node {

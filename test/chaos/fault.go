@@ -38,4 +38,10 @@ var faults = []fault{
 	{class: "leader and follower cut apart", takes: 5 * time.Second, missing: noNetwork, strike: cutPair},
 	{class: "flapping wire of the leader", takes: 5 * time.Second, missing: noNetwork, strike: flap},
 	{class: "wire of a node pulled", takes: 5 * time.Second, missing: noNetwork, strike: unplug},
+
+	{class: "slow disk", takes: 4 * time.Second, missing: noTamper, strike: slowDisk},
+	{class: "hung disk of the leader", takes: 12 * time.Second, missing: noTamper, strike: hungDisk},
+	{class: "hung disk of a follower", takes: 8 * time.Second, missing: noTamper, strike: hungFollower},
+	{class: "failing disk of the leader", takes: 5 * time.Second, missing: noTamper, strike: failingLeader},
+	{class: "failing disk of a follower", takes: 5 * time.Second, missing: noTamper, strike: failingFollower},
 }

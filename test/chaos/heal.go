@@ -80,29 +80,34 @@ func (r *run) within(limit time.Duration, what string, condition func() (bool, s
 // returns how long that took.
 func (r *run) write(nodes []*proc.Node, oracle string) time.Duration {
 	r.tb.Helper()
+	return r.writeWithin(busy*writeWithin, nodes, oracle)
+}
+
+func (r *run) writeWithin(limit time.Duration, nodes []*proc.Node, oracle string) time.Duration {
+	r.tb.Helper()
 	began := time.Now()
 	first := make(chan time.Duration, len(nodes))
 	for _, n := range nodes {
 		r.probe++
 		url := fmt.Sprintf("https://example.org/probe/%d", r.probe)
-		r.probes.Go(func() { r.writeOnce(n, url, began, first) })
+		r.probes.Go(func() { r.writeOnce(n, url, began, limit, first) })
 	}
 	select {
 	case took := <-first:
 		r.checked(oracle, 1)
 		return took
-	case <-time.After(busy * writeWithin):
-		r.breakOff(oracle, "no write succeeded within %s", busy*writeWithin)
+	case <-time.After(limit):
+		r.breakOff(oracle, "no write succeeded within %s", limit)
 		return 0
 	}
 }
 
 // writeOnce keeps trying one write, under one Idempotency-Key, until it
 // succeeds or there is no hope.
-func (r *run) writeOnce(n *proc.Node, url string, began time.Time, first chan<- time.Duration) {
+func (r *run) writeOnce(n *proc.Node, url string, began time.Time, limit time.Duration, first chan<- time.Duration) {
 	api := connect(n.URL)
 	defer api.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), busy*writeWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	var last outcome
 	var got client.Link

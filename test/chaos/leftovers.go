@@ -19,8 +19,8 @@ import (
 // that was killed.
 var (
 	dirName   = regexp.MustCompile(`^kgs-chaos-(\d+)-`)
-	spaceName = regexp.MustCompile(`^kgc(\d+)-`)
-	linkName  = regexp.MustCompile(`^kgc(\d+)(v\d+)?$`)
+	spaceName = regexp.MustCompile(`^kgc(\d+)[a-z]-`)
+	linkName  = regexp.MustCompile(`^kgc(\d+)[a-z](v\d+)?$`)
 )
 
 // newDir makes the directory of a run.

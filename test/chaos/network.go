@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/kgs-cluster/kgs/test/proc"
@@ -25,6 +26,9 @@ type netHost struct {
 	space, wire, ip string
 }
 
+// networks counts those of this process, which may be there at the same time.
+var networks atomic.Int32
+
 // newNetwork makes the bridge; the error says why this machine cannot.
 func newNetwork(tb testing.TB) (*network, error) {
 	if os.Geteuid() != 0 {
@@ -33,12 +37,12 @@ func newNetwork(tb testing.TB) (*network, error) {
 	if _, err := exec.LookPath("ip"); err != nil {
 		return nil, errors.New("the command ip (iproute2) is not installed")
 	}
-	pid := os.Getpid()
-	n := &network{tb: tb, bridge: fmt.Sprintf("kgc%d", pid), hosts: map[string]*netHost{}}
+	pid, number := os.Getpid(), int(networks.Add(1)-1)
+	n := &network{tb: tb, bridge: fmt.Sprintf("kgc%d%c", pid, 'a'+number%26), hosts: map[string]*netHost{}}
 	tb.Cleanup(n.remove)
 	var err error
 	for try := range 16 { // another run may have the first choice
-		n.prefix = fmt.Sprintf("198.18.%d.", (pid+try)%256)
+		n.prefix = fmt.Sprintf("198.18.%d.", (7*pid+number+try)%256)
 		if routes, _ := exec.Command("ip", "-o", "addr", "show", "to", n.prefix+"0/24").Output(); len(routes) > 0 {
 			continue
 		}

@@ -21,6 +21,7 @@ const (
 func (r *run) disturb() {
 	r.tb.Helper()
 	deck := r.possible()
+	r.logf("skipped: %v", r.skipped)
 	until, enough := time.Now().Add(r.duration), min(int(r.duration/perFault), enoughFaults)
 	var left []fault
 	for n := 0; time.Now().Before(until) || n < enough; n++ {
@@ -37,6 +38,9 @@ func (r *run) disturb() {
 func (r *run) possible() []fault {
 	var deck []fault
 	for _, f := range faults {
+		if !r.class.MatchString(f.class) {
+			continue
+		}
 		why := ""
 		if f.missing != nil {
 			why = f.missing(r)
@@ -49,6 +53,9 @@ func (r *run) possible() []fault {
 			continue
 		}
 		deck = append(deck, f)
+	}
+	if len(deck) == 0 {
+		r.tb.Fatalf("no class of faults is possible; skipped: %v", r.skipped)
 	}
 	return deck
 }

@@ -3,14 +3,16 @@ package chaos
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strconv"
 	"time"
 )
 
 // settings of a run, from the environment.
 type settings struct {
-	duration time.Duration // KGS_CHAOS_DURATION: of the disturbance; a few seconds before and after are not in it
-	seed     uint64        // KGS_CHAOS_SEED: of the order of faults
+	duration time.Duration  // KGS_CHAOS_DURATION: of the disturbance; a few seconds before and after are not in it
+	seed     uint64         // KGS_CHAOS_SEED: of the order of faults
+	class    *regexp.Regexp // KGS_CHAOS_CLASS: only the classes that match
 }
 
 func readSettings(duration time.Duration) (settings, error) {
@@ -25,6 +27,9 @@ func readSettings(duration time.Duration) (settings, error) {
 		if s.seed, err = strconv.ParseUint(text, 10, 64); err != nil {
 			return s, fmt.Errorf("KGS_CHAOS_SEED: %w", err)
 		}
+	}
+	if s.class, err = regexp.Compile(os.Getenv("KGS_CHAOS_CLASS")); err != nil {
+		return s, fmt.Errorf("KGS_CHAOS_CLASS: %w", err)
 	}
 	return s, nil
 }
