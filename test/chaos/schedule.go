@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// perFault is the time that a run should need for a fault on average. A run
-	// that has fallen behind goes on beyond its duration, up to enough faults.
-	perFault     = 1500 * time.Millisecond
+	// A run that is not a short one strikes each class once, and so many faults
+	// at least, however long that takes.
+	shortRun     = 30 * time.Second
 	enoughFaults = 20
 	// share of its duration that a run gives to one fault at most.
 	share = 2
@@ -22,7 +22,10 @@ func (r *run) disturb() {
 	r.tb.Helper()
 	deck := r.possible()
 	r.logf("skipped: %v", r.skipped)
-	until, enough := time.Now().Add(r.duration), min(int(r.duration/perFault), enoughFaults)
+	until, enough := time.Now().Add(r.duration), 1
+	if r.duration >= shortRun {
+		enough = max(enoughFaults, len(deck))
+	}
 	var left []fault
 	for n := 0; time.Now().Before(until) || n < enough; n++ {
 		if len(left) == 0 {
