@@ -156,9 +156,9 @@ func (c *client) takenKey() string {
 
 func (c *client) level() string {
 	if c.random.IntN(3) == 0 {
-		return oracle.Local
+		return oracle.LevelLocal
 	}
-	return oracle.Linearizable
+	return oracle.LevelLinearizable
 }
 
 // idempotency is an Idempotency-Key in one of n cases.
@@ -214,12 +214,13 @@ const patience = 5 * time.Second
 // do sends a request, records what came of it, and remembers what to go on with.
 func (c *client) do(op oracle.Op) {
 	op.Client, op.Node, op.Call = c.id, c.home.member.id, c.w.now()
+	op.Began = c.w.history.Tick()
 	timeout := c.timeout()
 	a := c.w.send(c.home, encode(op, timeout))
 	if a.refused {
 		return
 	}
-	op.Return = c.w.now()
+	op.Return, op.Ended = c.w.now(), c.w.history.Tick()
 	decode(&op, a)
 	c.w.record(op, c.home, timeout)
 	c.remember(op)

@@ -62,10 +62,12 @@ func object(pairs ...any) string {
 // decode notes the answer in op.
 func decode(op *oracle.Op, a answer) {
 	op.Status = a.status
-	switch {
-	case !a.heard:
+	if !a.heard {
 		op.Outcome = oracle.Unknown
 		return
+	}
+	op.Index, op.Replayed = a.index(), a.header.Get("Idempotent-Replay") == "true"
+	switch {
 	case a.status/100 == 2, a.status/100 == 3:
 		op.Outcome = oracle.OK
 	default:
@@ -76,7 +78,6 @@ func decode(op *oracle.Op, a answer) {
 		}
 		return
 	}
-	op.Index, op.Replayed = a.index(), a.header.Get("Idempotent-Replay") == "true"
 	var body struct {
 		Key, URL, Receipt string
 		Keys              []string
@@ -112,15 +113,16 @@ func (c *client) batch() {
 		}
 		body.WriteString(newLink(ops[i]) + "\n")
 	}
-	timeout := c.timeout()
+	began, timeout := c.w.history.Tick(), c.timeout()
 	a := c.w.send(c.home, request{method: http.MethodPost, path: "/v1/links/batch", body: body.String(), timeout: timeout,
 		header: map[string]string{"Content-Type": "application/x-ndjson"}})
 	if a.refused {
 		return
 	}
+	ended := c.w.history.Tick()
 	lines := strings.Split(strings.TrimSuffix(string(a.body), "\n"), "\n")
 	for i := range ops {
-		ops[i].Return = c.w.now()
+		ops[i].Return, ops[i].Began, ops[i].Ended = c.w.now(), began, ended
 		line := answer{heard: a.heard, status: a.status, header: a.header, body: a.body}
 		if a.status == http.StatusOK && len(lines) == n {
 			line.body = []byte(lines[i])

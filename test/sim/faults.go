@@ -28,7 +28,7 @@ var (
 	killMajority = &fault{name: "kill -9 of a majority", run: func(n *nemesis, name string) {
 		alive := n.w.alive()
 		n.random.Shuffle(len(alive), func(i, j int) { alive[i], alive[j] = alive[j], alive[i] })
-		n.kill(name, keepUnsynced, n.between(50*time.Millisecond, 2*time.Second), alive[:(len(alive)+2)/2]...)
+		n.kill(name, keepUnsynced, n.between(50*time.Millisecond, 2*time.Second), alive[:min(len(alive), (len(alive)+2)/2)]...)
 	}}
 	killAll = &fault{name: "kill -9 of all", run: func(n *nemesis, name string) {
 		n.kill(name, keepUnsynced, n.between(50*time.Millisecond, time.Second), n.w.alive()...)

@@ -3,8 +3,10 @@ package sim
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
+	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/test/oracle"
 )
 
@@ -63,6 +65,64 @@ func (w *world) indexes() (text string) {
 func (w *world) judge() {
 	w.judgeStates()
 	w.judgeLogs()
+	w.judgeLinks()
+}
+
+// rules are what the judges need to know. The nodes' clocks were turned by up to
+// an hour, forth and back.
+func (w *world) rules() oracle.Rules {
+	const turned = 2 * time.Hour
+	return oracle.Rules{
+		Quarantine: fsm.Quarantine - turned, Kept: fsm.IdempotencyKept - turned,
+		IsKey: func(s string) bool {
+			return len(s) == w.plan.space.Length && strings.Trim(s, w.plan.space.Alphabet) == ""
+		},
+	}
+}
+
+// judgeHistory looks at what the clients saw. It needs no cluster, and no
+// virtual time.
+func (w *world) judgeHistory() {
+	rules := w.rules()
+	for _, judge := range []struct {
+		name string
+		see  func(*oracle.History, oracle.Rules) []oracle.Violation
+	}{
+		{"distinct keys", oracle.DistinctKeys}, {"idempotent", oracle.Idempotent},
+		{"linearizable", oracle.Linearizable}, {"local reads", oracle.LocalReads},
+	} {
+		w.accept(judge.see(w.history, rules))
+		w.counts.checked(judge.name, len(w.history.Ops()))
+	}
+}
+
+func (w *world) accept(found []oracle.Violation) {
+	for _, v := range found {
+		w.violations = append(w.violations, violation{v.Oracle, v.Text})
+	}
+}
+
+// judgeLinks reads every link from every node.
+func (w *world) judgeLinks() {
+	processes := map[string]*process{}
+	var nodes []string
+	for _, p := range w.alive() {
+		processes[p.member.id] = p
+		nodes = append(nodes, p.member.id)
+	}
+	w.accept(oracle.Sweep(w.history, w.rules(), func(node, key string) (string, bool, error) {
+		w.counts.checked("sweep", 1)
+		op := oracle.Op{Kind: oracle.Redirect, Key: key}
+		a := w.send(processes[node], encode(op, patience))
+		decode(&op, a)
+		switch {
+		case op.Outcome == oracle.OK:
+			return op.GotURL, true, nil
+		case op.Code == "link_not_found":
+			return "", false, nil
+		}
+		return "", false, fmt.Errorf("%d %s", op.Status, op.Code)
+	}, nodes))
 }
 
 // judgeStates: all nodes hold the same state at the same index.

@@ -36,7 +36,7 @@ func (n *nemesis) run() {
 				break
 			}
 		}
-		time.Sleep(n.between(200*time.Millisecond, 1500*time.Millisecond))
+		time.Sleep(n.between(100*time.Millisecond, time.Second))
 	}
 	n.running.Wait()
 }

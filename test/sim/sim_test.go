@@ -45,6 +45,7 @@ func TestSim(t *testing.T) {
 				slots <- struct{}{}
 				defer func() { <-slots }()
 				w := simulate(t, newPlan(seed, seedLength))
+				w.judgeHistory()
 				total.add(w)
 				w.tell(t, verbose)
 			})
