@@ -61,6 +61,8 @@
 //	the stream of a Restore               an error; the old state serves on, the debris is removed
 //	a write in a Restore (full disk)      the same
 //	the directory sync after the rename   ErrFailed: which state a power loss would leave is unknown
+//	a write of a flush or a compaction    it waits for room if there is an AwaitRoom that does, and Commit
+//	on a full disk                        waits once the memtables are full; else as below
 //	a write or sync of a flush or a       ErrFailed: OnFatal, and every Commit and Flush from then on.
 //	compaction                            Reads go on. Nothing more is written, even if the disk has
 //	                                      room again: the next Open finds a prefix

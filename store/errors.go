@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -44,6 +45,11 @@ func corrupt(dir string, cause error) error {
 // damage reports whether err means that a file is not what was written: a checksum, or an end too soon.
 func damage(err error) bool {
 	return pebble.IsCorruptionError(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// diskFull reports whether err is that of a write which found no room; a quota is a smaller disk.
+func diskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // openError says what an error of pebble.Open means to the operator. A file that the manifest names and

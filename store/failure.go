@@ -12,15 +12,18 @@ import (
 // heals: what a failed fsync or a half-written manifest left on disk is known only after a fresh Open.
 // It is set by Pebble with locks held, so nothing is called back but notify, on a new goroutine.
 type failure struct {
-	dir  string
-	done chan struct{} // closed by the first set
+	dir       string
+	awaitRoom func(error) bool
+	done      chan struct{} // closed by the first set
 
 	mu     sync.Mutex
 	err    error
 	notify func(error)
 }
 
-func newFailure(dir string) *failure { return &failure{dir: dir, done: make(chan struct{})} }
+func newFailure(dir string, awaitRoom func(error) bool) *failure {
+	return &failure{dir: dir, awaitRoom: awaitRoom, done: make(chan struct{})}
+}
 
 // set reports whether this is the first failure.
 func (f *failure) set(cause error) bool {
@@ -73,6 +76,20 @@ func (f *failure) Err() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.err
+}
+
+// untilRoom does a write and repeats it while the disk is full and the DB's owner waits for room. A
+// state under construction does not wait: its own debris may be what fills the disk.
+func (f *failure) untilRoom(write func() error) error {
+	for {
+		err := write()
+		if !diskFull(err) || !f.armed() || !f.awaitRoom(err) {
+			return err
+		}
+		if err := f.Err(); err != nil {
+			return err
+		}
+	}
 }
 
 // watch wires Pebble's ways of reporting trouble to f. Pebble (v2.1.7) would

@@ -9,6 +9,9 @@ import (
 // fuse is the file system of one Pebble instance. Once the instance has failed nothing reaches the disk
 // through it any more: Pebble retries, and a write to a manifest whose last sync failed could name files
 // that are gone. So what a later Open finds is what the last good write left: a prefix.
+//
+// A write that finds the disk full has not failed yet: it waits for room (failure.untilRoom). Only a
+// sync is never repeated, since what was not synced may be gone with its error.
 type fuse struct {
 	vfs.FS
 	failure *failure
@@ -29,7 +32,7 @@ func (f *fuse) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 			return nil, err
 		}
 	}
-	return f.file(f.FS.Create(name, c))
+	return f.file(f.opened(func() (vfs.File, error) { return f.FS.Create(name, c) }))
 }
 
 func (f *fuse) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
@@ -43,7 +46,7 @@ func (f *fuse) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (
 	if err := f.failure.Err(); err != nil {
 		return nil, err
 	}
-	return f.file(f.FS.ReuseForWrite(oldname, newname, c))
+	return f.file(f.opened(func() (vfs.File, error) { return f.FS.ReuseForWrite(oldname, newname, c) }))
 }
 
 func (f *fuse) OpenDir(name string) (vfs.File, error) {
@@ -58,14 +61,14 @@ func (f *fuse) Link(oldname, newname string) error {
 	if err := f.failure.Err(); err != nil {
 		return err
 	}
-	return f.FS.Link(oldname, newname)
+	return f.failure.untilRoom(func() error { return f.FS.Link(oldname, newname) })
 }
 
 func (f *fuse) Rename(oldname, newname string) error {
 	if err := f.failure.Err(); err != nil {
 		return err
 	}
-	return f.FS.Rename(oldname, newname)
+	return f.failure.untilRoom(func() error { return f.FS.Rename(oldname, newname) })
 }
 
 func (f *fuse) Remove(name string) error {
@@ -82,6 +85,14 @@ func (f *fuse) GetDiskUsage(path string) (vfs.DiskUsage, error) {
 		return u, vfs.ErrUnsupported
 	}
 	return u, nil
+}
+
+func (f *fuse) opened(open func() (vfs.File, error)) (file vfs.File, err error) {
+	err = f.failure.untilRoom(func() (err error) {
+		file, err = open()
+		return err
+	})
+	return file, err
 }
 
 func (f *fuse) file(file vfs.File, err error) (vfs.File, error) {
@@ -115,14 +126,26 @@ func (f *fuseFile) Write(p []byte) (int, error) {
 	if err := f.failure.Err(); err != nil {
 		return 0, err
 	}
-	return f.File.Write(p)
+	n := 0 // written so far: a disk takes what fits
+	err := f.failure.untilRoom(func() error {
+		k, err := f.File.Write(p[n:])
+		n += k
+		return err
+	})
+	return n, err
 }
 
 func (f *fuseFile) WriteAt(p []byte, off int64) (int, error) {
 	if err := f.failure.Err(); err != nil {
 		return 0, err
 	}
-	return f.File.WriteAt(p, off)
+	n := 0
+	err := f.failure.untilRoom(func() error {
+		k, err := f.File.WriteAt(p[n:], off+int64(n))
+		n += k
+		return err
+	})
+	return n, err
 }
 
 func (f *fuseFile) Sync() error {

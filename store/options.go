@@ -29,6 +29,10 @@ type Options struct {
 	// OnFatal is called once, on a goroutine of its own, when the store stops taking writes (ErrFailed):
 	// a full or broken disk, or damage found in a file. nil: Commit and Flush still return the error.
 	OnFatal func(error)
+
+	// AwaitRoom is called, on any goroutine, with the error of a write in the background that found the
+	// disk full. It may block; true: the write is tried again, false: it has failed. nil: false at once.
+	AwaitRoom func(error) bool
 }
 
 const (
@@ -54,6 +58,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = defaultMemTableBytes
+	}
+	if o.AwaitRoom == nil {
+		o.AwaitRoom = func(error) bool { return false }
 	}
 	return o
 }

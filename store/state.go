@@ -24,7 +24,7 @@ type state struct {
 // openState opens dir. With create, an absent or empty directory becomes an empty state; without, it is
 // damage: a state that was complete once has lost its files.
 func (db *DB) openState(dir string, create bool) (*state, error) {
-	f := newFailure(dir)
+	f := newFailure(dir, db.opts.AwaitRoom)
 	s := &state{dir: dir, failure: f, idle: make(chan struct{})}
 	p := db.opts.pebbleOptions(db.cache)
 	p.FS = &fuse{FS: db.opts.FS, failure: f}
