@@ -15,6 +15,8 @@ var (
 	ErrNotLeader = errors.New("not the leader")
 	// ErrBusy: keys or queue space did not come before the deadline; nothing happened.
 	ErrBusy = errors.New("busy")
+	// ErrDiskFull: nodes that are needed have too little free space on their disks; nothing happened.
+	ErrDiskFull = errors.New("disk full")
 	// ErrRefused: a change of the membership that would harm the cluster.
 	ErrRefused = errors.New("refused")
 	// ErrUnknownNode: no member has this id.
@@ -57,6 +59,7 @@ var wireErrors = []error{
 	14: fsm.ErrTooManyRecords,
 	15: context.DeadlineExceeded,
 	16: fsm.ErrNotEnoughUnused,
+	17: ErrDiskFull,
 }
 
 // errorToCode returns 0 for an error without identity.

@@ -37,6 +37,9 @@ func (n *Node) handOver(ctx context.Context, to string) (err error) {
 	if _, err := n.leading(); err != nil {
 		return err
 	}
+	if to == "" {
+		to = n.disks.current().fit // else raft chooses
+	}
 	var address raft.ServerAddress
 	if to != "" {
 		if address, err = n.voterAddress(to); err != nil {

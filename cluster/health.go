@@ -16,11 +16,13 @@ func (n *Node) Ready() []Check {
 	check := func(name string, ok bool, format string, args ...any) Check {
 		return Check{Name: name, OK: ok, Detail: fmt.Sprintf(format, args...)}
 	}
+	full, _ := n.disk.fullness()
 	leader := n.leader.current().id
 	age, leading := n.Age()
 	lag := int64(n.raft.CommitIndex()) - int64(n.raft.AppliedIndex())
 	checks := []Check{
 		check("node", n.problem() == "", "%s", n.problem()),
+		check("disk", full == "", "full on %s", full),
 		check("cluster", n.machine.ClusterID() != "", "not formed, or not joined yet"),
 		check("leader", leader != "", "no leader is known"),
 		check("caught-up", lag < readyLag, "%d log entries behind", lag),
@@ -80,6 +82,13 @@ func (n *Node) registerMetrics() {
 	})
 	gauge("commands_waiting", "Commands that wait for the next log entry.", func() float64 {
 		return float64(len(n.proposer.group.queue))
+	})
+	gauge("disk_free_bytes", "Free space of the data directory's disk that the node may use.", func() float64 { return float64(n.disk.space()) })
+	gauge("disk_full", "1 while the disk is too full for new commands.", func() float64 {
+		if full, _ := n.disk.fullness(); full != "" {
+			return 1
+		}
+		return 0
 	})
 	gauge("links", "Links that are not deleted.", func() float64 {
 		state, err := n.machine.State()

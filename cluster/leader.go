@@ -232,10 +232,12 @@ func (n *Node) fill(ctx context.Context, term uint64, space string, b *buffer) {
 			if ctx.Err() != nil {
 				return
 			}
-			if errors.Is(err, fsm.ErrKeyspaceExhausted) {
+			if errors.Is(err, fsm.ErrKeyspaceExhausted) || errors.Is(err, ErrDiskFull) {
 				b.runDry(err)
 			}
-			if !n.lead.handing.Load() {
+			if full, _ := n.disk.fullness(); full != "" || errors.Is(err, ErrDiskFull) {
+				pause(ctx, diskRetry) // that has been logged, once
+			} else if !n.lead.handing.Load() {
 				n.log.Warn("no keys leased", "keyspace", space, "reason", err)
 			}
 			pause(ctx, fillRetry)

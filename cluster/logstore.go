@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
@@ -33,6 +35,7 @@ type logConfig struct {
 	OnStall       func(error)   // writes hang or fail: the node takes none
 	OnRecover     func()        // writes work again, or may be tried again
 	OnDead        func(error)   // it will not recover without a restart; may be called again
+	Disk          *diskGuard    // what has room for entries; default: anything has
 }
 
 func (c logConfig) withDefaults() logConfig {
@@ -47,6 +50,9 @@ func (c logConfig) withDefaults() logConfig {
 	}
 	if c.OnDead == nil {
 		c.OnDead = func(error) {}
+	}
+	if c.Disk == nil {
+		c.Disk, _ = newDiskGuard(context.Background(), vfs.NewMem(), "", "", hclog.NewNullLogger()) // tells no free space
 	}
 	return c
 }

@@ -87,7 +87,7 @@ func guardLog(inner raft.LogStore, stable raft.StableStore, cfg logConfig) (*gua
 	cfg = cfg.withDefaults()
 	watch := &stallWatch{cfg: cfg}
 	g := &guardedLog{inner: inner, cfg: cfg, watch: watch, slot: make(chan struct{}, 1), closed: make(chan struct{})}
-	return g, &guardedStable{stable, watch}
+	return g, &guardedStable{stable, watch, cfg.Disk}
 }
 
 // StoreLog is StoreLogs of one entry.
@@ -99,6 +99,10 @@ func (g *guardedLog) StoreLog(entry *raft.Log) error { return g.StoreLogs([]*raf
 func (g *guardedLog) StoreLogs(entries []*raft.Log) error {
 	if len(entries) == 0 {
 		return nil
+	}
+	if err := g.cfg.Disk.admit(entries); err != nil {
+		g.unhide()
+		return err
 	}
 	var before *logView
 	started, err := g.run(&logWrite{
@@ -135,11 +139,7 @@ func (g *guardedLog) StoreLogs(entries []*raft.Log) error {
 		},
 	})
 	if !started {
-		// To raft the suffix that it has just deleted is there, as after any
-		// other failure.
-		if view := g.view.Load(); view != nil && view.hidden {
-			g.view.CompareAndSwap(view, nil)
-		}
+		g.unhide()
 	}
 	return err
 }
@@ -159,6 +159,14 @@ func (g *guardedLog) deleteAll(last uint64) error {
 		return err
 	}
 	return g.inner.DeleteRange(first, last)
+}
+
+// unhide: a store that did not begin has failed. To raft the suffix that it has
+// just deleted is there, as after any other failure.
+func (g *guardedLog) unhide() {
+	if view := g.view.Load(); view != nil && view.hidden {
+		g.view.CompareAndSwap(view, nil)
+	}
 }
 
 // suffix reads what is at from and beyond.
@@ -316,6 +324,7 @@ func (g *guardedLog) execute(w *logWrite) {
 			g.cfg.OnDead(fmt.Errorf("raft log: %w: after %w", undoErr, err))
 			return // with the slot: nothing is written any more
 		}
+		g.watch.lacksRoom(undoErr)
 		select {
 		case <-g.closed:
 			return // likewise

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,6 +28,7 @@ type fault struct {
 	before, after time.Duration // hangs before and after it takes effect
 	gate          <-chan struct{}
 	lost          bool // fails, without effect
+	full          bool // finds no room
 	fails         bool // fails, and yet has its effect
 }
 
@@ -47,6 +49,9 @@ func (s *slowStore) write(do func() error) error {
 	}
 	if f.lost {
 		return errDisk
+	}
+	if f.full {
+		return syscall.ENOSPC
 	}
 	if err := do(); err != nil {
 		return err
@@ -324,7 +329,7 @@ func TestGuardDead(t *testing.T) {
 func TestGuardStableStallIsHeardOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGuardUnderTest()
-		stable := &guardedStable{slowStable{raft.NewInmemStore()}, g.watch}
+		stable := &guardedStable{slowStable{raft.NewInmemStore()}, g.watch, g.cfg.Disk}
 		if err := stable.SetUint64([]byte("k"), 1); err != nil || g.heard() != "[stall recover]" {
 			t.Fatal(err, g.heard())
 		}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ type stallWatch struct {
 	mu     sync.Mutex
 	stalls int
 	dead   *time.Timer
+	noRoom time.Time // when a rollback found the disk full
 }
 
 // stall notes that a write has missed its deadline.
@@ -31,9 +33,33 @@ func (w *stallWatch) stall(err error) {
 	if !w.failing.Load() {
 		w.cfg.OnStall(err)
 	}
-	w.dead = time.AfterFunc(w.cfg.DeadAfter-w.cfg.WriteDeadline, func() {
+	w.dead = time.AfterFunc(w.cfg.DeadAfter-w.cfg.WriteDeadline, w.hangs)
+}
+
+// hangs says that the stall will not end without a restart, unless it is the
+// lack of room that holds it up: there may be some any time.
+func (w *stallWatch) hangs() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.stalls == 0:
+	case time.Since(w.noRoom) < diskDoubt:
+		w.dead.Reset(w.cfg.DeadAfter)
+	default:
 		w.cfg.OnDead(fmt.Errorf("raft log: the disk has been hanging for %s", w.cfg.DeadAfter))
-	})
+	}
+}
+
+// lacksRoom tells the disk's guard of a write that found no room.
+func (w *stallWatch) lacksRoom(err error) bool {
+	if !foundNoRoom(err) {
+		return false
+	}
+	w.mu.Lock()
+	w.noRoom = time.Now()
+	w.mu.Unlock()
+	w.cfg.Disk.hit()
+	return true
 }
 
 // unstall notes that such a write is over and leaves no trace.
@@ -50,9 +76,10 @@ func (w *stallWatch) unstall() {
 	}
 }
 
-// result notes how a write that returned in time went.
+// result notes how a write that returned in time went. A full disk is no stall:
+// the guard of the disk keeps the node from leading.
 func (w *stallWatch) result(err error) {
-	if err == nil && !w.failing.Load() {
+	if err == nil && !w.failing.Load() || w.lacksRoom(err) {
 		return
 	}
 	w.mu.Lock()
@@ -104,16 +131,33 @@ func (w *stallWatch) during() (over func()) {
 type guardedStable struct {
 	raft.StableStore
 	watch *stallWatch
+	disk  *diskGuard
 }
 
 // Set stores a value, and waits for the disk.
 func (s *guardedStable) Set(key, value []byte) error {
-	defer s.watch.during()()
-	return s.StableStore.Set(key, value)
+	return s.write(func() error { return s.StableStore.Set(key, value) })
 }
 
 // SetUint64 stores a number, and waits for the disk.
 func (s *guardedStable) SetUint64(key []byte, value uint64) error {
-	defer s.watch.during()()
-	return s.StableStore.SetUint64(key, value)
+	return s.write(func() error { return s.StableStore.SetUint64(key, value) })
+}
+
+// write waits also for room on a full disk. Meanwhile raft's main goroutine
+// stands still, which is what a follower that cannot promise anything should
+// do. When the node closes, the goroutine ends here: an error would be a panic,
+// success a lie, and its deferred functions answer who waits for it.
+func (s *guardedStable) write(write func() error) error {
+	for {
+		over := s.watch.during()
+		err := write()
+		over()
+		if !foundNoRoom(err) {
+			return err
+		}
+		if !s.disk.await(err) {
+			runtime.Goexit()
+		}
+	}
 }

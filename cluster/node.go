@@ -30,6 +30,8 @@ type Node struct {
 	stable  raft.StableStore
 	endLogs func() error
 	stalled atomic.Bool // the log's disk hangs
+	disk    *diskGuard
+	disks   diskWatch
 	snaps   *snapshots
 	wire    *wire
 	raft    *raft.Raft
@@ -72,6 +74,9 @@ func Open(cfg Config) (*Node, error) {
 		return nil, fmt.Errorf("cluster address %s: %w; is another node running there? choose another address or stop that one", cfg.ClusterAddr, err)
 	}
 	if err := n.start(listener); err != nil {
+		if foundNoRoom(err) {
+			err = fmt.Errorf("%w: %w", ErrDiskFull, err)
+		}
 		return nil, errors.Join(err, listener.Close(), n.Close())
 	}
 	return n, nil
@@ -83,6 +88,10 @@ func (n *Node) start(listener net.Listener) (err error) {
 	if n.id, err = openIdentity(n.cfg.Disk.Files(), n.cfg.DataDir, n.cfg.NodeID); err != nil {
 		return err
 	}
+	if n.disk, err = newDiskGuard(n.ctx, n.cfg.Disk.Files(), n.cfg.DataDir, n.cfg.NodeID, n.log); err != nil {
+		return err
+	}
+	n.spawn(n.disk.run)
 	if err := n.openState(); err != nil {
 		return err
 	}
@@ -101,13 +110,14 @@ func (n *Node) start(listener net.Listener) (err error) {
 		conn, _, err := n.wire.Dial(kindRPC, addr, dialTimeout)
 		return conn, err
 	})
-	n.proposer = newProposer(n.ctx, n.cfg.NodeID, n.raft, n.futures, n.machine.Position, n.cfg.Now)
+	n.proposer = newProposer(n.ctx, n.cfg.NodeID, n.raft, n.futures, n.machine.Position, n.cfg.Now, n.admit)
 	n.server = newRPCServer(n.wire.AcceptRPC, n.handlers(), n.log.Named("rpc"))
 	n.registerMetrics()
 	if n.cfg.SnapshotThreshold == 0 && n.cfg.TrailingLogs == 0 {
 		n.spawn(n.tuneLog)
 	}
 	n.spawn(n.leader.run)
+	n.spawn(n.watchDisks)
 	n.spawn(n.runLeadership)
 	if err := n.enter(known); err != nil {
 		return err
@@ -121,7 +131,7 @@ func (n *Node) start(listener net.Listener) (err error) {
 func (n *Node) openState() (err error) {
 	dir := n.cfg.DataDir
 	files := n.cfg.Disk.Files()
-	n.db, err = store.Open(store.Options{Dir: filepath.Join(dir, "state"), FS: files, OnFatal: n.fail})
+	n.db, err = store.Open(store.Options{Dir: filepath.Join(dir, "state"), FS: files, OnFatal: n.fail, AwaitRoom: n.disk.await})
 	if err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
@@ -138,6 +148,7 @@ func (n *Node) openState() (err error) {
 			n.log.Warn("the log's disk answers again")
 		},
 		OnDead: n.fail,
+		Disk:   n.disk,
 	})
 	if err != nil {
 		return fmt.Errorf("log: %w", err)
@@ -145,6 +156,7 @@ func (n *Node) openState() (err error) {
 	if n.snaps, err = openSnapshots(files, filepath.Join(dir, "snapshots"), n.db); err != nil {
 		return fmt.Errorf("snapshots: %w", err)
 	}
+	n.snaps.room = n.disk.roomFor
 	if err := n.snaps.recover(n.machine); err != nil {
 		return err
 	}
@@ -199,6 +211,7 @@ func (n *Node) startRaft() error {
 		return fmt.Errorf("raft: %w; if the log or the state is damaged: remove this node from the cluster, empty its data directory and join it again", err)
 	}
 	n.leader.raft = n.raft
+	transport.standsBack.Store(new(n.standsBack))
 	return nil
 }
 
@@ -218,9 +231,14 @@ func (n *Node) spawn(task func(context.Context)) {
 	n.tasks.Go(func() { task(n.ctx) })
 }
 
-// fail notes why the node cannot go on and tells the process, once.
+// fail notes why the node cannot go on and tells the process, once. That a
+// flush was given up for Close is no news to it.
 func (n *Node) fail(err error) {
-	if n.fault.CompareAndSwap(nil, &err) {
+	noRoom := foundNoRoom(err)
+	if noRoom {
+		err = fmt.Errorf("%w: %w", ErrDiskFull, err)
+	}
+	if n.fault.CompareAndSwap(nil, &err) && !(noRoom && n.ctx.Err() != nil) {
 		n.cfg.Fatal(err)
 	}
 }
@@ -283,7 +301,10 @@ func (n *Node) closeAll() error {
 		if n.fault.Load() == nil {
 			err = n.db.Flush() // a quick restart: nothing to replay
 		}
-		err = errors.Join(err, n.db.Close())
+		if err = errors.Join(err, n.db.Close()); foundNoRoom(err) {
+			n.log.Warn("the disk is full: the next start repeats what could not be flushed", "reason", err)
+			err = nil
+		}
 	}
 	if n.endLogs != nil {
 		err = errors.Join(err, n.endLogs())

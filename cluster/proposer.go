@@ -89,11 +89,12 @@ type proposer struct {
 	futures  *futures
 	position func() (index, chain uint64) // this replica's own state, to compare
 	now      func() time.Time
+	admit    func(*call) error // why a call may not go into the log now
 	group    *gather[*call]
 }
 
-func newProposer(ctx context.Context, node string, r *raft.Raft, f *futures, position func() (uint64, uint64), now func() time.Time) *proposer {
-	p := &proposer{node: node, raft: r, futures: f, position: position, now: now}
+func newProposer(ctx context.Context, node string, r *raft.Raft, f *futures, position func() (uint64, uint64), now func() time.Time, admit func(*call) error) *proposer {
+	p := &proposer{node: node, raft: r, futures: f, position: position, now: now, admit: admit}
 	p.group = newGather(ctx, gatherConfig{
 		queued: maxQueuedCalls, inFlight: maxEntriesAhead,
 		maxCount: maxEntryCommands, maxBytes: maxEntryBytes,
@@ -111,7 +112,19 @@ func (p *proposer) submit(ctx context.Context, commands []*pb.Command) []answer 
 }
 
 // propose sends one entry into the log; entries keep the order of the calls.
-func (p *proposer) propose(calls []*call, done func()) {
+func (p *proposer) propose(waiting []*call, done func()) {
+	var calls []*call
+	for _, c := range waiting {
+		if err := p.admit(c); err != nil {
+			c.fail(err)
+		} else {
+			calls = append(calls, c)
+		}
+	}
+	if len(calls) == 0 {
+		done()
+		return
+	}
 	entry := &pb.Entry{Version: fsm.Version, Time: p.now().UnixMilli(), Node: p.node}
 	entry.CheckIndex, entry.CheckChain = p.position()
 	for _, c := range calls {

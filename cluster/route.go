@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -166,6 +167,9 @@ const maxCallCommands = 512
 // an answer for each. It repeats them across elections; their request ids make
 // that harmless.
 func (n *Node) propose(ctx context.Context, commands []*pb.Command) []answer {
+	if full, spent := n.disk.fullness(); spent { // whoever leads, this node could not follow, see awaitOwn
+		return failAll(len(commands), fmt.Errorf("%w on %s", ErrDiskFull, full))
+	}
 	n.requests.number(commands)
 	defer n.requests.finish(commands)
 	answers := make([]answer, len(commands))

@@ -30,9 +30,10 @@ import (
 //	DIR/ID.json   the note, made visible by rename
 //	DIR/ID.data   the stream of a received snapshot, complete when the note exists
 type snapshots struct {
-	fs  vfs.FS
-	dir string
-	db  *store.DB
+	fs   vfs.FS
+	dir  string
+	db   *store.DB
+	room func(bytes int64) error // nil: the disk has room for so much of another node's snapshot
 }
 
 // keptNotes is how many notes stay; raft wants the newest only.
@@ -51,7 +52,7 @@ func openSnapshots(fs vfs.FS, dir string, db *store.DB) (*snapshots, error) {
 	if err := makeDir(fs, dir); err != nil {
 		return nil, err
 	}
-	s := &snapshots{fs: fs, dir: dir, db: db}
+	s := &snapshots{fs: fs, dir: dir, db: db, room: func(int64) error { return nil }}
 	return s, s.clean()
 }
 
@@ -246,6 +247,9 @@ func (k *sink) ID() string { return k.note.ID }
 func (k *sink) data() string { return k.store.path(k.note.ID, ".data") }
 
 func (k *sink) Write(p []byte) (int, error) {
+	if err := k.store.room(int64(len(p))); err != nil {
+		return 0, err
+	}
 	if k.file == nil {
 		f, err := k.store.fs.Create(k.data(), vfs.WriteCategoryUnspecified)
 		if err != nil {
@@ -265,7 +269,8 @@ func (k *sink) Close() error {
 	}
 	k.done = true
 	if k.file != nil {
-		if err := errors.Join(k.file.Sync(), k.file.Close(), k.readApplied()); err != nil {
+		// The state that is made of it needs about as much again.
+		if err := errors.Join(k.store.room(k.note.Size), k.file.Sync(), k.file.Close(), k.readApplied()); err != nil {
 			return errors.Join(err, k.store.fs.Remove(k.data()))
 		}
 	}

@@ -64,6 +64,9 @@ func (n *Node) ownStatus() *clusterpb.StatusResponse {
 		Http: n.cfg.HTTPAdvertise, LastContactMs: age.Milliseconds(),
 		Version: n.cfg.Version, Leading: leading, Fault: n.problem(),
 	}
+	if s.DiskFull, _ = n.disk.fullness(); s.DiskFull != "" && s.Fault == "" {
+		s.Fault = "disk full on " + s.DiskFull
+	}
 	for space, b := range n.ownBuffers() {
 		s.Buffers = append(s.Buffers, &clusterpb.BufferStatus{Keyspace: space, Buffered: uint64(b.available), Rate: b.rate})
 	}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -28,7 +29,8 @@ const transportPool = 3
 // satisfied. NetworkTransport is no WithPeers, nothing but tests asks for it.
 type transport struct {
 	*raft.NetworkTransport
-	acks *acks
+	acks       *acks
+	standsBack atomic.Pointer[func() bool] // this node should not seek election
 }
 
 // newTransport starts to accept on layer. The timeout is that of one RPC's
@@ -62,3 +64,14 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 
 // SetHeartbeatHandler ignores the handler; see transport.
 func (t *transport) SetHeartbeatHandler(func(raft.RPC)) {}
+
+// RequestPreVote asks nobody while this node should not be elected: raft has no
+// other way to say so. A node is free not to stand for election, and nothing
+// has happened before the votes are in.
+func (t *transport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, request *raft.RequestPreVoteRequest, response *raft.RequestPreVoteResponse) error {
+	if back := t.standsBack.Load(); back != nil && (*back)() {
+		response.Term = request.Term
+		return nil // not granted
+	}
+	return t.NetworkTransport.RequestPreVote(id, target, request, response)
+}

@@ -41,6 +41,7 @@ var errorTable = []struct {
 	{cluster.ErrNoLeader, kindNoLeader},
 	{cluster.ErrNotLeader, kindNoLeader},
 	{cluster.ErrBusy, kindBusy},
+	{cluster.ErrDiskFull, kindDiskFull},
 	{cluster.ErrRefused, kindRefused},
 	{cluster.ErrUnknownNode, kindNodeNotFound},
 	{cluster.ErrStopped, kindStopped},

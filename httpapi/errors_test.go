@@ -25,6 +25,7 @@ var nodeErrors = []struct {
 	{"cluster.ErrNoLeader", cluster.ErrNoLeader, 503, "no_leader"},
 	{"cluster.ErrNotLeader", cluster.ErrNotLeader, 503, "no_leader"},
 	{"cluster.ErrBusy", cluster.ErrBusy, 503, "busy"},
+	{"cluster.ErrDiskFull", cluster.ErrDiskFull, 503, "disk_full"},
 	{"cluster.ErrRefused", cluster.ErrRefused, 409, "refused"},
 	{"cluster.ErrUnknownNode", cluster.ErrUnknownNode, 404, "node_not_found"},
 	{"cluster.ErrStopped", cluster.ErrStopped, 503, "stopped"},

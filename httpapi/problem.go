@@ -48,6 +48,7 @@ var (
 	kindNotSupported      = &kind{http.StatusNotImplemented, "not_supported", "This version does not support it yet"}
 	kindNoLeader          = &kind{http.StatusServiceUnavailable, "no_leader", "The cluster has no leader"}
 	kindBusy              = &kind{http.StatusServiceUnavailable, "busy", "Busy"}
+	kindDiskFull          = &kind{http.StatusServiceUnavailable, "disk_full", "Too little disk space for changes; reads go on"}
 	kindStopped           = &kind{http.StatusServiceUnavailable, "stopped", "This node is stopping or has stopped"}
 	kindCanceled          = &kind{http.StatusGatewayTimeout, "canceled", "The request was canceled"}
 	kindOutcomeUnknown    = &kind{http.StatusGatewayTimeout, "outcome_unknown", "Whether the request had its effect is unknown"}

@@ -522,8 +522,10 @@ type StatusResponse struct {
 	Leading        bool            `protobuf:"varint,13,opt,name=leading,proto3" json:"leading,omitempty"`
 	Buffers        []*BufferStatus `protobuf:"bytes,14,rep,name=buffers,proto3" json:"buffers,omitempty"`
 	Fault          string          `protobuf:"bytes,15,opt,name=fault,proto3" json:"fault,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// How full the node's disk is, when that is too full for commands.
+	DiskFull      string `protobuf:"bytes,16,opt,name=disk_full,json=diskFull,proto3" json:"disk_full,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
@@ -657,6 +659,13 @@ func (x *StatusResponse) GetBuffers() []*BufferStatus {
 func (x *StatusResponse) GetFault() string {
 	if x != nil {
 		return x.Fault
+	}
+	return ""
+}
+
+func (x *StatusResponse) GetDiskFull() string {
+	if x != nil {
+		return x.DiskFull
 	}
 	return ""
 }
@@ -1031,7 +1040,7 @@ const file_cluster_pb_rpc_proto_rawDesc = "" +
 	"\x10ReadIndexRequest\")\n" +
 	"\x11ReadIndexResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\"\x0f\n" +
-	"\rStatusRequest\"\xbc\x03\n" +
+	"\rStatusRequest\"\xd9\x03\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04disk\x18\x02 \x01(\tR\x04disk\x12\x1d\n" +
@@ -1049,7 +1058,8 @@ const file_cluster_pb_rpc_proto_rawDesc = "" +
 	"\aversion\x18\f \x01(\tR\aversion\x12\x18\n" +
 	"\aleading\x18\r \x01(\bR\aleading\x126\n" +
 	"\abuffers\x18\x0e \x03(\v2\x1c.kgs.cluster.v1.BufferStatusR\abuffers\x12\x14\n" +
-	"\x05fault\x18\x0f \x01(\tR\x05fault\"Z\n" +
+	"\x05fault\x18\x0f \x01(\tR\x05fault\x12\x1b\n" +
+	"\tdisk_full\x18\x10 \x01(\tR\bdiskFull\"Z\n" +
 	"\fBufferStatus\x12\x1a\n" +
 	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12\x1a\n" +
 	"\bbuffered\x18\x02 \x01(\x04R\bbuffered\x12\x12\n" +
