@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -112,15 +113,14 @@ func (p *proposer) submit(ctx context.Context, commands []*pb.Command) []answer 
 }
 
 // propose sends one entry into the log; entries keep the order of the calls.
-func (p *proposer) propose(waiting []*call, done func()) {
-	var calls []*call
-	for _, c := range waiting {
-		if err := p.admit(c); err != nil {
+func (p *proposer) propose(calls []*call, done func()) {
+	calls = slices.DeleteFunc(calls, func(c *call) bool {
+		err := p.admit(c)
+		if err != nil {
 			c.fail(err)
-		} else {
-			calls = append(calls, c)
 		}
-	}
+		return err != nil
+	})
 	if len(calls) == 0 {
 		done()
 		return

@@ -48,3 +48,26 @@ func TestTransportHeartbeatsTakeTheConsumer(t *testing.T) {
 	}
 	w.Close()
 }
+
+func TestTransportSeeksNoElection(t *testing.T) {
+	leakCheck(t)
+	w := wireOn(t, TCP{}, "127.0.0.1:0", nil)
+	tr := newTransport(w.RaftLayer(), hclog.NewNullLogger(), 5*time.Second, maxRPCsInFlight)
+	defer tr.Close()
+	defer w.Close()
+	tr.standsBack.Store(new(func() bool { return true }))
+	go func() {
+		select {
+		case rpc := <-tr.Consumer():
+			t.Error("asked for a vote")
+			rpc.Respond(&raft.RequestPreVoteResponse{Granted: true}, nil)
+		case <-w.closed:
+		}
+	}()
+	response := raft.RequestPreVoteResponse{}
+	var asTransport raft.WithPreVote = tr // as raft calls it
+	err := asTransport.RequestPreVote("n", tr.LocalAddr(), &raft.RequestPreVoteRequest{Term: 7}, &response)
+	if err != nil || response.Granted || response.Term != 7 {
+		t.Fatalf("%+v, %v", response, err)
+	}
+}
