@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -114,12 +113,14 @@ func (n *Node) askDisks(ctx context.Context) ([]voterDisk, error) {
 	if err != nil {
 		return nil, err
 	}
-	servers = slices.DeleteFunc(servers, func(s raft.Server) bool { return s.Suffrage != raft.Voter })
-	voters := make([]voterDisk, len(servers))
+	voters := make([]voterDisk, 0, len(servers))
 	var asked sync.WaitGroup
-	for i, s := range servers {
-		v := &voters[i]
-		v.id = string(s.ID)
+	for _, s := range servers {
+		if s.Suffrage != raft.Voter {
+			continue
+		}
+		voters = append(voters, voterDisk{id: string(s.ID)})
+		v := &voters[len(voters)-1]
 		if v.id == n.cfg.NodeID {
 			v.full, _ = n.disk.fullness()
 			continue

@@ -108,6 +108,7 @@ func changeError(err error) error {
 	return proposeError(err)
 }
 
+// servers are the members. The slice is raft's own: it must not be changed.
 func (n *Node) servers() ([]raft.Server, error) {
 	var f raft.ConfigurationFuture
 	err := n.futures.await(func() raft.Future { f = n.raft.GetConfiguration(); return f })

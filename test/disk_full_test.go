@@ -290,11 +290,11 @@ func TestDiskFullOnTheOnlyNode(t *testing.T) {
 // A node whose disk is full leaves elections to the others.
 func TestDiskFullNodeStandsBack(t *testing.T) {
 	t.Parallel()
-	c, disks := onDisks(t, 3, 300*time.Millisecond)
+	c, disks := onDisks(t, 3, time.Second) // ten of them for the others
 	full := c.Followers(c.WaitLeader())[0]
 	disks.fill(diskFull, full)
 	complains(t, c.Node(full), true)
-	for range 8 {
+	for range 5 {
 		leader := c.WaitLeader()
 		c.Kill(leader)
 		if next := c.WaitLeader(); next == full {
