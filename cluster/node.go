@@ -278,25 +278,43 @@ func (n *Node) Close() error {
 }
 
 func (n *Node) closeAll() error {
-	var err error
 	if n.client != nil {
 		n.client.Close()
 	}
+	var stopping raft.Future
 	if n.raft != nil {
 		if err := n.futures.close(closeTimeout); err != nil {
 			n.log.Warn("stopping", "reason", err)
 		}
-		err = withDeadline(closeTimeout, "raft", func() error { return n.raft.Shutdown().Error() })
+		stopping = n.raft.Shutdown()
 	}
+	var err error
 	if n.wire != nil {
-		err = errors.Join(err, n.wire.Close())
+		err = n.wire.Close() // what raft still waits for ends with its connections
 	}
 	if n.server != nil {
 		n.server.Close()
 	}
-	if err != nil {
-		return err // raft may still write: leave the files to the end of the process
+	if stopping == nil {
+		return errors.Join(err, n.closeFiles())
 	}
+	stopped := make(chan error, 1)
+	go func() { // late or not, raft may write until then
+		err := stopping.Error()
+		stopped <- errors.Join(err, n.closeFiles())
+	}()
+	timer := time.NewTimer(2 * closeTimeout)
+	defer timer.Stop()
+	select {
+	case closed := <-stopped:
+		return errors.Join(err, closed)
+	case <-timer.C:
+		return errors.Join(err, fmt.Errorf("raft and the files were not closed within %s", 2*closeTimeout))
+	}
+}
+
+func (n *Node) closeFiles() error {
+	var err error
 	if n.db != nil {
 		if n.fault.Load() == nil {
 			err = n.db.Flush() // a quick restart: nothing to replay
@@ -313,18 +331,4 @@ func (n *Node) closeAll() error {
 		err = errors.Join(err, n.id.close())
 	}
 	return err
-}
-
-// withDeadline runs fn with a deadline; an overdue fn is left behind.
-func withDeadline(d time.Duration, what string, fn func() error) error {
-	done := make(chan error, 1)
-	go func() { done <- fn() }()
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-timer.C:
-		return fmt.Errorf("%s did not stop within %s", what, d)
-	}
 }

@@ -143,7 +143,9 @@ func (w *world) run(p *process) {
 	p.node = node
 	close(p.up)
 	<-p.dead
-	node.Close() // its disk and network are not the node's any more: what it says does not matter
+	if err := node.Close(); err != nil { // its disk and network are not the node's any more
+		w.note("%s, dead, said: %v", p.member.id, err)
+	}
 }
 
 // fatal is what a process says that cannot go on. It ends, and whoever watches
