@@ -4,9 +4,9 @@
 //
 // # The way of a request
 //
-//	server.go    Server, its http.Server, graceful shutdown
-//	routes.go    the route table, and what wraps every handler: X-Kgs-Node,
-//	             the deadline, recovery, metrics
+//	server.go    Server, its http.Server, X-Kgs-Node, graceful shutdown
+//	routes.go    the route table, and what wraps every handler: the deadline,
+//	             recovery, metrics
 //	keys.go links.go batch.go keyspaces.go members.go redirect.go health.go
 //	             the handlers, by resource
 //	service.go   what a handler may ask of the node

@@ -72,23 +72,3 @@ func TestReadLinesStopsAtTheReadersError(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
-
-// Whatever the bytes, decodeObject neither panics nor accepts what is not
-// exactly one object.
-func FuzzDecodeObject(f *testing.F) {
-	for _, seed := range []string{`{}`, `{"url":"x"}`, `{"url":"\ud83d\ude00"}`, `{"url":"\ud83d"}`, `{"tags":["a",null]}`, `{"url":1}x`, `{"url":"a","url":"b"}`} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		var fields linkFields
-		err := decodeObject(data, nullIsAbsent, fields.common()...)
-		text := strings.Trim(string(data), " \t\r\n")
-		if err == nil && (!strings.HasPrefix(text, "{") || !strings.HasSuffix(text, "}")) {
-			t.Errorf("accepted %q", data)
-		}
-		var p *problem
-		if err != nil && !errors.As(err, &p) {
-			t.Errorf("%q: %T", data, err)
-		}
-	})
-}

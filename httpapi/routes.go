@@ -80,7 +80,6 @@ func (s *Server) newRouter(routes []route, unrouted *routeMetrics) *echo.Echo {
 	e := echo.New()
 	e.HTTPErrorHandler = func(err error, c echo.Context) { // only what has no route comes here
 		start := time.Now()
-		c.Response().Header()["X-Kgs-Node"] = s.node
 		s.writeProblem(c, notRouted(c, err))
 		s.finish(unrouted, c, start)
 	}
@@ -122,7 +121,6 @@ func (s *Server) wrap(method, path string, h handler) echo.HandlerFunc {
 		start := time.Now()
 		s.metrics.running.Inc()
 		defer s.metrics.running.Dec()
-		c.Response().Header()["X-Kgs-Node"] = s.node
 		if err := s.call(c, start, h); err != nil {
 			s.writeProblem(c, err)
 		}

@@ -70,6 +70,7 @@ func New(c Config) (*Server, error) {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header()["X-Kgs-Node"] = s.node // here, since echo answers OPTIONS by itself
 	if isAPI(r.URL.Path) {
 		s.api.ServeHTTP(w, r)
 		return
