@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kgs-cluster/kgs/fsm/keyspace"
@@ -58,6 +59,9 @@ type Config struct {
 	// Fatal is called once when the node cannot go on: its state may no longer
 	// be trusted, or its disk hangs. The process should exit. Default: log only.
 	Fatal func(error)
+
+	// wrapFSM is set by this package's tests only, to slow the machine down.
+	wrapFSM func(raft.BatchingFSM) raft.BatchingFSM
 }
 
 var nodeIDPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)

@@ -206,7 +206,11 @@ func (n *Node) startRaft() error {
 		return err
 	}
 	n.adaptor = fsm.NewRaft(n.machine, n.db.Flush, n.fail)
-	n.raft, err = raft.NewRaft(c, n.adaptor, cache, n.stable, n.snaps, transport)
+	machine := raft.BatchingFSM(n.adaptor)
+	if n.cfg.wrapFSM != nil {
+		machine = n.cfg.wrapFSM(machine)
+	}
+	n.raft, err = raft.NewRaft(c, machine, cache, n.stable, n.snaps, transport)
 	if err != nil {
 		return fmt.Errorf("raft: %w; if the log or the state is damaged: remove this node from the cluster, empty its data directory and join it again", err)
 	}
