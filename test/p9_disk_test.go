@@ -3,67 +3,13 @@ package test
 import (
 	"context"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/hashicorp/raft"
-
 	"github.com/kgs-cluster/kgs/cluster"
 	"github.com/kgs-cluster/kgs/test/harness"
 )
-
-// hangingDisk is a disk on which raft's log, in memory here, takes no writes
-// while it hangs: an fsync that does not return.
-type hangingDisk struct {
-	log  *raft.InmemStore
-	mu   sync.Mutex
-	free chan struct{} // closed while writes go through
-}
-
-func newHangingDisk() *hangingDisk {
-	d := &hangingDisk{log: raft.NewInmemStore(), free: make(chan struct{})}
-	close(d.free)
-	return d
-}
-
-func (d *hangingDisk) Files() vfs.FS                       { return vfs.Default }
-func (d *hangingDisk) OpenLog(string) (cluster.Log, error) { return &hangingLog{d.log, d}, nil }
-
-// hang stops all writes until the returned function is called.
-func (d *hangingDisk) hang() (release func()) {
-	free := make(chan struct{})
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.free = free
-	return func() { close(free) }
-}
-
-func (d *hangingDisk) wait() {
-	d.mu.Lock()
-	free := d.free
-	d.mu.Unlock()
-	<-free
-}
-
-type hangingLog struct {
-	*raft.InmemStore
-	disk *hangingDisk
-}
-
-func (l *hangingLog) StoreLogs(entries []*raft.Log) error {
-	l.disk.wait()
-	return l.InmemStore.StoreLogs(entries)
-}
-
-func (l *hangingLog) SetUint64(key []byte, value uint64) error { // terms and votes
-	l.disk.wait()
-	return l.InmemStore.SetUint64(key, value)
-}
-
-func (l *hangingLog) Close() error { return nil }
 
 // The leader's disk hangs, but its process and network are well. Writes go on
 // elsewhere within 15 seconds; the node says what it lacks, follows again when
@@ -81,11 +27,8 @@ func TestP9_WritesGoOnWhenTheLeadersDiskHangs(t *testing.T) {
 }
 
 func diskHangs(t *testing.T, hang time.Duration, ends bool) {
-	disks := map[string]*hangingDisk{}
-	c := harness.Start(t, 3, func(cfg *cluster.Config) {
-		d := newHangingDisk()
-		cfg.Disk, disks[cfg.NodeID] = d, d
-	})
+	disks := memDisks{}
+	c := harness.Start(t, 3, disks.tune)
 	sick := c.WaitLeader()
 	l := newLoad(t, c)
 	for _, id := range c.Up() {
