@@ -2,7 +2,10 @@ package test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/kgs-cluster/kgs/cluster"
 	"github.com/kgs-cluster/kgs/test/harness"
@@ -164,24 +167,37 @@ func TestARemovedNodeEnds(t *testing.T) {
 	works(t, c)
 }
 
-// A partitioned node that is removed meanwhile comes back without disturbing
-// the others: pre-vote keeps the term where it was.
-func TestARemovedNodeDoesNotDisturb(t *testing.T) {
+// A follower that was cut off for a minute has tried to be elected a hundred
+// times. When it comes back, as a member or removed meanwhile, the others keep
+// their leader: pre-vote has kept its term, and who was removed is not heard.
+func TestAReturningNodeDoesNotDisturb(t *testing.T) {
 	t.Parallel()
-	c := harness.Start(t, 3, nil)
-	awaitRegistered(t, c)
-	leader := c.WaitLeader()
-	gone := c.Followers(leader)[0]
-	term := mustStatus(t, c).Term
-	c.Isolate(gone)
-	if err := c.Node(leader).Remove(patient(t), gone); err != nil {
-		t.Fatal(err)
-	}
-	c.Heal()
-	awaitFatal(t, c, gone, "removed")
-	c.Kill(gone)
-	works(t, c)
-	if now := mustStatus(t, c).Term; now > term+2 {
-		t.Errorf("term %d became %d", term, now)
+	for _, removed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("removed %v", removed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := harness.Start(t, 3, memDisks{}.tune)
+				awaitRegistered(t, c)
+				leader := c.WaitLeader()
+				gone := c.Followers(leader)[0]
+				term := mustStatus(t, c).Term
+				c.Isolate(gone)
+				if removed {
+					if err := c.Node(leader).Remove(patient(t), gone); err != nil {
+						t.Fatal(err)
+					}
+				}
+				<-time.After(time.Minute)
+				c.Heal()
+				if removed {
+					awaitFatal(t, c, gone, "removed")
+					c.Kill(gone)
+				}
+				<-time.After(10 * time.Second)
+				works(t, c)
+				if now := mustStatus(t, c).Term; now > term+2 {
+					t.Errorf("term %d became %d", term, now)
+				}
+			})
+		})
 	}
 }
