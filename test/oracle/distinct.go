@@ -43,7 +43,7 @@ func DistinctKeys(h *History, r Rules) []Violation {
 	for key, givings := range again {
 		for i, second := range givings[1:] {
 			first := givings[i]
-			if first.Kind != Take || !rested(returned[key], first, second, r.Quarantine) {
+			if !rested(returned[key], first, second, r.Quarantine) {
 				report("%s was given twice: %v, and %v", key, first, second)
 			}
 		}
@@ -64,10 +64,10 @@ func returns(ops []Op) map[string][]*Op {
 	return all
 }
 
-// rested: a return after the first giving ended its quarantine before the second.
+// rested: the first giving was returned, and its quarantine over before the second.
 func rested(returned []*Op, first, second *effect, quarantine time.Duration) bool {
 	for _, op := range returned {
-		if op.Receipt == first.GotReceipt && op.Call >= first.Call && op.Call+quarantine <= second.Return {
+		if op.Receipt == first.GotReceipt && op.Call+quarantine <= second.Return {
 			return true
 		}
 	}

@@ -12,4 +12,9 @@
 // and Sweep compares it with what each node has in the end (P3). Refused always
 // means that it did not happen: a read that shows it nevertheless is a violation
 // of one of these.
+//
+// With the committed log there is more. Replay gives it to the reference model and
+// to a fresh machine, which must agree (P8). Replayed.Check compares it with the
+// history, and Replayed.Resolve settles in the history what clients could not know,
+// so that Linearizable has less to search. Conserved counts the keys of a machine.
 package oracle

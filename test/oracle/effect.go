@@ -115,8 +115,13 @@ func requests(ops []Op, r Rules) [][]*Op {
 // remembered: the answer to the first request is still known at the second.
 func (r Rules) remembered(first, second *Op) bool { return second.Call-first.Call < r.Kept }
 
+// bestOf is the try that says most.
+func bestOf(tries []*Op) *Op {
+	return slices.MaxFunc(tries, func(a, b *Op) int { return a.says() - b.says() })
+}
+
 func newEffect(tries []*Op) *effect {
-	best := slices.MaxFunc(tries, func(a, b *Op) int { return a.says() - b.says() })
+	best := bestOf(tries)
 	if best.says() == 0 {
 		return nil
 	}

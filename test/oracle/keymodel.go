@@ -19,6 +19,14 @@ type keyState struct {
 	receipt string // of the lease
 	alias   bool   // bound as an alias, not as a key that was leased
 	url     string
+	logged  int // steps so far whose place in the log is known
+}
+
+// step is a request about one name. Those whose place in the log is known come
+// in its order: so many have a lower index.
+type step struct {
+	*effect
+	lower int
 }
 
 func (s keyState) String() string {
@@ -32,20 +40,27 @@ func (s keyState) binds(alias bool, url string) keyState {
 	return keyState{phase: bound, alias: alias, url: url}
 }
 
-// apply is one step of the model: false if the request cannot have seen what
-// it saw in this state. A request of unknown outcome fits in any state; where it
+// apply is one step of the model: false if the request cannot have seen in this
+// state what it saw. A request of unknown outcome fits in any state; where it
 // cannot have its effect, it has none.
-func (s keyState) apply(e *effect, isKey bool) (bool, keyState) {
-	switch e.Outcome {
-	case Refused:
-		return s.refuses(e, isKey), s
-	case Unknown:
-		if able, next := s.accepts(e); able {
-			return true, next
-		}
-		return true, s
+func (s keyState) apply(e step, isKey bool) (ok bool, next keyState) {
+	if e.Index != 0 && s.logged < e.lower {
+		return false, s
 	}
-	return s.accepts(e)
+	switch e.Outcome {
+	case OK:
+		ok, next = s.accepts(e.effect)
+	case Refused:
+		ok, next = s.refuses(e.effect, isKey), s
+	default:
+		if ok, next = s.accepts(e.effect); !ok {
+			ok, next = true, s
+		}
+	}
+	if next.logged = s.logged; e.Index != 0 {
+		next.logged++
+	}
+	return ok, next
 }
 
 func (s keyState) accepts(e *effect) (bool, keyState) {

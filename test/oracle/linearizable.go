@@ -13,8 +13,8 @@ import (
 )
 
 // Linearizable sees that for each name there is one order of all requests about
-// it, true to the times of their calls and returns, that explains every answer
-// (P6, P10); Porcupine searches it. Local reads are judged by LocalReads, but a
+// it, true to the times of their calls and returns and to their places in the log
+// as far as they are known, that explains every answer (P6, P10); Porcupine searches it. Local reads are judged by LocalReads, but a
 // local "not found" counts here: it is only given after a linearizable look, or
 // for a link that is deleted for good. What was refused must not be seen.
 func Linearizable(h *History, r Rules) []Violation {
@@ -57,10 +57,10 @@ func (r Rules) model(key string) porcupine.Model {
 	return porcupine.Model{
 		Init: func() any { return keyState{} },
 		Step: func(state, input, _ any) (bool, any) {
-			ok, next := state.(keyState).apply(input.(*effect), isKey)
+			ok, next := state.(keyState).apply(input.(step), isKey)
 			return ok, next
 		},
-		DescribeOperation: func(input, _ any) string { return input.(*effect).String() },
+		DescribeOperation: func(input, _ any) string { return input.(step).String() },
 		DescribeState:     func(state any) string { return state.(keyState).String() },
 	}
 }
@@ -69,7 +69,7 @@ func (r Rules) model(key string) porcupine.Model {
 // are left out.
 func partitions(h *History, r Rules) map[string][]porcupine.Operation {
 	all := effects(h.Ops(), r)
-	parts := map[string][]porcupine.Operation{}
+	parts := map[string][]*effect{}
 	for _, e := range all {
 		if e.Kind != Take {
 			for _, key := range e.names() {
@@ -78,16 +78,36 @@ func partitions(h *History, r Rules) map[string][]porcupine.Operation {
 		}
 	}
 	for _, e := range all {
-		if !e.counts() {
-			continue
-		}
-		for _, key := range e.names() {
-			if ops, ok := parts[key]; ok {
-				parts[key] = append(ops, porcupine.Operation{ClientId: e.Client, Input: e, Call: e.from, Return: e.to})
+		if e.counts() {
+			for _, key := range e.names() {
+				if part, ok := parts[key]; ok {
+					parts[key] = append(part, e)
+				}
 			}
 		}
 	}
-	return parts
+	steps := map[string][]porcupine.Operation{}
+	for key, part := range parts {
+		steps[key] = operations(part)
+	}
+	return steps
+}
+
+func operations(part []*effect) []porcupine.Operation {
+	var indexes []uint64
+	for _, e := range part {
+		if e.Index != 0 {
+			indexes = append(indexes, e.Index)
+		}
+	}
+	slices.Sort(indexes)
+	ops := make([]porcupine.Operation, len(part))
+	for i, e := range part {
+		s := step{effect: e}
+		s.lower, _ = slices.BinarySearch(indexes, e.Index) // commands of one entry share their index
+		ops[i] = porcupine.Operation{ClientId: e.Client, Input: s, Call: e.from, Return: e.to}
+	}
+	return ops
 }
 
 // counts: Linearizable judges the request.
@@ -113,7 +133,7 @@ func explain(key string, result porcupine.CheckResult, ops []porcupine.Operation
 			text.WriteString("\n  ...")
 			break
 		}
-		fmt.Fprintf(&text, "\n  %v", op.Input.(*effect).Op)
+		fmt.Fprintf(&text, "\n  %v", op.Input.(step).Op)
 	}
 	return text.String()
 }

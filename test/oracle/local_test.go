@@ -26,6 +26,8 @@ func TestLocalReads(t *testing.T) {
 		{"one's own update", "", []Op{x, update(11, 12, "x", "v"), redirect(13, 14, "x", "v")}},
 		{"one's own update is not seen", "own change", []Op{x, update(11, 12, "x", "v"), redirect(13, 14, "x", "u")}},
 		{"one's own update is not seen by a local get", "own change", []Op{x, update(11, 12, "x", "v"), local(get(13, 14, "x", "u"))}},
+		{"one's own update is not seen, and taken back later", "own change", []Op{x, update(11, 12, "x", "v"), redirect(13, 14, "x", "u"), update(15, 16, "x", "u")}},
+		{"one's own deletion is not seen, after an update at the same time", "own change", []Op{x, remove(11, 20, "x"), at("n2", 1, update(11, 30, "x", "v")), redirect(21, 22, "x", "v")}},
 		{"another client's update on this node", "", []Op{x, update(11, 12, "x", "v"), at("n1", 1, redirect(13, 14, "x", "u"))}},
 		{"one's own deletion is not seen", "own change", []Op{x, remove(11, 12, "x"), redirect(13, 14, "x", "u")}},
 		{"overwritten by another", "", []Op{x, update(11, 12, "x", "v"), at("n2", 1, update(11, 14, "x", "w")), redirect(15, 16, "x", "w")}},
