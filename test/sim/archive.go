@@ -50,6 +50,17 @@ func (a *archive) commands() []entry {
 	return commands
 }
 
+// terms counts those in which something was committed.
+func (a *archive) terms() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	terms := map[uint64]bool{}
+	for _, e := range a.entries {
+		terms[e.Term] = true
+	}
+	return len(terms)
+}
+
 // disagreements are the differences found so far.
 func (a *archive) disagreements() []string {
 	a.mu.Lock()

@@ -55,6 +55,35 @@ func (c *counts) checked(oracle string, n int) {
 	c.run.Checks[oracle] += n
 }
 
+// lost notes how many keys died with leaders, and how many could have.
+func (c *counts) lost(keys, bound uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.run.LostKeys, c.run.LostBound = keys, bound
+}
+
+// sum is what the history adds.
+func (c *counts) sum(ops []oracle.Op) {
+	keys := map[string]bool{}
+	for i := range ops {
+		op := &ops[i]
+		if op.Outcome != oracle.OK {
+			continue
+		}
+		switch op.Kind {
+		case oracle.Take:
+			for _, key := range op.GotKeys {
+				keys[key] = true
+			}
+		case oracle.Create:
+			c.run.Links++
+			keys[op.GotKey] = true
+		}
+	}
+	c.run.Keys = uint64(len(keys))
+	c.timings(ops)
+}
+
 // timings are the times from each event to the first write that began after it
 // and succeeded.
 func (c *counts) timings(ops []oracle.Op) {

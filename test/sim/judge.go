@@ -66,6 +66,7 @@ func (w *world) judge() {
 	w.judgeStates()
 	w.judgeLogs()
 	w.judgeLinks()
+	w.judgeCounts()
 }
 
 // rules are what the judges need to know. The nodes' clocks were turned by up to
@@ -94,6 +95,7 @@ func (w *world) judgeHistory() {
 		w.accept(judge.see(w.history, rules))
 		w.counts.checked(judge.name, len(w.history.Ops()))
 	}
+	w.counts.sum(w.history.Ops())
 }
 
 func (w *world) accept(found []oracle.Violation) {
@@ -175,4 +177,34 @@ func (w *world) record(op oracle.Op, p *process, timeout time.Duration) {
 		w.violate("availability", "%s of client %d through %s, which nothing has happened to, from %s: %d %s",
 			op.Kind, op.Client, op.Node, op.Call.Round(time.Millisecond), op.Status, op.Code)
 	}
+}
+
+// judgeCounts: every key is in one of the two tables, and no more are lost than
+// the leaders that died can have held (P7).
+func (w *world) judgeCounts() {
+	alive := w.alive()
+	if len(alive) == 0 {
+		return
+	}
+	row, err := alive[0].node.Machine().Keyspace("")
+	if err != nil {
+		w.violate("conservation", "%v", err)
+		return
+	}
+	w.counts.checked("conservation", 1)
+	w.counts.lost(row.Lost, w.lossBound())
+	if row.Unused+row.Used < row.HighWaterMark {
+		w.violate("conservation", "%d unused and %d used keys are fewer than the %d generated", row.Unused, row.Used, row.HighWaterMark)
+	}
+	if bound := w.lossBound(); row.Lost > bound {
+		w.violate("conservation", "%d keys are lost; the leaders that died held at most %d", row.Lost, bound)
+	}
+}
+
+// lossBound is what the buffers could hold of all leaders that did not hand over.
+func (w *world) lossBound() uint64 {
+	if w.plan.profile.graceful {
+		return 0
+	}
+	return uint64(w.archive.terms()) * bufferMax
 }

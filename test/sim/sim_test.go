@@ -25,7 +25,8 @@ const (
 )
 
 // TestSim runs KGS_SIM_SEEDS seeds (48 if unset) from KGS_SIM_FROM (0) on, or
-// just the one that KGS_SIM_SEED names, with its whole schedule.
+// just the one that KGS_SIM_SEED names, with its whole schedule. KGS_SIM_STOP
+// leaves out the rest after the first violation.
 func TestSim(t *testing.T) {
 	from, seeds := number(t, "KGS_SIM_FROM", 0), number(t, "KGS_SIM_SEEDS", defaultSeeds)
 	if testing.Short() {
@@ -35,15 +36,19 @@ func TestSim(t *testing.T) {
 	if verbose {
 		from, seeds = number(t, "KGS_SIM_SEED", 0), 1
 	}
+	stop := os.Getenv("KGS_SIM_STOP") != ""
 	total := newTotal()
 	t.Run("seeds", func(t *testing.T) {
-		// Each seed keeps one core busy.
-		slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+		// A seed keeps one core busy, but for many short waits.
+		slots := make(chan struct{}, 2*runtime.GOMAXPROCS(0))
 		for seed := from; seed < from+seeds; seed++ {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
 				slots <- struct{}{}
 				defer func() { <-slots }()
+				if stop && total.failed() {
+					t.Skip("a seed before has failed")
+				}
 				w := simulate(t, newPlan(seed, seedLength))
 				w.judgeHistory()
 				total.add(w)
@@ -139,6 +144,12 @@ func (t *total) add(w *world) {
 	for _, v := range w.violations {
 		sum.Violations = append(sum.Violations, report.Violation{Oracle: v.oracle, Seed: w.plan.seed, Text: v.text})
 	}
+}
+
+func (t *total) failed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.run.Violations) > 0
 }
 
 func (t *total) result() report.Run {
