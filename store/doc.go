@@ -6,7 +6,8 @@
 // # Reading order
 //
 // db.go (DB, Open), batch.go (writes), read.go and view.go (reads), stream.go and restore.go (snapshots),
-// failure.go and fuse.go (a disk that fails), state.go (one generation and its references).
+// replace.go (a log entry that makes all rows anew), failure.go and fuse.go (a disk that fails), state.go
+// (one generation and its references).
 //
 // # On disk
 //
@@ -42,6 +43,7 @@
 //	between Commits                       the state after some earlier Commit, not before the last Flush;
 //	                                      raft replays the entries after it
 //	inside a Commit, before Flush         the same: a batch is there whole or not at all
+//	inside Batch.Replace                  as in a Restore: the old state, without the batch, or the new one
 //	inside Flush, or a flush or           the same; half-written tables are removed by Pebble
 //	compaction in the background
 //	after Flush returned nil              at least everything committed before Flush was called

@@ -27,16 +27,38 @@ func (db *DB) Restore(r io.Reader) (Applied, error) {
 		return Applied{}, err
 	}
 	defer old.unref()
+	applied, err := db.replace(old, func(add addRow) (Applied, error) {
+		sr, err := NewStreamReader(r)
+		if err != nil {
+			return Applied{}, err
+		}
+		return sr.applied, sr.each(add)
+	})
+	if err != nil {
+		return Applied{}, err
+	}
+	db.opts.Logger.Infof("store: restored the state of entry %d (term %d)", applied.Index, applied.Term)
+	return applied, nil
+}
+
+// addRow takes the rows of a new state in ascending order, the table byte in the key.
+type addRow = func(key, value []byte) error
+
+// source adds all rows of a new state and returns its log position.
+type source = func(add addRow) (Applied, error)
+
+// replace puts the state of a source in the place of the old one, which the caller holds a reference to.
+// What holds for Restore holds here.
+func (db *DB) replace(old *state, from source) (Applied, error) {
 	if err := old.failure.Err(); err != nil {
 		return Applied{}, err
 	}
-
 	fsys, dir := db.opts.FS, db.opts.Dir
 	last, ok := parseStateName(fsys.PathBase(old.dir))
 	if !ok {
 		return Applied{}, fmt.Errorf("store: %s is not a state's name", old.dir)
 	}
-	fresh, err := db.buildState(fsys.PathJoin(dir, stateName(last+1)), r)
+	fresh, err := db.buildState(fsys.PathJoin(dir, stateName(last+1)), from)
 	if err != nil {
 		return Applied{}, fmt.Errorf("store: restore: %w", err)
 	}
@@ -52,19 +74,13 @@ func (db *DB) Restore(r io.Reader) (Applied, error) {
 	}
 	fresh.failure.arm(db.fatal)
 	db.retire(old)
-	applied := *fresh.applied.Load()
-	db.opts.Logger.Infof("store: restored the state of entry %d (term %d)", applied.Index, applied.Term)
-	return applied, nil
+	return *fresh.applied.Load(), nil
 }
 
-// buildState makes a complete, durable state in dir out of a stream: sorted tables are written without
-// going through the memtable and then taken over by a fresh Pebble in one atomic step. The files are
-// written by the bare file system: a full disk here must not stop the old state.
-func (db *DB) buildState(dir string, r io.Reader) (_ *state, err error) {
-	sr, err := newStreamReader(r)
-	if err != nil {
-		return nil, err
-	}
+// buildState makes a complete, durable state in dir: sorted tables are written without going through the
+// memtable and then taken over by a fresh Pebble in one atomic step. The files are written by the bare
+// file system: a full disk here must not stop the old state.
+func (db *DB) buildState(dir string, from source) (_ *state, err error) {
 	fsys := db.opts.FS
 	if err := fsys.RemoveAll(dir); err != nil { // left by a failure that could not clean up
 		return nil, err
@@ -84,7 +100,7 @@ func (db *DB) buildState(dir string, r io.Reader) (_ *state, err error) {
 	if err := fsys.MkdirAll(load, 0o755); err != nil {
 		return nil, err
 	}
-	files, err := db.writeTables(load, sr)
+	files, applied, err := db.writeTables(load, from)
 	if err != nil {
 		return nil, err
 	}
@@ -94,8 +110,8 @@ func (db *DB) buildState(dir string, r io.Reader) (_ *state, err error) {
 	if err := fresh.ingest(files); err != nil {
 		return nil, err
 	}
-	if got := *fresh.applied.Load(); got != sr.applied {
-		return nil, fmt.Errorf("store: built state is at %+v, the stream at %+v", got, sr.applied)
+	if got := *fresh.applied.Load(); got != applied {
+		return nil, fmt.Errorf("store: built state is at %+v, its source at %+v", got, applied)
 	}
 	if err := fsys.RemoveAll(load); err != nil {
 		return nil, err

@@ -14,25 +14,26 @@ const tableTarget = 64 << 20
 // bottomLevel is where the tables of a restore end up: the only files of a fresh Pebble.
 const bottomLevel = 6
 
-// writeTables writes the applied row and every row of the stream into sorted tables in dir, each synced,
-// and returns their paths. It returns nil only if the whole stream was sound.
-func (db *DB) writeTables(dir string, sr *streamReader) (files []string, err error) {
+// writeTables writes every row of the source into sorted tables in dir, and the applied row into the
+// last one, alone: it is known only then. Each table is synced. It returns their paths, and nil only if
+// the whole source was sound.
+func (db *DB) writeTables(dir string, from source) (files []string, applied Applied, err error) {
 	w := &tableWriter{fs: db.opts.FS, dir: dir, opts: db.tableOptions()}
 	defer func() {
 		if err != nil {
 			w.abort()
 		}
 	}()
-	if err := w.add(appliedKey, sr.applied.encode()); err != nil {
-		return nil, err
-	}
-	if err := sr.each(w.add); err != nil {
-		return nil, err
+	if applied, err = from(w.add); err != nil {
+		return nil, applied, err
 	}
 	if err := w.finish(); err != nil {
-		return nil, err
+		return nil, applied, err
 	}
-	return w.files, nil
+	if err := w.add(appliedKey, applied.encode()); err != nil {
+		return nil, applied, err
+	}
+	return w.files, applied, w.finish()
 }
 
 func (db *DB) tableOptions() sstable.WriterOptions {

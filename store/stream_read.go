@@ -12,7 +12,7 @@ import (
 // VerifyStream reads a stream to its end and checks everything there is to check, without a DB.
 // Errors: ErrStream, ErrVersion, or the reader's.
 func VerifyStream(r io.Reader) (a Applied, rows uint64, err error) {
-	sr, err := newStreamReader(r)
+	sr, err := NewStreamReader(r)
 	if err != nil {
 		return Applied{}, 0, err
 	}
@@ -22,19 +22,22 @@ func VerifyStream(r io.Reader) (a Applied, rows uint64, err error) {
 	return sr.applied, sr.total, nil
 }
 
-// streamReader checks as it reads: a row it hands out has a valid block checksum and is in order; only
-// when each returns nil were the count and the hash of the whole right too.
-type streamReader struct {
+// StreamReader hands out the rows of a stream and checks as it reads: a row has a valid block checksum
+// and is in order; only when Next returns io.EOF were the count and the hash of the whole right too.
+type StreamReader struct {
 	r       io.Reader
 	h       hash.Hash
 	applied Applied
 	total   uint64
 	last    []byte // key of the last row
 	block   []byte
+	payload []byte // of the block, what is not handed out yet
+	left    uint32 // rows in it
 }
 
-func newStreamReader(r io.Reader) (*streamReader, error) {
-	s := &streamReader{h: sha256.New()}
+// NewStreamReader reads the header. Errors: ErrStream, ErrVersion, or the reader's.
+func NewStreamReader(r io.Reader) (*StreamReader, error) {
+	s := &StreamReader{h: sha256.New()}
 	s.r = io.TeeReader(r, s.h)
 	a, err := ReadStreamHeader(s.r)
 	if err != nil {
@@ -44,31 +47,78 @@ func newStreamReader(r io.Reader) (*streamReader, error) {
 	return s, nil
 }
 
-// each calls fn with every row; the slices are valid inside it only.
-func (s *streamReader) each(fn func(key, value []byte) error) error {
-	var head [blockHeadSize]byte
+// Applied is the log position of the state in the stream.
+func (s *StreamReader) Applied() Applied { return s.applied }
+
+// Next returns the next row; key and value are valid until the call after it. It reads exactly to the
+// end of the stream, then returns io.EOF. Errors: ErrStream, or the reader's.
+func (s *StreamReader) Next() (t Table, key, value []byte, err error) {
+	key, value, err = s.next()
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	return Table(key[0]), key[1:], value, nil
+}
+
+// next is Next with the table byte left in the key.
+func (s *StreamReader) next() (key, value []byte, err error) {
+	if s.left == 0 {
+		if err := s.nextBlock(); err != nil {
+			return nil, nil, err
+		}
+	}
+	key, rest, ok1 := cutBytes(s.payload)
+	value, rest, ok2 := cutBytes(rest)
+	if !ok1 || !ok2 || len(key) == 0 || !Table(key[0]).known() || bytes.Compare(key, s.last) <= 0 {
+		return nil, nil, fmt.Errorf("%w: bad row after row %d", ErrStream, s.total)
+	}
+	s.payload = rest
+	s.last = append(s.last[:0], key...)
+	s.total++
+	if s.left--; s.left == 0 && len(s.payload) != 0 {
+		return nil, nil, fmt.Errorf("%w: %d bytes too many in the block before row %d", ErrStream, len(s.payload), s.total)
+	}
+	return key, value, nil
+}
+
+// each calls fn with every row, the table byte in the key; the slices are valid inside it only.
+func (s *StreamReader) each(fn func(key, value []byte) error) error {
 	for {
-		if err := readFull(s.r, head[:], "block header"); err != nil {
-			return err
+		key, value, err := s.next()
+		if err == io.EOF {
+			return nil
 		}
-		size, rows := binary.BigEndian.Uint32(head[:]), binary.BigEndian.Uint32(head[4:])
-		if size == 0 && rows == 0 {
-			return s.trailer()
+		if err == nil {
+			err = fn(key, value)
 		}
-		if size == 0 || rows == 0 || size > blockMax {
-			return fmt.Errorf("%w: block of %d bytes, %d rows", ErrStream, size, rows)
-		}
-		payload, err := s.payload(head[:], int(size))
 		if err != nil {
-			return err
-		}
-		if err := s.rows(payload, rows, fn); err != nil {
 			return err
 		}
 	}
 }
 
-func (s *streamReader) payload(head []byte, size int) ([]byte, error) {
+// nextBlock reads a block and checks it; io.EOF if the trailer comes in its place.
+func (s *StreamReader) nextBlock() error {
+	var head [blockHeadSize]byte
+	if err := readFull(s.r, head[:], "block header"); err != nil {
+		return err
+	}
+	size, rows := binary.BigEndian.Uint32(head[:]), binary.BigEndian.Uint32(head[4:])
+	if size == 0 && rows == 0 {
+		if err := s.trailer(); err != nil {
+			return err
+		}
+		return io.EOF
+	}
+	if size == 0 || rows == 0 || size > blockMax {
+		return fmt.Errorf("%w: block of %d bytes, %d rows", ErrStream, size, rows)
+	}
+	payload, err := s.readPayload(head[:], int(size))
+	s.payload, s.left = payload, rows
+	return err
+}
+
+func (s *StreamReader) readPayload(head []byte, size int) ([]byte, error) {
 	if need := len(head) + size + checksumSize; cap(s.block) < need {
 		s.block = make([]byte, need)
 	} else {
@@ -84,26 +134,6 @@ func (s *streamReader) payload(head []byte, size int) ([]byte, error) {
 	return s.block[len(head) : len(head)+size], nil
 }
 
-func (s *streamReader) rows(payload []byte, rows uint32, fn func(key, value []byte) error) error {
-	for range rows {
-		key, rest, ok1 := cutBytes(payload)
-		value, rest, ok2 := cutBytes(rest)
-		if !ok1 || !ok2 || len(key) == 0 || !Table(key[0]).known() || bytes.Compare(key, s.last) <= 0 {
-			return fmt.Errorf("%w: bad row after row %d", ErrStream, s.total)
-		}
-		payload = rest
-		s.last = append(s.last[:0], key...)
-		s.total++
-		if err := fn(key, value); err != nil {
-			return err
-		}
-	}
-	if len(payload) != 0 {
-		return fmt.Errorf("%w: %d bytes too many in the block before row %d", ErrStream, len(payload), s.total)
-	}
-	return nil
-}
-
 // cutBytes takes a length-prefixed byte string off b.
 func cutBytes(b []byte) (s, rest []byte, ok bool) {
 	n, used := binary.Uvarint(b)
@@ -114,7 +144,7 @@ func cutBytes(b []byte) (s, rest []byte, ok bool) {
 	return b[:n], b[n:], true
 }
 
-func (s *streamReader) trailer() error {
+func (s *StreamReader) trailer() error {
 	var t [8 + hashSize]byte
 	if err := readFull(s.r, t[:8], "trailer"); err != nil {
 		return err

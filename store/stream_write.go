@@ -12,7 +12,7 @@ import (
 // StreamSize is the exact number of bytes WriteTo will write: one pass over the keys.
 func (v *View) StreamSize() (int64, error) {
 	size, payload := int64(headerSize+trailerSize), 0
-	err := v.rows(func(key []byte, value pebble.LazyValue) error {
+	err := v.rows(everyRow, func(key []byte, value pebble.LazyValue) error {
 		payload += rowSize(len(key), value.Len())
 		if payload >= blockTarget {
 			size += int64(blockHeadSize + payload + checksumSize)
@@ -32,12 +32,27 @@ func (v *View) StreamSize() (int64, error) {
 // WriteTo writes the snapshot stream (see stream.go) in pieces of about 64 KiB and returns the bytes
 // written. On an error of w what was written is not a valid stream, and no reader takes it for one.
 func (v *View) WriteTo(w io.Writer) (int64, error) {
+	return v.writeRanges(w, everyRow)
+}
+
+// WriteTables is WriteTo with the rows of some tables only, which must be named in ascending order.
+func (v *View) WriteTables(w io.Writer, tables ...Table) (int64, error) {
+	ranges := make([]pebble.IterOptions, len(tables))
+	for i, t := range tables {
+		ranges[i] = pebble.IterOptions{LowerBound: []byte{byte(t)}, UpperBound: []byte{byte(t) + 1}}
+	}
+	return v.writeRanges(w, ranges...)
+}
+
+func (v *View) writeRanges(w io.Writer, ranges ...pebble.IterOptions) (int64, error) {
 	sw := newStreamWriter(w)
 	if err := sw.write(encodeHeader(v.applied)); err != nil {
 		return sw.n, err
 	}
-	if err := v.loadedRows(sw.row); err != nil {
-		return sw.n, err
+	for _, r := range ranges {
+		if err := v.loadedRows(r, sw.row); err != nil {
+			return sw.n, err
+		}
 	}
 	return sw.n, sw.finish()
 }

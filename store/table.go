@@ -19,9 +19,10 @@ const (
 	IdempotencyExpiry
 	Quarantine
 	Meta // the state machine's own singletons
+	Staging
 
 	internal  Table = 0 // the store's own row: how far the log is applied
-	lastTable       = Meta
+	lastTable       = Staging
 )
 
 var tableNames = [...]string{
@@ -38,6 +39,7 @@ var tableNames = [...]string{
 	IdempotencyExpiry: "idempotency_expiry",
 	Quarantine:        "quarantine",
 	Meta:              "meta",
+	Staging:           "staging",
 }
 
 func (t Table) String() string {

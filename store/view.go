@@ -98,11 +98,14 @@ func (v *View) Floor(t Table, prefix, key []byte) (k, value []byte, ok bool, err
 	return k, value, ok && err == nil, err
 }
 
-// rows calls fn with every row of every table (key with the table byte), in order, without the applied
-// row. The value is loaded only if fn asks. An error of fn is returned as it is.
-func (v *View) rows(fn func(key []byte, value pebble.LazyValue) error) error {
+// everyRow is the range of all rows of all tables, without the applied row.
+var everyRow = pebble.IterOptions{LowerBound: []byte{byte(internal) + 1}}
+
+// rows calls fn with every row of a range (key with the table byte), in order. The value is loaded only
+// if fn asks. An error of fn is returned as it is.
+func (v *View) rows(r pebble.IterOptions, fn func(key []byte, value pebble.LazyValue) error) error {
 	return v.read(func(snap *pebble.Snapshot) error {
-		it, err := snap.NewIter(&pebble.IterOptions{LowerBound: []byte{byte(internal) + 1}})
+		it, err := snap.NewIter(&r)
 		if err != nil {
 			return readError(v.s.dir, err)
 		}
@@ -118,8 +121,8 @@ func (v *View) rows(fn func(key []byte, value pebble.LazyValue) error) error {
 }
 
 // loadedRows is rows with the values.
-func (v *View) loadedRows(fn func(key, value []byte) error) error {
-	return v.rows(func(key []byte, lazy pebble.LazyValue) error {
+func (v *View) loadedRows(r pebble.IterOptions, fn func(key, value []byte) error) error {
+	return v.rows(r, func(key []byte, lazy pebble.LazyValue) error {
 		value, _, err := lazy.Value(nil)
 		if err != nil {
 			return readError(v.s.dir, err)
@@ -133,7 +136,7 @@ func (v *View) loadedRows(fn func(key, value []byte) error) error {
 func (v *View) Digest() (sum [32]byte, err error) {
 	h := sha256.New()
 	var row []byte
-	err = v.loadedRows(func(key, value []byte) error {
+	err = v.loadedRows(everyRow, func(key, value []byte) error {
 		row = appendRow(row[:0], key, value)
 		_, err := h.Write(row)
 		return err
