@@ -51,12 +51,57 @@
 //     was leased into the buffer of a term and neither reported as handed out
 //     nor released when the next term's leader leases.
 //
+// # Restore
+//
+// A restore is decided by the log like everything else. The backup comes in
+// parts (StageBackup) into the table staging, where it changes nothing; then one
+// command (RestoreBackup), alone in its entry, has every replica build the new
+// state out of its own state and the staged rows, and put it in place together
+// with the entry's own effects (store.Batch.Replace). So a restore is done when
+// its entry is committed, on every replica that ever gets there, from the log or
+// from a snapshot; a crash at any step leaves the state before it or after it,
+// and a leader's death in between is a matter of repeating the command under its
+// request id. (raft's own Restore replaces the leader's state before any other
+// node knows of it: if that leader dies, the cluster goes on without the restore
+// and one node holds a state that was never agreed upon.)
+//
+// What the new state holds:
+//
+//   - Links and tags: the backup's. A link that only the cluster has leaves a
+//     tombstone: its key or alias is burned.
+//   - Key spaces: nothing below the new high-water mark is unused. It lies above
+//     the backup's and the cluster's own. All leases, returned and unused keys,
+//     of the backup and of the cluster, become used with purpose blocked: they
+//     can be neither handed out nor bound nor returned, so old receipts are void.
+//     Aliases above the mark stay used.
+//   - Members, cluster id, receipts' secret: the cluster's. Clock, next lease and
+//     next key space: the larger ones.
+//   - Requests and idempotency keys: the cluster's. They answer repeats of what
+//     was answered, or decided, before the restore, also if the restore undid it:
+//     that is what happened. The backup's are older versions of the same.
+//
+// No key comes twice: every key that was ever handed out was leased by an
+// entry of the log. Of those before the restore's entry the cluster's own
+// high-water mark knows, of those after it all lie above the new mark. So the
+// state at the restore's entry is all there is to know, and nobody has to
+// remember a mark elsewhere. The margin on top is for what this argument does
+// not cover: a cluster whose data directories were all set back from outside.
+//
+// A backup of another cluster, or of other key spaces, brings its permutations
+// with it, under which the keys of this one mean other positions. It is refused
+// if this cluster has ever given a key or a link away. It is refused, too, unless
+// the operator names a floor: how far the other cluster came after its backup
+// cannot be known here.
+//
 // # Files
 //
 //	machine.go   the Machine, Apply, the entry's way
 //	requests.go  request ids and idempotency keys: one effect, one answer
 //	keys.go      Generate, Lease, Release, ReturnKeys
 //	links.go     CreateLink, UpdateLink, DeleteLink
+//	backup.go    the backup file; backup_check.go what makes one sound
+//	restore.go   StageBackup, RestoreBackup; restore_plan.go up to where
+//	             keys are burned, restore_keys.go and restore_merge.go the new rows
 //	members.go   InitCluster, PutNode, RemoveNode
 //	tables.go    how rows are keyed; the key tables over the store
 //	receipt.go   the sealed proof of what a caller was given

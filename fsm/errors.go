@@ -24,6 +24,9 @@ var (
 	ErrNodeNotFound        = errors.New("no such node")
 	ErrNodeConflict        = errors.New("node identity conflict")
 	ErrInvalidCommand      = errors.New("malformed command")
+	ErrNotStaged           = errors.New("the backup is not staged: another restore began, or this one waited too long")
+	ErrNotStopped          = errors.New("the leader has not stopped handing out keys")
+	ErrRestoreRefused      = errors.New("the backup cannot be restored here")
 )
 
 // ErrLinkDeleted is an ErrLinkNotFound that is final.
@@ -60,6 +63,9 @@ var codeErrors = map[pb.Code]error{
 	pb.Code_OUTCOME_UNKNOWN:      ErrOutcomeUnknown,
 	pb.Code_GENERATED_KEY_BOUND:  ErrKeyBound,
 	pb.Code_INVALID:              ErrInvalidCommand,
+	pb.Code_NOT_STAGED:           ErrNotStaged,
+	pb.Code_NOT_STOPPED:          ErrNotStopped,
+	pb.Code_RESTORE_REFUSED:      ErrRestoreRefused,
 }
 
 // ResultError is the error that a result stands for: nil for OK, else one of

@@ -160,10 +160,13 @@ func (m *Machine) deleteLink(op *pb.DeleteLink) (*pb.Result, error) {
 		return refused, err
 	}
 	m.deleteTags(op.Key, link.Tags)
-	tombstone := &pb.Link{CreatedAt: link.CreatedAt, DeletedAt: max(m.state.Clock, 1), Alias: link.Alias}
-	m.put(store.Links, []byte(op.Key), tombstone)
+	m.put(store.Links, []byte(op.Key), m.tombstone(link))
 	m.state.Links--
 	return &pb.Result{Key: op.Key}, nil
+}
+
+func (m *Machine) tombstone(link *pb.Link) *pb.Link {
+	return &pb.Link{CreatedAt: link.CreatedAt, DeletedAt: max(m.state.Clock, 1), Alias: link.Alias}
 }
 
 func (m *Machine) putTags(key string, tags []string) {

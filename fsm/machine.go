@@ -35,9 +35,11 @@ type Machine struct {
 	swept         int64 // minute of the last sweep of sessions
 	expiry        int64 // no idempotency record expires before this
 	chains        chainRing
-	damage        error // a table that does not hold what it must, see expect
-	failed        error // sticky: a machine that failed applies nothing more
-	unpublished   bool  // published is behind the state
+	damage        error        // a table that does not hold what it must, see expect
+	failed        error        // sticky: a machine that failed applies nothing more
+	unpublished   bool         // published is behind the state
+	staged        *pb.Staged   // nil: no backup is staged
+	restoring     *restoration // of the present entry
 
 	entry     entryContext
 	lastLease leaseRow
@@ -70,6 +72,7 @@ type leaseRow struct {
 type entryContext struct {
 	index, term uint64
 	node        string
+	alone       bool // it is the entry's only command
 }
 
 // published is what readers need often and the store has as rows.
@@ -103,6 +106,9 @@ func (m *Machine) load() error {
 		if err := proto.Unmarshal(value, m.state); err != nil {
 			return fmt.Errorf("cluster state row: %w", err)
 		}
+	}
+	if err := m.loadStaged(); err != nil {
+		return err
 	}
 	m.spaces = nil
 	err := scanRows(m.db, store.Keyspaces, func(_ []byte, row *pb.Keyspace) error {
@@ -151,14 +157,14 @@ func (m *Machine) publish() {
 // index have been applied before (raft replays them after a restart); they are
 // answered from the remembered results, without effect.
 //
-// An error is final: nothing of the call was applied, the machine applies
-// nothing from now on, and the node must stop.
+// An error is final: nothing of the call was applied, unless it holds a restore
+// that was, the machine applies nothing from now on, and the node must stop.
 func (m *Machine) Apply(entries []LogEntry) ([][]*pb.Result, error) {
 	if m.failed != nil {
 		return nil, m.failed
 	}
 	m.batch = m.db.NewBatch()
-	defer m.batch.Close()
+	defer func() { m.batch.Close() }() // a restore opens another one
 	results := make([][]*pb.Result, len(entries))
 	for i, e := range entries {
 		var err error
@@ -199,7 +205,7 @@ func (m *Machine) applyEntry(e LogEntry) ([]*pb.Result, error) {
 			ErrDiverged, entry.CheckIndex, chain, entry.Node, entry.CheckChain)
 	}
 	m.lastLease = leaseRow{}
-	m.entry = entryContext{index: e.Index, term: e.Term, node: entry.Node}
+	m.entry = entryContext{index: e.Index, term: e.Term, node: entry.Node, alone: len(entry.Commands) == 1}
 	m.state.Clock = max(m.state.Clock, entry.Time)
 	results := make([]*pb.Result, len(entry.Commands))
 	for i, cmd := range entry.Commands {
@@ -211,7 +217,13 @@ func (m *Machine) applyEntry(e LogEntry) ([]*pb.Result, error) {
 	}
 	m.sweepSessions()
 	m.sweepIdempotency(2*len(entry.Commands) + 8)
+	if m.restoring == nil {
+		m.sweepStaged()
+	}
 	m.writeChanged()
+	if m.restoring != nil && m.damage == nil {
+		return results, m.replaceState(e.Index, e.Term)
+	}
 	m.batch.EndEntry(e.Index, e.Term)
 	if err := m.batch.Err(); err != nil {
 		return nil, err
@@ -270,6 +282,10 @@ func (m *Machine) execute(cmd *pb.Command) (*pb.Result, error) {
 		return m.release(op.Release), nil
 	case *pb.Command_ReturnKeys:
 		return m.returnKeys(op.ReturnKeys), nil
+	case *pb.Command_StageBackup:
+		return m.stageBackup(op.StageBackup), nil
+	case *pb.Command_RestoreBackup:
+		return m.restoreBackup(op.RestoreBackup)
 	case *pb.Command_InitCluster:
 		return m.initCluster(op.InitCluster), nil
 	case *pb.Command_PutNode:

@@ -86,7 +86,11 @@ func (m *Machine) applyOnce(cmd *pb.Command) (*pb.Result, error) {
 // transient results invite the leader to try the same request again after it
 // mended the cause, so they are not remembered.
 func transient(r *pb.Result) bool {
-	return r.Code == pb.Code_NOT_ENOUGH_UNUSED || r.Code == pb.Code_GENERATED_KEY_BOUND
+	switch r.Code {
+	case pb.Code_NOT_ENOUGH_UNUSED, pb.Code_GENERATED_KEY_BOUND, pb.Code_NOT_STAGED, pb.Code_NOT_STOPPED:
+		return true
+	}
+	return false
 }
 
 // session returns the session of id, a new one if need be, and marks it seen.

@@ -15,6 +15,8 @@ import (
 // How the rows of each table are keyed:
 //
 //	meta                "state"                                pb.ClusterState
+//	meta                "staged"                               pb.Staged
+//	staging             part, 8 bytes                          a part of a backup
 //	keyspaces           id, 4 bytes                            pb.Keyspace
 //	unused_keys         id, first position, 8 bytes            position after the run, 8 bytes
 //	used_keys           id, first position                     pb.Used

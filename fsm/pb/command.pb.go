@@ -48,6 +48,12 @@ const (
 	Code_GENERATED_KEY_BOUND Code = 17
 	// The command makes no sense; no leader of this version proposes it.
 	Code_INVALID Code = 18
+	// The backup that the command means is not staged, or not as a whole.
+	Code_NOT_STAGED Code = 19
+	// The leader must stop handing out keys in this term first.
+	Code_NOT_STOPPED Code = 20
+	// The backup is none that may be restored here.
+	Code_RESTORE_REFUSED Code = 21
 )
 
 // Enum value maps for Code.
@@ -72,6 +78,9 @@ var (
 		16: "OUTCOME_UNKNOWN",
 		17: "GENERATED_KEY_BOUND",
 		18: "INVALID",
+		19: "NOT_STAGED",
+		20: "NOT_STOPPED",
+		21: "RESTORE_REFUSED",
 	}
 	Code_value = map[string]int32{
 		"OK":                   0,
@@ -93,6 +102,9 @@ var (
 		"OUTCOME_UNKNOWN":      16,
 		"GENERATED_KEY_BOUND":  17,
 		"INVALID":              18,
+		"NOT_STAGED":           19,
+		"NOT_STOPPED":          20,
+		"RESTORE_REFUSED":      21,
 	}
 )
 
@@ -234,6 +246,8 @@ type Command struct {
 	//	*Command_CreateLink
 	//	*Command_UpdateLink
 	//	*Command_DeleteLink
+	//	*Command_StageBackup
+	//	*Command_RestoreBackup
 	Op            isCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -380,6 +394,24 @@ func (x *Command) GetDeleteLink() *DeleteLink {
 	return nil
 }
 
+func (x *Command) GetStageBackup() *StageBackup {
+	if x != nil {
+		if x, ok := x.Op.(*Command_StageBackup); ok {
+			return x.StageBackup
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRestoreBackup() *RestoreBackup {
+	if x != nil {
+		if x, ok := x.Op.(*Command_RestoreBackup); ok {
+			return x.RestoreBackup
+		}
+	}
+	return nil
+}
+
 type isCommand_Op interface {
 	isCommand_Op()
 }
@@ -424,6 +456,14 @@ type Command_DeleteLink struct {
 	DeleteLink *DeleteLink `protobuf:"bytes,19,opt,name=delete_link,json=deleteLink,proto3,oneof"`
 }
 
+type Command_StageBackup struct {
+	StageBackup *StageBackup `protobuf:"bytes,20,opt,name=stage_backup,json=stageBackup,proto3,oneof"`
+}
+
+type Command_RestoreBackup struct {
+	RestoreBackup *RestoreBackup `protobuf:"bytes,21,opt,name=restore_backup,json=restoreBackup,proto3,oneof"`
+}
+
 func (*Command_InitCluster) isCommand_Op() {}
 
 func (*Command_PutNode) isCommand_Op() {}
@@ -443,6 +483,10 @@ func (*Command_CreateLink) isCommand_Op() {}
 func (*Command_UpdateLink) isCommand_Op() {}
 
 func (*Command_DeleteLink) isCommand_Op() {}
+
+func (*Command_StageBackup) isCommand_Op() {}
+
+func (*Command_RestoreBackup) isCommand_Op() {}
 
 // RequestID makes the repeats of a front end harmless. A front end numbers its
 // commands; the machine keeps each result until the front end says, by
@@ -1227,6 +1271,143 @@ func (x *DeleteLink) GetKey() string {
 	return ""
 }
 
+// StageBackup adds a part of a backup to what is staged; nothing else changes.
+type StageBackup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Random, for one restore. Part 0 drops what another one has staged.
+	Restore string `protobuf:"bytes,1,opt,name=restore,proto3" json:"restore,omitempty"`
+	// 0, 1, 2, ...
+	Part          uint64 `protobuf:"varint,2,opt,name=part,proto3" json:"part,omitempty"`
+	Data          []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StageBackup) Reset() {
+	*x = StageBackup{}
+	mi := &file_fsm_pb_command_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StageBackup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StageBackup) ProtoMessage() {}
+
+func (x *StageBackup) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_command_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StageBackup.ProtoReflect.Descriptor instead.
+func (*StageBackup) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *StageBackup) GetRestore() string {
+	if x != nil {
+		return x.Restore
+	}
+	return ""
+}
+
+func (x *StageBackup) GetPart() uint64 {
+	if x != nil {
+		return x.Part
+	}
+	return 0
+}
+
+func (x *StageBackup) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// RestoreBackup replaces the links by those of the staged backup and burns keys.
+// It is alone in its entry.
+type RestoreBackup struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Restore string                 `protobuf:"bytes,1,opt,name=restore,proto3" json:"restore,omitempty"`
+	// Parts that must be there.
+	Parts uint64 `protobuf:"varint,2,opt,name=parts,proto3" json:"parts,omitempty"`
+	// Positions below it are never issued, in any key space; 0: none is named.
+	Floor uint64 `protobuf:"varint,3,opt,name=floor,proto3" json:"floor,omitempty"`
+	// Term in which the leader has stopped to hand out keys; in another one the
+	// command is refused, since a buffer may be full again.
+	Term          uint64 `protobuf:"varint,4,opt,name=term,proto3" json:"term,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreBackup) Reset() {
+	*x = RestoreBackup{}
+	mi := &file_fsm_pb_command_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreBackup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreBackup) ProtoMessage() {}
+
+func (x *RestoreBackup) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_command_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreBackup.ProtoReflect.Descriptor instead.
+func (*RestoreBackup) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *RestoreBackup) GetRestore() string {
+	if x != nil {
+		return x.Restore
+	}
+	return ""
+}
+
+func (x *RestoreBackup) GetParts() uint64 {
+	if x != nil {
+		return x.Parts
+	}
+	return 0
+}
+
+func (x *RestoreBackup) GetFloor() uint64 {
+	if x != nil {
+		return x.Floor
+	}
+	return 0
+}
+
+func (x *RestoreBackup) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
 // Grant is a run [from, from+count) of positions of one lease.
 type Grant struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1239,7 +1420,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_fsm_pb_command_proto_msgTypes[15]
+	mi := &file_fsm_pb_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1251,7 +1432,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[15]
+	mi := &file_fsm_pb_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1264,7 +1445,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{15}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Grant) GetLease() uint64 {
@@ -1304,15 +1485,17 @@ type Result struct {
 	Key  string `protobuf:"bytes,6,opt,name=key,proto3" json:"key,omitempty"`
 	Link *Link  `protobuf:"bytes,7,opt,name=link,proto3" json:"link,omitempty"`
 	// Lease: what was leased. Release, ReturnKeys: count of positions.
-	Grants        []*Grant `protobuf:"bytes,8,rep,name=grants,proto3" json:"grants,omitempty"`
-	Count         uint64   `protobuf:"varint,9,opt,name=count,proto3" json:"count,omitempty"`
+	Grants []*Grant `protobuf:"bytes,8,rep,name=grants,proto3" json:"grants,omitempty"`
+	Count  uint64   `protobuf:"varint,9,opt,name=count,proto3" json:"count,omitempty"`
+	// RestoreBackup: what it did.
+	Restored      *Restored `protobuf:"bytes,10,opt,name=restored,proto3" json:"restored,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_fsm_pb_command_proto_msgTypes[16]
+	mi := &file_fsm_pb_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1324,7 +1507,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[16]
+	mi := &file_fsm_pb_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1337,7 +1520,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{16}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Result) GetCode() Code {
@@ -1403,6 +1586,164 @@ func (x *Result) GetCount() uint64 {
 	return 0
 }
 
+func (x *Result) GetRestored() *Restored {
+	if x != nil {
+		return x.Restored
+	}
+	return nil
+}
+
+// Restored is what a restore did.
+type Restored struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The backup is of another cluster, whose key spaces this one has now.
+	Adopted bool `protobuf:"varint,1,opt,name=adopted,proto3" json:"adopted,omitempty"`
+	// Links that there are now, and how many that there were are gone.
+	Links         uint64              `protobuf:"varint,2,opt,name=links,proto3" json:"links,omitempty"`
+	LinksLost     uint64              `protobuf:"varint,3,opt,name=links_lost,json=linksLost,proto3" json:"links_lost,omitempty"`
+	Keyspaces     []*RestoredKeyspace `protobuf:"bytes,4,rep,name=keyspaces,proto3" json:"keyspaces,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Restored) Reset() {
+	*x = Restored{}
+	mi := &file_fsm_pb_command_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Restored) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Restored) ProtoMessage() {}
+
+func (x *Restored) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_command_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Restored.ProtoReflect.Descriptor instead.
+func (*Restored) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Restored) GetAdopted() bool {
+	if x != nil {
+		return x.Adopted
+	}
+	return false
+}
+
+func (x *Restored) GetLinks() uint64 {
+	if x != nil {
+		return x.Links
+	}
+	return 0
+}
+
+func (x *Restored) GetLinksLost() uint64 {
+	if x != nil {
+		return x.LinksLost
+	}
+	return 0
+}
+
+func (x *Restored) GetKeyspaces() []*RestoredKeyspace {
+	if x != nil {
+		return x.Keyspaces
+	}
+	return nil
+}
+
+type RestoredKeyspace struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Positions that are used now and were not in the backup.
+	Burned uint64 `protobuf:"varint,2,opt,name=burned,proto3" json:"burned,omitempty"`
+	// New keys come from here on.
+	HighWaterMark uint64 `protobuf:"varint,3,opt,name=high_water_mark,json=highWaterMark,proto3" json:"high_water_mark,omitempty"`
+	// Of burned, those that lie above all that backup and cluster knew of.
+	Margin uint64 `protobuf:"varint,4,opt,name=margin,proto3" json:"margin,omitempty"`
+	// Positions that can still be generated.
+	Left          uint64 `protobuf:"varint,5,opt,name=left,proto3" json:"left,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoredKeyspace) Reset() {
+	*x = RestoredKeyspace{}
+	mi := &file_fsm_pb_command_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoredKeyspace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoredKeyspace) ProtoMessage() {}
+
+func (x *RestoredKeyspace) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_command_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoredKeyspace.ProtoReflect.Descriptor instead.
+func (*RestoredKeyspace) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RestoredKeyspace) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RestoredKeyspace) GetBurned() uint64 {
+	if x != nil {
+		return x.Burned
+	}
+	return 0
+}
+
+func (x *RestoredKeyspace) GetHighWaterMark() uint64 {
+	if x != nil {
+		return x.HighWaterMark
+	}
+	return 0
+}
+
+func (x *RestoredKeyspace) GetMargin() uint64 {
+	if x != nil {
+		return x.Margin
+	}
+	return 0
+}
+
+func (x *RestoredKeyspace) GetLeft() uint64 {
+	if x != nil {
+		return x.Left
+	}
+	return 0
+}
+
 var File_fsm_pb_command_proto protoreflect.FileDescriptor
 
 const file_fsm_pb_command_proto_rawDesc = "" +
@@ -1417,7 +1758,7 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\vcheck_index\x18\x05 \x01(\x06R\n" +
 	"checkIndex\x12\x1f\n" +
 	"\vcheck_chain\x18\x06 \x01(\x06R\n" +
-	"checkChain\"\xa5\x05\n" +
+	"checkChain\"\xa7\x06\n" +
 	"\aCommand\x12/\n" +
 	"\arequest\x18\x01 \x01(\v2\x15.kgs.fsm.v1.RequestIDR\arequest\x12<\n" +
 	"\vidempotency\x18\x02 \x01(\v2\x1a.kgs.fsm.v1.IdempotencyKeyR\vidempotency\x12<\n" +
@@ -1436,7 +1777,9 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\vupdate_link\x18\x12 \x01(\v2\x16.kgs.fsm.v1.UpdateLinkH\x00R\n" +
 	"updateLink\x129\n" +
 	"\vdelete_link\x18\x13 \x01(\v2\x16.kgs.fsm.v1.DeleteLinkH\x00R\n" +
-	"deleteLinkB\x04\n" +
+	"deleteLink\x12<\n" +
+	"\fstage_backup\x18\x14 \x01(\v2\x17.kgs.fsm.v1.StageBackupH\x00R\vstageBackup\x12B\n" +
+	"\x0erestore_backup\x18\x15 \x01(\v2\x19.kgs.fsm.v1.RestoreBackupH\x00R\rrestoreBackupB\x04\n" +
 	"\x02op\"S\n" +
 	"\tRequestID\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x06R\asession\x12\x10\n" +
@@ -1497,11 +1840,20 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\t_redirect\"\x1e\n" +
 	"\n" +
 	"DeleteLink\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\"G\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\"O\n" +
+	"\vStageBackup\x12\x18\n" +
+	"\arestore\x18\x01 \x01(\tR\arestore\x12\x12\n" +
+	"\x04part\x18\x02 \x01(\x04R\x04part\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\"i\n" +
+	"\rRestoreBackup\x12\x18\n" +
+	"\arestore\x18\x01 \x01(\tR\arestore\x12\x14\n" +
+	"\x05parts\x18\x02 \x01(\x04R\x05parts\x12\x14\n" +
+	"\x05floor\x18\x03 \x01(\x04R\x05floor\x12\x12\n" +
+	"\x04term\x18\x04 \x01(\x04R\x04term\"G\n" +
 	"\x05Grant\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\x04R\x05count\"\x85\x02\n" +
+	"\x05count\x18\x03 \x01(\x04R\x05count\"\xb7\x02\n" +
 	"\x06Result\x12$\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x10.kgs.fsm.v1.CodeR\x04code\x12\x16\n" +
 	"\x06detail\x18\x02 \x01(\tR\x06detail\x12\x14\n" +
@@ -1511,7 +1863,21 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x03key\x18\x06 \x01(\tR\x03key\x12$\n" +
 	"\x04link\x18\a \x01(\v2\x10.kgs.fsm.v1.LinkR\x04link\x12)\n" +
 	"\x06grants\x18\b \x03(\v2\x11.kgs.fsm.v1.GrantR\x06grants\x12\x14\n" +
-	"\x05count\x18\t \x01(\x04R\x05count*\x81\x03\n" +
+	"\x05count\x18\t \x01(\x04R\x05count\x120\n" +
+	"\brestored\x18\n" +
+	" \x01(\v2\x14.kgs.fsm.v1.RestoredR\brestored\"\x95\x01\n" +
+	"\bRestored\x12\x18\n" +
+	"\aadopted\x18\x01 \x01(\bR\aadopted\x12\x14\n" +
+	"\x05links\x18\x02 \x01(\x04R\x05links\x12\x1d\n" +
+	"\n" +
+	"links_lost\x18\x03 \x01(\x04R\tlinksLost\x12:\n" +
+	"\tkeyspaces\x18\x04 \x03(\v2\x1c.kgs.fsm.v1.RestoredKeyspaceR\tkeyspaces\"\x92\x01\n" +
+	"\x10RestoredKeyspace\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06burned\x18\x02 \x01(\x04R\x06burned\x12&\n" +
+	"\x0fhigh_water_mark\x18\x03 \x01(\x04R\rhighWaterMark\x12\x16\n" +
+	"\x06margin\x18\x04 \x01(\x04R\x06margin\x12\x12\n" +
+	"\x04left\x18\x05 \x01(\x04R\x04left*\xb7\x03\n" +
 	"\x04Code\x12\x06\n" +
 	"\x02OK\x10\x00\x12\x13\n" +
 	"\x0fUNKNOWN_COMMAND\x10\x01\x12\x16\n" +
@@ -1532,7 +1898,11 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\rNODE_CONFLICT\x10\x0f\x12\x13\n" +
 	"\x0fOUTCOME_UNKNOWN\x10\x10\x12\x17\n" +
 	"\x13GENERATED_KEY_BOUND\x10\x11\x12\v\n" +
-	"\aINVALID\x10\x12B#Z!github.com/kgs-cluster/kgs/fsm/pbb\x06proto3"
+	"\aINVALID\x10\x12\x12\x0e\n" +
+	"\n" +
+	"NOT_STAGED\x10\x13\x12\x0f\n" +
+	"\vNOT_STOPPED\x10\x14\x12\x13\n" +
+	"\x0fRESTORE_REFUSED\x10\x15B#Z!github.com/kgs-cluster/kgs/fsm/pbb\x06proto3"
 
 var (
 	file_fsm_pb_command_proto_rawDescOnce sync.Once
@@ -1547,29 +1917,33 @@ func file_fsm_pb_command_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_pb_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fsm_pb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_fsm_pb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_fsm_pb_command_proto_goTypes = []any{
-	(Code)(0),              // 0: kgs.fsm.v1.Code
-	(*Entry)(nil),          // 1: kgs.fsm.v1.Entry
-	(*Command)(nil),        // 2: kgs.fsm.v1.Command
-	(*RequestID)(nil),      // 3: kgs.fsm.v1.RequestID
-	(*IdempotencyKey)(nil), // 4: kgs.fsm.v1.IdempotencyKey
-	(*InitCluster)(nil),    // 5: kgs.fsm.v1.InitCluster
-	(*PutNode)(nil),        // 6: kgs.fsm.v1.PutNode
-	(*RemoveNode)(nil),     // 7: kgs.fsm.v1.RemoveNode
-	(*Generate)(nil),       // 8: kgs.fsm.v1.Generate
-	(*Lease)(nil),          // 9: kgs.fsm.v1.Lease
-	(*Release)(nil),        // 10: kgs.fsm.v1.Release
-	(*ReturnKeys)(nil),     // 11: kgs.fsm.v1.ReturnKeys
-	(*CreateLink)(nil),     // 12: kgs.fsm.v1.CreateLink
-	(*GeneratedKey)(nil),   // 13: kgs.fsm.v1.GeneratedKey
-	(*UpdateLink)(nil),     // 14: kgs.fsm.v1.UpdateLink
-	(*DeleteLink)(nil),     // 15: kgs.fsm.v1.DeleteLink
-	(*Grant)(nil),          // 16: kgs.fsm.v1.Grant
-	(*Result)(nil),         // 17: kgs.fsm.v1.Result
-	(*Keyspace)(nil),       // 18: kgs.fsm.v1.Keyspace
-	(*Node)(nil),           // 19: kgs.fsm.v1.Node
-	(*Link)(nil),           // 20: kgs.fsm.v1.Link
+	(Code)(0),                // 0: kgs.fsm.v1.Code
+	(*Entry)(nil),            // 1: kgs.fsm.v1.Entry
+	(*Command)(nil),          // 2: kgs.fsm.v1.Command
+	(*RequestID)(nil),        // 3: kgs.fsm.v1.RequestID
+	(*IdempotencyKey)(nil),   // 4: kgs.fsm.v1.IdempotencyKey
+	(*InitCluster)(nil),      // 5: kgs.fsm.v1.InitCluster
+	(*PutNode)(nil),          // 6: kgs.fsm.v1.PutNode
+	(*RemoveNode)(nil),       // 7: kgs.fsm.v1.RemoveNode
+	(*Generate)(nil),         // 8: kgs.fsm.v1.Generate
+	(*Lease)(nil),            // 9: kgs.fsm.v1.Lease
+	(*Release)(nil),          // 10: kgs.fsm.v1.Release
+	(*ReturnKeys)(nil),       // 11: kgs.fsm.v1.ReturnKeys
+	(*CreateLink)(nil),       // 12: kgs.fsm.v1.CreateLink
+	(*GeneratedKey)(nil),     // 13: kgs.fsm.v1.GeneratedKey
+	(*UpdateLink)(nil),       // 14: kgs.fsm.v1.UpdateLink
+	(*DeleteLink)(nil),       // 15: kgs.fsm.v1.DeleteLink
+	(*StageBackup)(nil),      // 16: kgs.fsm.v1.StageBackup
+	(*RestoreBackup)(nil),    // 17: kgs.fsm.v1.RestoreBackup
+	(*Grant)(nil),            // 18: kgs.fsm.v1.Grant
+	(*Result)(nil),           // 19: kgs.fsm.v1.Result
+	(*Restored)(nil),         // 20: kgs.fsm.v1.Restored
+	(*RestoredKeyspace)(nil), // 21: kgs.fsm.v1.RestoredKeyspace
+	(*Keyspace)(nil),         // 22: kgs.fsm.v1.Keyspace
+	(*Node)(nil),             // 23: kgs.fsm.v1.Node
+	(*Link)(nil),             // 24: kgs.fsm.v1.Link
 }
 var file_fsm_pb_command_proto_depIdxs = []int32{
 	2,  // 0: kgs.fsm.v1.Entry.commands:type_name -> kgs.fsm.v1.Command
@@ -1585,19 +1959,23 @@ var file_fsm_pb_command_proto_depIdxs = []int32{
 	12, // 10: kgs.fsm.v1.Command.create_link:type_name -> kgs.fsm.v1.CreateLink
 	14, // 11: kgs.fsm.v1.Command.update_link:type_name -> kgs.fsm.v1.UpdateLink
 	15, // 12: kgs.fsm.v1.Command.delete_link:type_name -> kgs.fsm.v1.DeleteLink
-	18, // 13: kgs.fsm.v1.InitCluster.keyspaces:type_name -> kgs.fsm.v1.Keyspace
-	19, // 14: kgs.fsm.v1.PutNode.node:type_name -> kgs.fsm.v1.Node
-	16, // 15: kgs.fsm.v1.Release.grants:type_name -> kgs.fsm.v1.Grant
-	13, // 16: kgs.fsm.v1.CreateLink.generated:type_name -> kgs.fsm.v1.GeneratedKey
-	20, // 17: kgs.fsm.v1.CreateLink.link:type_name -> kgs.fsm.v1.Link
-	0,  // 18: kgs.fsm.v1.Result.code:type_name -> kgs.fsm.v1.Code
-	20, // 19: kgs.fsm.v1.Result.link:type_name -> kgs.fsm.v1.Link
-	16, // 20: kgs.fsm.v1.Result.grants:type_name -> kgs.fsm.v1.Grant
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	16, // 13: kgs.fsm.v1.Command.stage_backup:type_name -> kgs.fsm.v1.StageBackup
+	17, // 14: kgs.fsm.v1.Command.restore_backup:type_name -> kgs.fsm.v1.RestoreBackup
+	22, // 15: kgs.fsm.v1.InitCluster.keyspaces:type_name -> kgs.fsm.v1.Keyspace
+	23, // 16: kgs.fsm.v1.PutNode.node:type_name -> kgs.fsm.v1.Node
+	18, // 17: kgs.fsm.v1.Release.grants:type_name -> kgs.fsm.v1.Grant
+	13, // 18: kgs.fsm.v1.CreateLink.generated:type_name -> kgs.fsm.v1.GeneratedKey
+	24, // 19: kgs.fsm.v1.CreateLink.link:type_name -> kgs.fsm.v1.Link
+	0,  // 20: kgs.fsm.v1.Result.code:type_name -> kgs.fsm.v1.Code
+	24, // 21: kgs.fsm.v1.Result.link:type_name -> kgs.fsm.v1.Link
+	18, // 22: kgs.fsm.v1.Result.grants:type_name -> kgs.fsm.v1.Grant
+	20, // 23: kgs.fsm.v1.Result.restored:type_name -> kgs.fsm.v1.Restored
+	21, // 24: kgs.fsm.v1.Restored.keyspaces:type_name -> kgs.fsm.v1.RestoredKeyspace
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_fsm_pb_command_proto_init() }
@@ -1617,6 +1995,8 @@ func file_fsm_pb_command_proto_init() {
 		(*Command_CreateLink)(nil),
 		(*Command_UpdateLink)(nil),
 		(*Command_DeleteLink)(nil),
+		(*Command_StageBackup)(nil),
+		(*Command_RestoreBackup)(nil),
 	}
 	file_fsm_pb_command_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
@@ -1625,7 +2005,7 @@ func file_fsm_pb_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_pb_command_proto_rawDesc), len(file_fsm_pb_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   17,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -758,6 +758,182 @@ func (x *IdempotencyRecord) GetExpiresAt() int64 {
 	return 0
 }
 
+// Staged is a row of meta: the backup whose parts are the rows of staging.
+type Staged struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Restore string                 `protobuf:"bytes,1,opt,name=restore,proto3" json:"restore,omitempty"`
+	Parts   uint64                 `protobuf:"varint,2,opt,name=parts,proto3" json:"parts,omitempty"`
+	// Unix milliseconds, the machine's clock, of the last part.
+	Time          int64 `protobuf:"varint,3,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Staged) Reset() {
+	*x = Staged{}
+	mi := &file_fsm_pb_rows_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Staged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Staged) ProtoMessage() {}
+
+func (x *Staged) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_rows_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Staged.ProtoReflect.Descriptor instead.
+func (*Staged) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Staged) GetRestore() string {
+	if x != nil {
+		return x.Restore
+	}
+	return ""
+}
+
+func (x *Staged) GetParts() uint64 {
+	if x != nil {
+		return x.Parts
+	}
+	return 0
+}
+
+func (x *Staged) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+// BackupHeader is the beginning of a backup file: what to know of it before, and
+// without, reading its rows.
+type BackupHeader struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Index     uint64                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	Term      uint64                 `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`
+	// Unix milliseconds, of the node that wrote it.
+	Time int64 `protobuf:"varint,4,opt,name=time,proto3" json:"time,omitempty"`
+	// As in ClusterState.
+	Clock        int64  `protobuf:"varint,5,opt,name=clock,proto3" json:"clock,omitempty"`
+	NextLease    uint64 `protobuf:"varint,6,opt,name=next_lease,json=nextLease,proto3" json:"next_lease,omitempty"`
+	NextKeyspace uint32 `protobuf:"varint,7,opt,name=next_keyspace,json=nextKeyspace,proto3" json:"next_keyspace,omitempty"`
+	// Links that are not deleted.
+	Links uint64 `protobuf:"varint,8,opt,name=links,proto3" json:"links,omitempty"`
+	// Without the permutation keys.
+	Keyspaces     []*Keyspace `protobuf:"bytes,9,rep,name=keyspaces,proto3" json:"keyspaces,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupHeader) Reset() {
+	*x = BackupHeader{}
+	mi := &file_fsm_pb_rows_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupHeader) ProtoMessage() {}
+
+func (x *BackupHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_rows_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupHeader.ProtoReflect.Descriptor instead.
+func (*BackupHeader) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *BackupHeader) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *BackupHeader) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *BackupHeader) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *BackupHeader) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *BackupHeader) GetClock() int64 {
+	if x != nil {
+		return x.Clock
+	}
+	return 0
+}
+
+func (x *BackupHeader) GetNextLease() uint64 {
+	if x != nil {
+		return x.NextLease
+	}
+	return 0
+}
+
+func (x *BackupHeader) GetNextKeyspace() uint32 {
+	if x != nil {
+		return x.NextKeyspace
+	}
+	return 0
+}
+
+func (x *BackupHeader) GetLinks() uint64 {
+	if x != nil {
+		return x.Links
+	}
+	return 0
+}
+
+func (x *BackupHeader) GetKeyspaces() []*Keyspace {
+	if x != nil {
+		return x.Keyspaces
+	}
+	return nil
+}
+
 var File_fsm_pb_rows_proto protoreflect.FileDescriptor
 
 const file_fsm_pb_rows_proto_rawDesc = "" +
@@ -830,7 +1006,23 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\asession\x18\x03 \x01(\x06R\asession\x12\x10\n" +
 	"\x03seq\x18\x04 \x01(\x04R\x03seq\x12\x1d\n" +
 	"\n" +
-	"expires_at\x18\x05 \x01(\x03R\texpiresAt*:\n" +
+	"expires_at\x18\x05 \x01(\x03R\texpiresAt\"L\n" +
+	"\x06Staged\x12\x18\n" +
+	"\arestore\x18\x01 \x01(\tR\arestore\x12\x14\n" +
+	"\x05parts\x18\x02 \x01(\x04R\x05parts\x12\x12\n" +
+	"\x04time\x18\x03 \x01(\x03R\x04time\"\x8f\x02\n" +
+	"\fBackupHeader\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x12\n" +
+	"\x04term\x18\x03 \x01(\x04R\x04term\x12\x12\n" +
+	"\x04time\x18\x04 \x01(\x03R\x04time\x12\x14\n" +
+	"\x05clock\x18\x05 \x01(\x03R\x05clock\x12\x1d\n" +
+	"\n" +
+	"next_lease\x18\x06 \x01(\x04R\tnextLease\x12#\n" +
+	"\rnext_keyspace\x18\a \x01(\rR\fnextKeyspace\x12\x14\n" +
+	"\x05links\x18\b \x01(\x04R\x05links\x122\n" +
+	"\tkeyspaces\x18\t \x03(\v2\x14.kgs.fsm.v1.KeyspaceR\tkeyspaces*:\n" +
 	"\aPurpose\x12\t\n" +
 	"\x05LEASE\x10\x00\x12\t\n" +
 	"\x05ALIAS\x10\x01\x12\v\n" +
@@ -850,7 +1042,7 @@ func file_fsm_pb_rows_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_pb_rows_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fsm_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_fsm_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_fsm_pb_rows_proto_goTypes = []any{
 	(Purpose)(0),              // 0: kgs.fsm.v1.Purpose
 	(*Keyspace)(nil),          // 1: kgs.fsm.v1.Keyspace
@@ -860,14 +1052,17 @@ var file_fsm_pb_rows_proto_goTypes = []any{
 	(*ClusterState)(nil),      // 5: kgs.fsm.v1.ClusterState
 	(*Session)(nil),           // 6: kgs.fsm.v1.Session
 	(*IdempotencyRecord)(nil), // 7: kgs.fsm.v1.IdempotencyRecord
+	(*Staged)(nil),            // 8: kgs.fsm.v1.Staged
+	(*BackupHeader)(nil),      // 9: kgs.fsm.v1.BackupHeader
 }
 var file_fsm_pb_rows_proto_depIdxs = []int32{
 	0, // 0: kgs.fsm.v1.Used.purpose:type_name -> kgs.fsm.v1.Purpose
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	1, // 1: kgs.fsm.v1.BackupHeader.keyspaces:type_name -> kgs.fsm.v1.Keyspace
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_fsm_pb_rows_proto_init() }
@@ -881,7 +1076,7 @@ func file_fsm_pb_rows_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_pb_rows_proto_rawDesc), len(file_fsm_pb_rows_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
