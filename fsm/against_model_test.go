@@ -34,6 +34,9 @@ func play(t tester, w *world, more func() bool) *history {
 	d := emptyDriver(t)
 	defer d.close()
 	h := &history{}
+	if w.backups != nil {
+		w.backups.take = d.backup
+	}
 	for more() {
 		e, want := w.next()
 		e.CheckIndex, e.CheckChain = d.m.Position()
@@ -72,7 +75,9 @@ func (d *driver) compare(m *refmodel.Model) {
 	check(d.t, err)
 	check(d.t, refmodel.Diff(stored, m))
 	for _, s := range m.Spaces {
-		d.compareKeys(s)
+		if s.Row.HighWaterMark < 10_000 { // one that was burned is too large to list key by key
+			d.compareKeys(s)
+		}
 	}
 	d.compareLinks(m)
 	nodes := 0

@@ -56,6 +56,7 @@ func FuzzHistory(f *testing.F) {
 		}
 		source := &choices{draws[:min(len(draws), 4<<10)]}
 		w := newWorld(source.draw)
+		w.backups = &backups{}
 		h := play(t, w, func() bool { return len(source.data) > 0 })
 
 		next := &choices{events}

@@ -107,6 +107,7 @@ func (r *replica) move() {
 func TestReplicasAreEqual(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(evenly(t))
+		w.backups = &backups{}
 		h := play(t, w, times(10+w.draw(70, "entries")))
 
 		batched := &replica{driver: emptyDriver(t), h: h}

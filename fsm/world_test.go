@@ -25,6 +25,7 @@ type world struct {
 	grants      []worldGrant // of all leases so far
 	fronts      map[uint64]*frontEnd
 	both        []string // keys at low positions of hex that are keys of digits too
+	backups     *backups // nil: there are none in this world
 }
 
 type worldGrant struct {
@@ -79,6 +80,8 @@ func (w *world) next() (e *pb.Entry, want []*pb.Result) {
 	if !w.started {
 		w.started = true
 		e.Commands = append(e.Commands, cmd(testInit()))
+	} else if w.backups != nil && w.chance(3, "backups") {
+		e.Commands = append(e.Commands, w.backupCommand())
 	} else {
 		for range w.draw(7, "commands") {
 			e.Commands = append(e.Commands, w.command())

@@ -1,6 +1,7 @@
 package refmodel
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -28,6 +29,10 @@ func Diff(got, want *Model) error {
 	}
 	if err := diffRows("node", got.Nodes, want.Nodes); err != nil {
 		return err
+	}
+	if (got.Staged == nil) != (want.Staged == nil) || got.Staged != nil &&
+		(!proto.Equal(got.Staged.Row, want.Staged.Row) || !bytes.Equal(got.Staged.Data, want.Staged.Data)) {
+		return fmt.Errorf("staged %v, want %v", got.Staged, want.Staged)
 	}
 	return diffRequests(got, want)
 }

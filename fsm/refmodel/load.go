@@ -22,7 +22,7 @@ type Rows interface {
 // none, a counter that is not what it counts, an index without its row.
 func Load(rows Rows) (*Model, error) {
 	l := loader{Model: New(), rows: rows}
-	for _, part := range []func() error{l.state, l.spaces, l.used, l.unused, l.quarantine, l.links, l.tags, l.nodes, l.sessions, l.records} {
+	for _, part := range []func() error{l.state, l.spaces, l.used, l.unused, l.quarantine, l.links, l.tags, l.nodes, l.sessions, l.records, l.staged} {
 		if err := part(); err != nil {
 			return nil, err
 		}
@@ -57,7 +57,32 @@ func each(rows Rows, t store.Table, row proto.Message, fn func(key, value []byte
 }
 
 func (l *loader) state() error {
-	return each(l.rows, store.Meta, nil, func(_, value []byte) error { return proto.Unmarshal(value, l.State) })
+	return each(l.rows, store.Meta, nil, func(key, value []byte) error {
+		switch string(key) {
+		case "state":
+			return proto.Unmarshal(value, l.State)
+		case "staged":
+			l.Staged = &Staged{Row: &pb.Staged{}}
+			return proto.Unmarshal(value, l.Staged.Row)
+		}
+		return fmt.Errorf("unknown row")
+	})
+}
+
+func (l *loader) staged() error {
+	var parts uint64
+	err := each(l.rows, store.Staging, nil, func(key, value []byte) error {
+		if l.Staged == nil || binary.BigEndian.Uint64(key) != parts {
+			return fmt.Errorf("it does not belong to what is staged")
+		}
+		l.Staged.Data = append(l.Staged.Data, value...)
+		parts++
+		return nil
+	})
+	if err == nil && l.Staged != nil && l.Staged.Row.Parts != parts {
+		err = fmt.Errorf("%d parts are staged, their row says %d", parts, l.Staged.Row.Parts)
+	}
+	return err
 }
 
 func (l *loader) spaces() error {
@@ -98,7 +123,7 @@ func (l *loader) used() error {
 		used := proto.CloneOf(row)
 		used.To = 0
 		s.rows = append(s.rows, used)
-		if row.Purpose != pb.Purpose_ALIAS {
+		if to <= s.Row.HighWaterMark { // above it lie single positions, far apart
 			s.grow(to)
 		}
 		for pos := from; pos < to; pos++ {

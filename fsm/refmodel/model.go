@@ -9,6 +9,7 @@
 //	requests.go  request ids, idempotency keys
 //	keys.go      key spaces
 //	links.go     links
+//	restore.go   backups staged and restored
 //	load.go      the model that the rows of a store stand for
 //	diff.go      in what two models differ
 package refmodel
@@ -35,12 +36,15 @@ type Model struct {
 	Nodes    map[string]*pb.Node
 	Sessions map[uint64]*Session
 	Records  map[string]*Record
+	Staged   *Staged // nil: nothing is
 
 	expiring []expiry // of Records, the first first
 	swept    int64    // the minute in which sessions were swept last
 
 	index, term uint64 // of the present entry
 	node        string // that proposed it
+	alone       bool   // it has one command
+	restored    func() // carries out a restore at its end
 }
 
 // New is the state before the first entry.
@@ -55,7 +59,7 @@ func New() *Model {
 // Apply applies an entry and returns an answer without text for each command,
 // nil for one that no version knows. It keeps parts of e: do not change them.
 func (m *Model) Apply(index, term uint64, e *pb.Entry) []*pb.Result {
-	m.index, m.term, m.node = index, term, e.Node
+	m.index, m.term, m.node, m.alone = index, term, e.Node, len(e.Commands) == 1
 	m.State.Clock = max(m.State.Clock, e.Time)
 	results := make([]*pb.Result, len(e.Commands))
 	for i, c := range e.Commands {
@@ -63,7 +67,12 @@ func (m *Model) Apply(index, term uint64, e *pb.Entry) []*pb.Result {
 	}
 	m.sweepSessions()
 	m.sweepRecords(2*len(e.Commands) + 8)
+	m.sweepStaged()
 	m.State.IdempotencyRecords = uint64(len(m.Records))
+	if m.restored != nil {
+		m.restored()
+		m.restored = nil
+	}
 	return results
 }
 
@@ -95,6 +104,10 @@ func (m *Model) execute(c *pb.Command) *pb.Result {
 		r = m.updateLink(op.UpdateLink)
 	case *pb.Command_DeleteLink:
 		r = m.deleteLink(op.DeleteLink.Key)
+	case *pb.Command_StageBackup:
+		r = m.stageBackup(op.StageBackup)
+	case *pb.Command_RestoreBackup:
+		r = m.restoreBackup(op.RestoreBackup)
 	default:
 		return nil
 	}
