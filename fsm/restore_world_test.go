@@ -3,13 +3,13 @@ package fsm
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	"github.com/kgs-cluster/kgs/fsm/pb"
-	"github.com/kgs-cluster/kgs/fsm/refmodel"
 )
 
 // backups are those of a world, and the one that is on its way in.
@@ -80,10 +80,12 @@ func TestRestoreAgainstModel(t *testing.T) {
 		w := newWorld(evenly(t))
 		w.backups = &backups{}
 		h := play(t, w, times(10+w.draw(60, "entries")))
-		l := &leased{t: t, held: map[position]bool{}, burned: map[position]bool{}}
+		l := &leased{t: t, held: map[position]bool{}, ever: map[position]bool{}, burned: map[position]bool{}}
+		seen := map[*pb.Result]bool{} // a request twice in one entry has one result
 		for i, entry := range h.entries {
 			for j, c := range decoded(t, entry.Data).Commands {
-				if r := h.results[i][j]; r.Code == pb.Code_OK && r.Index == entry.Index && !r.Replayed {
+				if r := h.results[i][j]; r.Code == pb.Code_OK && r.Index == entry.Index && !r.Replayed && !seen[r] {
+					seen[r] = true
 					l.applied(w, c, r)
 					if c.GetRestoreBackup() != nil {
 						restores++
@@ -104,8 +106,9 @@ type position struct {
 
 // leased are the positions that somebody has been given.
 type leased struct {
-	t            tester
-	held, burned map[position]bool
+	t          tester
+	held, ever map[position]bool
+	burned     map[position]bool // had been leased when a restore came
 }
 
 func (l *leased) applied(w *world, c *pb.Command, r *pb.Result) {
@@ -123,7 +126,7 @@ func (l *leased) applied(w *world, c *pb.Command, r *pb.Result) {
 			if l.held[p] || l.burned[p] {
 				l.t.Fatalf("%v is leased again at log index %d", p, r.Index)
 			}
-			l.held[p] = true
+			l.held[p], l.ever[p] = true, true
 		})
 	case c.GetRelease() != nil:
 		each(c.GetRelease().Keyspace, func(p position) { delete(l.held, p) })
@@ -133,14 +136,8 @@ func (l *leased) applied(w *world, c *pb.Command, r *pb.Result) {
 		for _, key := range c.GetReturnKeys().Keys {
 			pos, _ := s.Perm.Position(key)
 			delete(l.held, position{s.Row.Name, pos})
-			l.burned[position{s.Row.Name, pos}] = false // once it is leased anew
 		}
 	case c.GetRestoreBackup() != nil:
-		for p := range l.burned {
-			l.burned[p] = true
-		}
-		for p := range l.held {
-			l.burned[p] = true
-		}
+		maps.Copy(l.burned, l.ever)
 	}
 }
