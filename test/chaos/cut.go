@@ -24,11 +24,13 @@ func isolateLeader(r *run) []*proc.Node {
 	leader := r.leader()
 	others := r.others(leader)
 	r.deaths++
+	known := r.newLink()
 	until := time.Now().Add(r.cutLength())
 	mend := r.network.cut(leader, others, r.quietly())
-	r.write(others, oracleDeath)
+	answered := r.changeBehind(leader, known)
 	r.pause(time.Until(until))
 	mend()
+	answered()
 	return nil
 }
 

@@ -12,11 +12,13 @@ import (
 func freezeLeader(r *run) []*proc.Node {
 	leader := r.leader()
 	r.deaths++
+	known := r.newLink()
 	leader.Signal(syscall.SIGSTOP)
 	thaw := time.Now().Add(r.between(time.Second, r.longest(10*time.Second)))
-	r.write(r.others(leader), oracleDeath)
+	answered := r.changeBehind(leader, known)
 	r.pause(time.Until(thaw))
 	leader.Signal(syscall.SIGCONT)
+	answered()
 	return nil
 }
 

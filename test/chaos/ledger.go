@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -115,9 +116,14 @@ func (l *ledger) settled() []*link {
 	return settled
 }
 
-// counts of keys and of acknowledged links.
+// counts of keys of the key space, and of acknowledged links.
 func (l *ledger) counts() (keys, links int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.issued), l.made
+	for key := range l.issued {
+		if !strings.Contains(key, "-") { // else an alias outside of it
+			keys++
+		}
+	}
+	return keys, l.made
 }

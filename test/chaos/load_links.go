@@ -2,6 +2,8 @@ package chaos
 
 import (
 	"context"
+	"encoding/json"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -11,8 +13,8 @@ import (
 
 // linkOps are what clients do with links, by weight.
 var linkOps = []func(*worker, context.Context){
-	(*worker).create, (*worker).createAlias, (*worker).createTaken, (*worker).createPlain, (*worker).createBatch,
-	(*worker).update, (*worker).update, (*worker).remove,
+	(*worker).create, (*worker).createOnce, (*worker).createTwice, (*worker).createAlias, (*worker).createTaken, (*worker).createBatch,
+	(*worker).update, (*worker).update, (*worker).updateOnce, (*worker).remove,
 	(*worker).read, (*worker).read, (*worker).readOther, (*worker).readOther,
 	(*worker).follow, (*worker).follow, (*worker).followOther, (*worker).followOther,
 }
@@ -42,8 +44,24 @@ func (w *worker) create(ctx context.Context) {
 	w.made(o, got.Key, url)
 }
 
-// createPlain creates with an Idempotency-Key, and repeats it.
-func (w *worker) createPlain(ctx context.Context) {
+// createOnce sends one request and never repeats it: what is refused then must
+// not have happened.
+func (w *worker) createOnce(ctx context.Context) {
+	url, began := w.newURL(), time.Now()
+	a, err := w.plain(ctx, http.MethodPost, "/v1/links", jsonOf(client.NewLink{URL: url}), "Content-Type", "application/json")
+	o := w.judgeAnswer("create", began, err)
+	var got client.Link
+	if o == done {
+		if err := json.Unmarshal([]byte(a.body), &got); err != nil {
+			w.ledger.violatef(oracleReply, "creation answered with %q", a.body)
+		}
+		w.ledger.issue(w.name, got.Key)
+	}
+	w.made(o, got.Key, url)
+}
+
+// createTwice creates with an Idempotency-Key, and repeats it.
+func (w *worker) createTwice(ctx context.Context) {
 	url, key := w.newURL(), w.unique()
 	ask := func() (string, outcome) {
 		began := time.Now()
@@ -147,23 +165,45 @@ func (w *worker) own() *link {
 }
 
 func (w *worker) update(ctx context.Context) {
-	l := w.own()
-	if l == nil {
-		return
-	}
-	url, began := w.newURL(), time.Now()
-	l.try(url)
-	_, err := w.api.UpdateLink(ctx, l.key, client.LinkChange{URL: &url})
-	l.settle(w.judgeAnswer("update", began, err), w.process())
+	w.change(ctx, "update", func(l *link, url string) error {
+		_, err := w.api.UpdateLink(ctx, l.key, client.LinkChange{URL: &url})
+		return err
+	})
+}
+
+// updateOnce sends one request and never repeats it.
+func (w *worker) updateOnce(ctx context.Context) {
+	w.change(ctx, "update", func(l *link, url string) error {
+		_, err := w.plain(ctx, http.MethodPatch, "/v1/links/"+l.key, jsonOf(client.LinkChange{URL: &url}), "Content-Type", "application/json")
+		return err
+	})
 }
 
 func (w *worker) remove(ctx context.Context) {
+	w.change(ctx, "delete", func(l *link, _ string) error { return w.api.DeleteLink(ctx, l.key) })
+}
+
+// change changes an own link, and at once looks at it through the same node.
+func (w *worker) change(ctx context.Context, kind string, send func(l *link, url string) error) {
 	l := w.own()
 	if l == nil {
 		return
 	}
+	url := w.newURL()
+	if kind == "delete" {
+		l.try(gone)
+	} else {
+		l.try(url)
+	}
 	began := time.Now()
-	l.try(gone)
-	err := w.api.DeleteLink(ctx, l.key)
-	l.settle(w.judgeAnswer("delete", began, err), w.process())
+	l.settle(w.judgeAnswer(kind, began, send(l, url)), w.process())
+	w.followLink(ctx, l)
+}
+
+func jsonOf(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // plain structs
+	}
+	return string(text)
 }

@@ -38,9 +38,8 @@ type run struct {
 	newest    int      // number of the newest node
 
 	// What is promised when depends on what was done.
-	firstTerm uint64
-	deaths    int // leaders that died, froze, were cut off or handed over
-	graceful  int // of them, those that must lose no key
+	deaths   int // leaders that died, froze, were cut off or handed over
+	graceful int // of them, those that must lose no key
 
 	probes  sync.WaitGroup
 	probe   int
@@ -81,7 +80,6 @@ func start(tb testing.TB, name string, s settings, nodes int) *run {
 	}
 	r.cluster = layout.Start(tb)
 	tb.Cleanup(r.load.stop) // before the nodes end
-	r.firstTerm = r.term()
 	for _, n := range r.cluster.Nodes {
 		r.load.attach(n)
 	}
