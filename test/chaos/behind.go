@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/kgs-cluster/kgs/httpapi/client"
 	"github.com/kgs-cluster/kgs/test/proc"
@@ -55,12 +56,32 @@ func (r *run) changeBehind(leader *proc.Node, l *link) (answered func()) {
 	}
 	r.checked(oracleDeath, 1)
 	var reading sync.WaitGroup
-	for i := range readersBehind {
+	for range readersBehind {
 		reading.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 			defer cancel()
-			newWorker(r.load, leader, workersPerNode+i).readLink(ctx, l)
+			newWorker(r.load, leader, workersPerNode).readLink(ctx, l)
 		})
 	}
 	return reading.Wait
+}
+
+// inFlight requests of each node are under way when a leader's fault strikes:
+// what had reached the log then must have one effect, however it is repeated.
+const inFlight = 4
+
+// burst sends them, and does not wait.
+func (r *run) burst() {
+	for _, n := range r.cluster.Nodes {
+		for range inFlight {
+			r.probe++
+			w := newWorker(r.load, n, workersPerNode+r.probe)
+			r.probes.Go(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+				defer cancel()
+				w.createOnce(ctx)
+			})
+		}
+	}
+	r.pause(r.between(0, 5*time.Millisecond))
 }

@@ -25,6 +25,7 @@ func isolateLeader(r *run) []*proc.Node {
 	others := r.others(leader)
 	r.deaths++
 	known := r.newLink()
+	r.burst()
 	until := time.Now().Add(r.cutLength())
 	mend := r.network.cut(leader, others, r.quietly())
 	answered := r.changeBehind(leader, known)
@@ -49,6 +50,7 @@ func cutOneWay(r *run) []*proc.Node {
 	leader := r.leader()
 	quiet, heard := r.quietly(), r.random.IntN(2) == 0
 	r.deaths++
+	r.burst()
 	var undo []func()
 	for _, n := range r.others(leader) {
 		if heard {

@@ -41,6 +41,7 @@ func slowDisk(r *run) []*proc.Node {
 func hungDisk(r *run) []*proc.Node {
 	leader := r.leader()
 	r.deaths++
+	r.burst()
 	detach := r.tamper(leader, "delay_enter=600000000")
 	took := r.writeWithin(hungWithin, r.others(leader), oracleHung)
 	r.logf("writes went on after %s", took.Round(time.Millisecond))

@@ -13,6 +13,7 @@ func freezeLeader(r *run) []*proc.Node {
 	leader := r.leader()
 	r.deaths++
 	known := r.newLink()
+	r.burst()
 	leader.Signal(syscall.SIGSTOP)
 	thaw := time.Now().Add(r.between(time.Second, r.longest(10*time.Second)))
 	answered := r.changeBehind(leader, known)

@@ -16,6 +16,7 @@ func transfer(r *run) []*proc.Node {
 	if r.random.IntN(2) == 0 {
 		to = r.follower().ID
 	}
+	r.burst()
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*callTimeout)
 	defer cancel()
@@ -64,6 +65,7 @@ func (r *run) stop(n *proc.Node) {
 		r.deaths++
 		r.graceful++
 	}
+	r.burst()
 	if code := n.Stop(); code != 0 {
 		r.violatef(oracleEnds, "%s ended with %d after SIGTERM:\n%s", n.ID, code, n.Output)
 	}

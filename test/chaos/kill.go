@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/kgs-cluster/kgs/test/proc"
@@ -16,6 +17,7 @@ const longestDown = 1500 * time.Millisecond
 func killLeader(r *run) []*proc.Node {
 	leader := r.leader()
 	others := r.others(leader)
+	r.burst()
 	killed := time.Now()
 	r.deaths++
 	leader.Kill()
@@ -40,8 +42,10 @@ func killFollower(r *run) []*proc.Node {
 func killMajority(r *run) []*proc.Node {
 	known := r.ledger.settled()
 	victims, left := r.split(len(r.cluster.Nodes)/2 + 1)
+	r.countDeath(victims)
+	r.burst()
 	for _, n := range victims {
-		r.kill(n)
+		n.Kill()
 	}
 	until := time.Now().Add(r.between(0, longestDown))
 	for _, l := range known {
@@ -59,6 +63,13 @@ func killMajority(r *run) []*proc.Node {
 	return nil
 }
 
+// countDeath counts the leader's death if it is among the victims.
+func (r *run) countDeath(victims []*proc.Node) {
+	if slices.Contains(victims, r.leader()) {
+		r.deaths++
+	}
+}
+
 const oracleRedirects = "P9 redirects without a majority"
 
 // followWithoutLeader asks for a link that was settled before the fault.
@@ -73,8 +84,10 @@ func (r *run) followWithoutLeader(n *proc.Node, l *link) {
 }
 
 func killAll(r *run) []*proc.Node {
+	r.deaths++
+	r.burst()
 	for _, n := range r.cluster.Nodes {
-		r.kill(n)
+		n.Kill()
 	}
 	for _, n := range r.cluster.Nodes {
 		n.Start()

@@ -2,8 +2,6 @@ package chaos
 
 import (
 	"context"
-	"encoding/json"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -13,8 +11,8 @@ import (
 
 // linkOps are what clients do with links, by weight.
 var linkOps = []func(*worker, context.Context){
-	(*worker).create, (*worker).createOnce, (*worker).createTwice, (*worker).createAlias, (*worker).createTaken, (*worker).createBatch,
-	(*worker).update, (*worker).update, (*worker).updateOnce, (*worker).remove,
+	(*worker).create, (*worker).createOnce, (*worker).createHasty, (*worker).createTwice, (*worker).createAlias, (*worker).createTaken, (*worker).createBatch,
+	(*worker).update, (*worker).update, (*worker).updateOnce, (*worker).updateHasty, (*worker).remove,
 	(*worker).read, (*worker).read, (*worker).readOther, (*worker).readOther,
 	(*worker).follow, (*worker).follow, (*worker).followOther, (*worker).followOther,
 }
@@ -39,22 +37,6 @@ func (w *worker) create(ctx context.Context) {
 	got, err := w.api.CreateLink(ctx, client.NewLink{URL: url})
 	o := w.judgeAnswer("create", began, err)
 	if o == done {
-		w.ledger.issue(w.name, got.Key)
-	}
-	w.made(o, got.Key, url)
-}
-
-// createOnce sends one request and never repeats it: what is refused then must
-// not have happened.
-func (w *worker) createOnce(ctx context.Context) {
-	url, began := w.newURL(), time.Now()
-	a, err := w.plain(ctx, http.MethodPost, "/v1/links", jsonOf(client.NewLink{URL: url}), "Content-Type", "application/json")
-	o := w.judgeAnswer("create", began, err)
-	var got client.Link
-	if o == done {
-		if err := json.Unmarshal([]byte(a.body), &got); err != nil {
-			w.ledger.violatef(oracleReply, "creation answered with %q", a.body)
-		}
 		w.ledger.issue(w.name, got.Key)
 	}
 	w.made(o, got.Key, url)
@@ -171,14 +153,6 @@ func (w *worker) update(ctx context.Context) {
 	})
 }
 
-// updateOnce sends one request and never repeats it.
-func (w *worker) updateOnce(ctx context.Context) {
-	w.change(ctx, "update", func(l *link, url string) error {
-		_, err := w.plain(ctx, http.MethodPatch, "/v1/links/"+l.key, jsonOf(client.LinkChange{URL: &url}), "Content-Type", "application/json")
-		return err
-	})
-}
-
 func (w *worker) remove(ctx context.Context) {
 	w.change(ctx, "delete", func(l *link, _ string) error { return w.api.DeleteLink(ctx, l.key) })
 }
@@ -198,12 +172,4 @@ func (w *worker) change(ctx context.Context, kind string, send func(l *link, url
 	began := time.Now()
 	l.settle(w.judgeAnswer(kind, began, send(l, url)), w.process())
 	w.followLink(ctx, l)
-}
-
-func jsonOf(v any) string {
-	text, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // plain structs
-	}
-	return string(text)
 }

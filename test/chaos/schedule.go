@@ -108,11 +108,3 @@ func (r *run) split(n int) (victims, left []*proc.Node) {
 	r.random.Shuffle(len(mixed), func(i, j int) { mixed[i], mixed[j] = mixed[j], mixed[i] })
 	return mixed[:n], mixed[n:]
 }
-
-// kill ends a node, which may lead.
-func (r *run) kill(n *proc.Node) {
-	if n == r.findLeader() {
-		r.deaths++
-	}
-	n.Kill()
-}
