@@ -31,9 +31,17 @@ func (n *Node) moveLeadership(ctx context.Context, to string) error {
 	return err
 }
 
-// handOver returns the buffered keys through the log, then transfers
+// handOver is handOverNow, unless a transfer failed a short while ago.
+func (n *Node) handOver(ctx context.Context, to string) error {
+	if since := time.Since(n.lead.failed()); since < transferAgain {
+		return fmt.Errorf("%w: the last transfer failed %s ago; another one is safe after %s", ErrRefused, since.Round(time.Second), transferAgain)
+	}
+	return n.handOverNow(ctx, to)
+}
+
+// handOverNow returns the buffered keys through the log, then transfers
 // leadership. After it the node hands out nothing until resume, or a new term.
-func (n *Node) handOver(ctx context.Context, to string) (err error) {
+func (n *Node) handOverNow(ctx context.Context, to string) (err error) {
 	if _, err := n.leading(); err != nil {
 		return err
 	}
@@ -45,9 +53,6 @@ func (n *Node) handOver(ctx context.Context, to string) (err error) {
 		if address, err = n.voterAddress(to); err != nil {
 			return err
 		}
-	}
-	if since := time.Since(n.lead.failed()); since < transferAgain {
-		return fmt.Errorf("%w: the last transfer failed %s ago; another one is safe after %s", ErrRefused, since.Round(time.Second), transferAgain)
 	}
 	if !n.lead.handing.CompareAndSwap(false, true) {
 		return fmt.Errorf("%w: another hand-over is under way", ErrRefused)
@@ -68,7 +73,7 @@ func (n *Node) handOver(ctx context.Context, to string) (err error) {
 	}()
 	select {
 	case err = <-done:
-	case <-time.After(closeTimeout):
+	case <-time.After(min(closeTimeout, time.Until(deadlineOf(ctx)))): // not ctx itself: it ends with this leadership, too
 		err = errors.New("the transfer did not end")
 	}
 	if err != nil {

@@ -269,7 +269,7 @@ func (n *Node) Close() error {
 	n.closed.Do(func() {
 		if n.raft != nil && n.raft.State() == raft.Leader {
 			ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-			if moved := n.handOver(ctx, ""); moved != nil && !errors.Is(moved, errOnlyVoter) {
+			if moved := n.handOverNow(ctx, ""); moved != nil && !errors.Is(moved, errOnlyVoter) {
 				n.log.Warn("stopping as the leader", "reason", moved)
 			}
 			cancel()

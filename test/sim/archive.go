@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/kgs-cluster/kgs/fsm"
 )
 
 // archive is the committed log of the cluster, put together from all nodes: two
@@ -36,18 +38,22 @@ func (a *archive) add(entries []raft.Log) {
 	}
 }
 
-// commands are the entries of the state machine, in order.
-func (a *archive) commands() []entry {
+// commands are the entries of the state machine up to an index, in order. An
+// entry that no node has shown is an error.
+func (a *archive) commands(upTo uint64) ([]fsm.LogEntry, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	var commands []entry
-	for _, e := range a.entries {
+	var commands []fsm.LogEntry
+	for index := uint64(1); index <= upTo; index++ {
+		e, ok := a.entries[index]
+		if !ok {
+			return nil, fmt.Errorf("no node has shown the committed entry %d of %d", index, upTo)
+		}
 		if e.Type == raft.LogCommand {
-			commands = append(commands, entry{Index: e.Index, Term: e.Term, Data: e.Data})
+			commands = append(commands, fsm.LogEntry{Index: e.Index, Term: e.Term, Data: e.Data})
 		}
 	}
-	slices.SortFunc(commands, func(a, b entry) int { return int(a.Index) - int(b.Index) })
-	return commands
+	return commands, nil
 }
 
 // terms counts those in which something was committed.
@@ -66,9 +72,4 @@ func (a *archive) disagreements() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.differs)
-}
-
-type entry struct {
-	Index, Term uint64
-	Data        []byte
 }

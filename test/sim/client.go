@@ -75,7 +75,7 @@ func (c *client) run(stop <-chan struct{}) {
 }
 
 // thinkTime is the mean pause between two requests of a client.
-const thinkTime = 60 * time.Millisecond
+const thinkTime = 120 * time.Millisecond
 
 // move chooses another node, if one is up.
 func (c *client) move() {

@@ -17,7 +17,7 @@ type fault struct {
 var (
 	killLeader = &fault{name: "kill -9 of the leader", run: func(n *nemesis, name string) {
 		if p := n.leader(); p != nil {
-			n.kill(name, keepUnsynced, n.between(50*time.Millisecond, 2*time.Second), p)
+			n.kill(name, keepUnsynced, n.between(20*time.Millisecond, time.Second), p)
 		}
 	}}
 	killFollower = &fault{name: "kill -9 of a follower", run: func(n *nemesis, name string) {
@@ -301,17 +301,17 @@ func (n *nemesis) remove(name string, victim, through *process) {
 
 // profiles take turns over the seeds.
 var profiles = []profile{
-	{name: "kills", overlap: true, faults: []weighted{{killLeader, 10}, {killFollower, 2}, {killMajority, 2}, {killAll, 2}, {powerLoss, 4}, {powerLossAll, 2}, {transfer, 2}, {clockJump, 1}}},
-	{name: "all", overlap: true, faults: []weighted{{killLeader, 12}, {killFollower, 2}, {killMajority, 2}, {killAll, 2}, {powerLoss, 3}, {powerLossAll, 2}, {stopLeader, 2},
+	{name: "kills", overlap: true, faults: []weighted{{killLeader, 16}, {killFollower, 2}, {killMajority, 2}, {killAll, 2}, {powerLoss, 4}, {powerLossAll, 2}, {transfer, 2}, {clockJump, 1}}},
+	{name: "all", overlap: true, faults: []weighted{{killLeader, 24}, {killFollower, 2}, {killMajority, 2}, {killAll, 2}, {powerLoss, 3}, {powerLossAll, 2}, {stopLeader, 2},
 		{isolateLeader, 3}, {isolateFollower, 2}, {deafLeader, 2}, {muteLeader, 2}, {bridge, 2}, {halves, 2}, {flapping, 2}, {slowLinks, 2}, {resets, 2},
 		{hungDisk, 2}, {slowDisk, 2}, {failingDisk, 2}, {brokenDisk, 2}, {frozen, 3}, {snapshotNow, 3}, {clockJump, 2},
 		{transfer, 3}, {transferAndCut, 2}, {addNode, 1}, {removeNode, 1}, {replaceNode, 1}}},
-	{name: "one death at a time", calm: true, faults: []weighted{{killLeader, 10}, {killFollower, 2}, {powerLoss, 3}, {snapshotNow, 2}}},
+	{name: "one death at a time", calm: true, faults: []weighted{{killLeader, 16}, {killFollower, 2}, {powerLoss, 3}, {snapshotNow, 2}}},
 	{name: "all", overlap: true, faults: nil}, // filled in by init
 	{name: "graceful", calm: true, graceful: true, faults: []weighted{{transfer, 5}, {stopLeader, 4}, {rollingRestart, 1}, {snapshotNow, 2}, {clockJump, 1}}},
-	{name: "partitions", overlap: true, faults: []weighted{{killLeader, 6}, {isolateLeader, 4}, {isolateFollower, 2}, {deafLeader, 3}, {muteLeader, 3}, {bridge, 3}, {halves, 3}, {flapping, 3}, {slowLinks, 2}, {resets, 3}, {transfer, 2}, {transferAndCut, 3}}},
-	{name: "disks", overlap: true, faults: []weighted{{killLeader, 8}, {powerLoss, 5}, {powerLossAll, 3}, {hungDisk, 3}, {slowDisk, 2}, {failingDisk, 3}, {brokenDisk, 3}, {frozen, 4}, {snapshotNow, 3}}},
-	{name: "members", overlap: true, faults: []weighted{{killLeader, 8}, {killFollower, 2}, {isolateLeader, 2}, {addNode, 3}, {removeNode, 3}, {replaceNode, 3}, {transfer, 2}, {snapshotNow, 2}}},
+	{name: "partitions", overlap: true, faults: []weighted{{killLeader, 16}, {isolateLeader, 4}, {isolateFollower, 2}, {deafLeader, 3}, {muteLeader, 3}, {bridge, 3}, {halves, 3}, {flapping, 3}, {slowLinks, 2}, {resets, 3}, {transfer, 2}, {transferAndCut, 3}}},
+	{name: "disks", overlap: true, faults: []weighted{{killLeader, 14}, {powerLoss, 5}, {powerLossAll, 3}, {hungDisk, 3}, {slowDisk, 2}, {failingDisk, 3}, {brokenDisk, 3}, {frozen, 4}, {snapshotNow, 3}}},
+	{name: "members", overlap: true, faults: []weighted{{killLeader, 16}, {killFollower, 2}, {isolateLeader, 2}, {addNode, 3}, {removeNode, 3}, {replaceNode, 3}, {transfer, 2}, {snapshotNow, 2}}},
 }
 
 func init() { profiles[3].faults = profiles[1].faults }

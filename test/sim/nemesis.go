@@ -36,7 +36,7 @@ func (n *nemesis) run() {
 				break
 			}
 		}
-		time.Sleep(n.between(100*time.Millisecond, time.Second))
+		time.Sleep(n.between(50*time.Millisecond, 700*time.Millisecond))
 	}
 	n.running.Wait()
 }

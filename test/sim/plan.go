@@ -48,6 +48,9 @@ func newPlan(seed uint64, length time.Duration) plan {
 	random := rand.New(rand.NewPCG(seed, 0))
 	p := plan{seed: seed, profile: profiles[seed%uint64(len(profiles))], nodes: 3, clients: 6, length: length,
 		space: keyspace.Space{Alphabet: keyspace.Base62, Length: 6}, snapshotEach: 1 << 20, trailing: 1 << 20}
+	if p.profile.graceful { // the moments in which it can go wrong are short
+		p.clients = 20
+	}
 	if random.IntN(4) == 0 {
 		p.nodes = 5
 	}

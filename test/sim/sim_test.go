@@ -19,12 +19,12 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	defaultSeeds = 48
+	defaultSeeds = 72
 	// seedLength is how long the nemesis of one seed works, in virtual time.
 	seedLength = 90 * time.Second
 )
 
-// TestSim runs KGS_SIM_SEEDS seeds (48 if unset) from KGS_SIM_FROM (0) on, or
+// TestSim runs KGS_SIM_SEEDS seeds (72 if unset) from KGS_SIM_FROM (0) on, or
 // just the one that KGS_SIM_SEED names, with its whole schedule. KGS_SIM_STOP
 // leaves out the rest after the first violation.
 func TestSim(t *testing.T) {

@@ -36,6 +36,12 @@ type world struct {
 	trace      []string // what the nemesis did, and when
 
 	takenDown sync.WaitGroup // of dead processes
+
+	// ended is the state that all nodes came to.
+	ended struct {
+		index  uint64
+		digest [32]byte
+	}
 }
 
 // violation is a broken promise, and who saw it.
