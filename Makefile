@@ -3,13 +3,15 @@
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 DURATION ?= 60s
 FUZZTIME ?= 30s
+SEEDS    ?= 72
 ARGS     ?=
+REPORT   := $(CURDIR)/bin/report
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BUF         := github.com/bufbuild/buf/cmd/buf@v1.50.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint race bench chaos fuzz proto clean
+.PHONY: help run build test lint race bench sim chaos mutants fuzz proto clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,8 +37,14 @@ bench: ## all benchmarks: those of the packages, then kgs against what it could 
 	go test -run '^$$' -bench . ./cluster/... ./fsm/... ./store/... ./httpapi/...
 	cd test/bench && go test -run '^$$' -bench . ./...
 
+sim: ## the death of leaders in virtual time: SEEDS (72) runs of 90 virtual seconds
+	KGS_REPORT_DIR=$(REPORT) KGS_SIM_SEEDS=$(SEEDS) go test ./test/sim -run TestSim -count=1 -v -timeout 0
+
+mutants: ## bugs planted one at a time, each to be seen by a test; ARGS="NAME..." for some
+	KGS_REPORT_DIR=$(REPORT) go run ./test/mutants $(ARGS)
+
 chaos: ## faults at random on real processes, for DURATION (60s)
-	KGS_CHAOS_DURATION=$(DURATION) go test ./test/chaos -run TestChaos -count=1 -v -timeout 0
+	KGS_REPORT_DIR=$(REPORT) KGS_CHAOS_DURATION=$(DURATION) go test ./test/chaos -run TestChaos -count=1 -v -timeout 0
 
 # Minimizing is kept short: with goroutines in the background the same input
 # covers other code each time, and there is no end to it.

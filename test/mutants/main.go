@@ -9,6 +9,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -61,8 +62,11 @@ func run(names []string) error {
 	return nil
 }
 
-// limit bounds one run; a bug that makes a test hang is seen by it.
-const limit = 4 * time.Minute
+// limits of one run: one that should end, and one that should not.
+const (
+	limit     = 15 * time.Minute
+	hangLimit = time.Minute
+)
 
 // try plants the bug and runs its test.
 func (b bug) try() (report.Mutant, error) {
@@ -81,16 +85,21 @@ func (b bug) try() (report.Mutant, error) {
 	if out, err := exec.Command("go", "test", "-c", "-overlay", overlay, "-o", binary, pkg).CombinedOutput(); err != nil {
 		return m, fmt.Errorf("it does not build: %w\n%s", err, out)
 	}
-	cmd := exec.Command(binary, "-test.run", cmp.Or(b.run, "TestSim"), "-test.timeout", limit.String())
+	within := limit
+	if b.hangs {
+		within = hangLimit
+	}
+	cmd := exec.Command(binary, "-test.run", cmp.Or(b.run, "TestSim"), "-test.timeout", within.String())
 	cmd.Dir = pkg
-	cmd.Env = append(os.Environ(), "KGS_SIM_STOP=1", "KGS_REPORT_DIR="+dir)
+	cmd.Env = append(os.Environ(), "KGS_SIM_STOP=1", "KGS_SIM_PROFILE="+b.profile, "KGS_REPORT_DIR="+dir)
 	began := time.Now()
 	out, err := cmd.CombinedOutput()
 	m.Seconds = time.Since(began).Seconds()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		return m, err
 	}
-	if m.Caught = err != nil; m.Caught {
+	late := bytes.Contains(out, []byte("panic: test timed out"))
+	if m.Caught = err != nil && late == b.hangs; m.Caught {
 		m.By, m.Deaths = seenBy(dir, out)
 	}
 	return m, nil

@@ -25,8 +25,9 @@ const (
 )
 
 // TestSim runs KGS_SIM_SEEDS seeds (72 if unset) from KGS_SIM_FROM (0) on, or
-// just the one that KGS_SIM_SEED names, with its whole schedule. KGS_SIM_STOP
-// leaves out the rest after the first violation.
+// just the one that KGS_SIM_SEED names, with its whole schedule. KGS_SIM_PROFILE
+// leaves out all other profiles; KGS_SIM_STOP leaves out the rest after the first
+// violation.
 func TestSim(t *testing.T) {
 	from, seeds := number(t, "KGS_SIM_FROM", 0), number(t, "KGS_SIM_SEEDS", defaultSeeds)
 	if testing.Short() {
@@ -37,11 +38,16 @@ func TestSim(t *testing.T) {
 		from, seeds = number(t, "KGS_SIM_SEED", 0), 1
 	}
 	stop := os.Getenv("KGS_SIM_STOP") != ""
+	profile := os.Getenv("KGS_SIM_PROFILE")
 	total := newTotal()
 	t.Run("seeds", func(t *testing.T) {
 		// A seed keeps one core busy, but for many short waits.
 		slots := make(chan struct{}, 2*runtime.GOMAXPROCS(0))
-		for seed := from; seed < from+seeds; seed++ {
+		for seed := from; seeds > 0; seed++ {
+			if profile != "" && newPlan(seed, 0).profile.name != profile {
+				continue
+			}
+			seeds--
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
 				slots <- struct{}{}
