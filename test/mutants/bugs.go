@@ -53,7 +53,7 @@ var bugs = []bug{
 	{name: "repeats-not-recognised", words: "a front end's repeat after an election is executed again",
 		edits: []edit{{"fsm/requests.go", "	if result, ok := s.results[id.Seq]; ok {\n		return result, nil\n	}\n	if len", "	if len"}}},
 	{name: "idempotency-forgotten", words: "an Idempotency-Key is not looked up",
-		edits: []edit{{"fsm/requests.go", "	if found {\n		return m.replay(cmd, record)\n	}\n", ""}}},
+		edits: []edit{{"fsm/requests.go", "	if found {\n		return m.replay(cmd, record)\n	}\n", "	_ = found\n"}}},
 	{name: "map-order", words: "the state machine writes rows in the order of a Go map",
 		edits: []edit{{"fsm/machine.go", "	for _, s := range m.dirtySessions {\n		m.put(", "	dirty := map[uint64]*session{}\n	for _, s := range m.dirtySessions {\n		dirty[s.id] = s\n	}\n	for _, s := range dirty {\n		m.put("}}},
 	{name: "wall-clock", words: "the state machine reads the clock of its own node",

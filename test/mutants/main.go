@@ -41,12 +41,13 @@ func run(names []string) error {
 			continue
 		}
 		m, err := b.try()
-		if err != nil {
-			return fmt.Errorf("%s: %w", b.name, err)
-		}
 		state := "caught"
-		if !m.Caught {
+		if err != nil {
+			state, m.By = "BROKEN", err.Error()
+		} else if !m.Caught {
 			state = "MISSED"
+		}
+		if state != "caught" {
 			missed++
 		}
 		fmt.Printf("%-28s %-8s %7.1f  %s\n", m.Name, state, m.Seconds, m.By)
