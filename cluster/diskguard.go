@@ -111,6 +111,9 @@ func (g *diskGuard) look() diskLevel {
 		if !g.ballast.Load() { // giving it free makes no room for more
 			g.free -= ballastOf(g.reserve)
 		}
+		if g.free < g.reserve/2 { // that is why a write found no room
+			g.noRoom = time.Time{}
+		}
 	}
 	g.judge()
 	return g.level

@@ -3,6 +3,7 @@
 //
 //	main.go run.go         start, root command, exit codes
 //	serve*.go settings.go  one node: its flags, environment, file; start and stop
+//	again.go               a node that waits for room on its disk, or starts again for it
 //	dev*.go                node processes, watched and restarted
 //	session.go output.go   what all client commands share
 //	keys.go keyspace.go links*.go import*.go cluster*.go
@@ -24,5 +25,9 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	if code == exitAgain {
+		code = startAgain(ctx)
+	}
+	os.Exit(code)
 }

@@ -15,6 +15,8 @@ const (
 	exitDone   = 0
 	exitLocal  = 1 // a local or usage error
 	exitServer = 2 // the server refused or could not be reached
+
+	exitAgain = -1 // no exit: the program should start again
 )
 
 // serverError is an error of exit code 2.
@@ -39,7 +41,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		text = withLog.text
 	}
 	fmt.Fprintf(stderr, "%s: %s\n", cmd.CommandPath(), text)
-	if errors.As(err, new(serverError)) {
+	switch {
+	case errors.As(err, new(startAgainError)):
+		return exitAgain
+	case errors.As(err, new(serverError)):
 		return exitServer
 	}
 	return exitLocal

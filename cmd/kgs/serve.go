@@ -59,7 +59,6 @@ func serve(ctx context.Context, f *serveFlags, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer listener.Close() // Serve has closed it if it got that far
 	if config.HTTPAdvertise == "" {
 		config.HTTPAdvertise = "http://" + listener.Addr().String()
 	}
@@ -76,11 +75,15 @@ func serve(ctx context.Context, f *serveFlags, stderr io.Writer) error {
 	config.Logger, config.Registry, config.Reserved = log, registry, httpapi.Reserved
 	config.Fatal = func(err error) { stop(fatalError{err}) }
 
-	node, err := cluster.Open(config)
-	if err != nil {
+	node, listener, err := openNode(running, config, listener)
+	if err != nil || node == nil {
 		return err
 	}
+	defer listener.Close() // Serve has closed it if it got that far
 	removePID, err := writePID(config.DataDir)
+	if errors.Is(err, syscall.ENOSPC) { // somebody was quicker
+		return startAgainError{errors.Join(err, closeNode(node))}
+	}
 	if err != nil {
 		return errors.Join(err, node.Close())
 	}
@@ -90,7 +93,11 @@ func serve(ctx context.Context, f *serveFlags, stderr io.Writer) error {
 		err = cause
 	}
 	log.Info("stopping")
-	if closing := closeNode(node); closing != nil {
+	closing := closeNode(node)
+	if errors.Is(err, cluster.ErrDiskFull) && ctx.Err() == nil {
+		return startAgainError{err}
+	}
+	if closing != nil {
 		return errors.Join(err, closing)
 	}
 	log.Info("stopped")
