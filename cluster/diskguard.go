@@ -204,9 +204,9 @@ func (g *diskGuard) roomFor(bytes int64) error {
 func (g *diskGuard) hit() {
 	g.release()
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	g.noRoom = time.Now()
-	g.judge()
+	g.mu.Unlock()
+	g.look()
 }
 
 // await is for a write that found no room and must not fail: true, after a

@@ -187,10 +187,10 @@ func TestDiskFullRecoversByItself(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	load := startClients(t, c, 500)
+	load := startClients(t, c, 1500)
 	load.progress(t, 200)
 	leader := c.Leader()
-	for _, full := range [][]*proc.Node{{leader}, c.Nodes} {
+	for _, full := range [][]*proc.Node{{leader}, c.Nodes, c.Nodes, c.Nodes, c.Nodes, c.Nodes} { // a flush should meet it
 		over := hog(t, full...)
 		for _, n := range full {
 			refuses(t, n)
