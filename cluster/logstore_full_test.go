@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -85,15 +86,15 @@ func TestLogWriteFindsNoRoom(t *testing.T) {
 	})
 }
 
-// fullStable has no room for some writes.
+// fullStable has no room for some writes, if negative for all.
 type fullStable struct {
 	raft.StableStore
-	full int
+	full atomic.Int64
 }
 
 func (s *fullStable) SetUint64(k []byte, v uint64) error {
-	if s.full != 0 {
-		s.full--
+	if full := s.full.Load(); full != 0 {
+		s.full.Store(max(full-1, -1))
 		return syscall.ENOSPC
 	}
 	return s.StableStore.SetUint64(k, v)
@@ -103,7 +104,8 @@ func TestStableWaitsForRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGuardUnderTest()
 		g.onDisk(t, newSmallDisk(4*testReserve))
-		inner := &fullStable{raft.NewInmemStore(), 10_000} // for a quarter of an hour
+		inner := &fullStable{StableStore: raft.NewInmemStore()}
+		inner.full.Store(10_000) // for a quarter of an hour
 		stable := &guardedStable{inner, g.watch, g.cfg.Disk}
 		if err := stable.SetUint64([]byte("term"), 7); err != nil {
 			t.Fatal(err)
@@ -125,7 +127,9 @@ func TestStableWaitEndsWithTheNode(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stable := &guardedStable{&fullStable{raft.NewInmemStore(), -1}, newGuardUnderTest().watch, disk}
+		inner := &fullStable{StableStore: raft.NewInmemStore()}
+		inner.full.Store(-1)
+		stable := &guardedStable{inner, newGuardUnderTest().watch, disk}
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
@@ -139,5 +143,36 @@ func TestStableWaitEndsWithTheNode(t *testing.T) {
 		}
 		closing()
 		<-ended
+	})
+}
+
+// Raft itself: it panics when it cannot store its term. Here it waits, goes on
+// with the first room there is, and can be shut down while it waits.
+func TestRaftWithoutRoomForItsTerm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigConfig{inFlight: 1, timeout: time.Second})
+		leader := r.leader(time.Minute)
+		for _, n := range r.nodes {
+			if n != leader {
+				n.stable.full.Store(-1)
+				r.net.CutBoth(leader.id, n.id)
+			}
+		}
+		time.Sleep(10 * time.Minute)
+		for _, n := range r.nodes {
+			n.stable.full.Store(0)
+		}
+		next := r.leader(time.Minute, leader.id)
+		r.net.HealAll()
+		for _, n := range r.nodes {
+			n.stable.full.Store(-1)
+		}
+		if err := next.raft.Shutdown().Error(); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute) // the next election waits for room
+		if stuck := r.stop(); len(stuck) > 0 {
+			t.Errorf("%v did not shut down", stuck)
+		}
 	})
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
@@ -32,6 +34,9 @@ type rigNode struct {
 	disk  *slowStore
 	guard *guardedLog
 	fsm   *countFSM
+
+	stable  *fullStable
+	closing context.CancelFunc
 }
 
 type rigConfig struct {
@@ -56,8 +61,15 @@ func newRig(t *testing.T, c rigConfig) *rig {
 func (r *rig) start(id string, c rigConfig, servers []raft.Server) *rigNode {
 	n := &rigNode{id: id, wire: wireOn(r.t, r.net.Node(id), id, nil), fsm: &countFSM{}}
 	n.disk = &slowStore{LogStore: raft.NewInmemStore()}
-	stable := raft.NewInmemStore()
-	n.guard, _ = guardLog(n.disk, stable, logConfig{})
+	n.stable = &fullStable{StableStore: raft.NewInmemStore()}
+	ctx, closing := context.WithCancel(context.Background())
+	n.closing = closing
+	disk, err := newDiskGuard(ctx, vfs.NewMem(), "", id, hclog.NewNullLogger())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	guard, stable := guardLog(n.disk, n.stable, logConfig{Disk: disk})
+	n.guard = guard
 	cfg := raft.DefaultConfig()
 	cfg.LocalID = raft.ServerID(id)
 	cfg.Logger = hclog.NewNullLogger()
@@ -71,7 +83,7 @@ func (r *rig) start(id string, c rigConfig, servers []raft.Server) *rigNode {
 	if c.bare {
 		tr = wrapped.NetworkTransport
 	}
-	err := raft.BootstrapCluster(cfg, n.guard, stable, snapshots, tr, raft.Configuration{Servers: servers})
+	err = raft.BootstrapCluster(cfg, n.guard, stable, snapshots, tr, raft.Configuration{Servers: servers})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -85,6 +97,7 @@ func (r *rig) start(id string, c rigConfig, servers []raft.Server) *rigNode {
 // keeps raft from it.
 func (r *rig) stop() (stuck []string) {
 	for _, n := range r.nodes {
+		n.closing()
 		n.disk.always(nil)
 		n.disk.plan()
 	}
