@@ -45,6 +45,8 @@
 //	rpc*.go       framed requests and answers over it
 //	transport.go  raft's transport without the heartbeat fast path
 //	logstore*.go  raft's log, guarded against a disk that hangs
+//	diskguard.go  free space, and a ballast to give free
+//	diskwatch.go  what a leader, and an election, make of full disks
 //	snapshots.go  snapshots that copy nothing
 //	health.go     readiness and metrics
 //
@@ -59,4 +61,10 @@
 //     does not come before the deadline, the outcome is reported as unknown
 //     although it is known: the promise of one's own writes would not hold.
 //   - A removed node's process ends, and says why.
+//   - A leader without a majority of disks with room stays in office and refuses
+//     commands before they are proposed: so the refusal is certain, and reads go
+//     on. Raft's own entries, and what was promised before, have a reserve.
+//   - What finds no room all the same waits for it: the state's flushes in
+//     store, raft's term and votes in guardedStable. Only a sync that fails, and a
+//     start, end with ErrDiskFull; the process should open the node again.
 package cluster
