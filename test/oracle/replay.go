@@ -139,6 +139,11 @@ func (r *Replayed) note(index uint64, c *pb.Command, result *pb.Result) {
 	if c.GetLease() != nil {
 		r.leases = append(r.leases, result.Grants...)
 	}
+	for i := len(r.executed) - 1; i >= 0 && r.executed[i].index == index; i-- {
+		if c.Request != nil && proto.Equal(r.executed[i].command.Request, c.Request) {
+			return // the front end's repeat came into the same entry
+		}
+	}
 	if signature(c) != "" {
 		r.executed = append(r.executed, executed{index, c, result})
 	}
