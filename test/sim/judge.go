@@ -86,8 +86,8 @@ func (w *world) rules() oracle.Rules {
 }
 
 // judgeHistory looks at what the clients saw and at what was committed. It needs
-// no cluster, and no virtual time.
-func (w *world) judgeHistory() {
+// no cluster, and no virtual time. It returns the history with what the log knows.
+func (w *world) judgeHistory() *oracle.History {
 	rules := w.rules()
 	witnessed := w.judgeReplay(rules)
 	for _, judge := range []struct {
@@ -104,6 +104,7 @@ func (w *world) judgeHistory() {
 		w.counts.checked(judge.name, len(w.history.Ops()))
 	}
 	w.counts.sum(w.history.Ops())
+	return witnessed
 }
 
 // judgeReplay has the committed log replayed by the reference, and compares it

@@ -1,8 +1,10 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -13,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 
+	"github.com/kgs-cluster/kgs/test/oracle"
 	"github.com/kgs-cluster/kgs/test/report"
 )
 
@@ -39,6 +42,11 @@ func TestSim(t *testing.T) {
 	}
 	stop := os.Getenv("KGS_SIM_STOP") != ""
 	profile := os.Getenv("KGS_SIM_PROFILE")
+	if report.Dir() != "" {
+		if err := os.MkdirAll(report.Dir(), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	total := newTotal()
 	t.Run("seeds", func(t *testing.T) {
 		// A seed keeps one core busy, but for many short waits.
@@ -56,8 +64,10 @@ func TestSim(t *testing.T) {
 					t.Skip("a seed before has failed")
 				}
 				w := simulate(t, newPlan(seed, seedLength))
-				w.judgeHistory()
-				total.add(w)
+				witnessed := w.judgeHistory()
+				if total.add(w) && report.Dir() != "" {
+					show(t, witnessed, w.rules())
+				}
 				w.tell(t, verbose)
 			})
 		}
@@ -116,6 +126,17 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 	return n
 }
 
+// show saves Porcupine's page about one key, for the report.
+func show(t *testing.T, h *oracle.History, rules oracle.Rules) {
+	file, err := os.Create(filepath.Join(report.Dir(), "porcupine.page.html"))
+	if err == nil {
+		err = errors.Join(oracle.Visualize(h, rules, "", file), file.Close())
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 // total is the sum of all seeds.
 type total struct {
 	mu  sync.Mutex
@@ -128,7 +149,8 @@ func newTotal() *total {
 	return &total{run: run}
 }
 
-func (t *total) add(w *world) {
+// add reports whether it is the first.
+func (t *total) add(w *world) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	sum, one := &t.run, &w.counts.run
@@ -150,6 +172,7 @@ func (t *total) add(w *world) {
 	for _, v := range w.violations {
 		sum.Violations = append(sum.Violations, report.Violation{Oracle: v.oracle, Seed: w.plan.seed, Text: v.text})
 	}
+	return len(sum.Seeds) == 1
 }
 
 func (t *total) failed() bool {
