@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/kgs-cluster/kgs/test/proc"
@@ -88,7 +89,18 @@ func (r *run) failDisk(victim *proc.Node) {
 // when it cannot trust its files any more.
 func (r *run) revive(n *proc.Node) {
 	if !n.Running() {
-		r.logf("%s ended by itself", n.ID)
+		r.logf("%s ended by itself: %s", n.ID, lastWords(n))
 		n.Start()
 	}
+}
+
+// lastWords is why a node gave up: its panic, else the last line that it said.
+func lastWords(n *proc.Node) string {
+	words := ""
+	for line := range strings.Lines(n.Output.String()) {
+		if words = strings.TrimSpace(line); strings.HasPrefix(words, "panic: ") {
+			break
+		}
+	}
+	return words
 }

@@ -44,4 +44,8 @@ var faults = []fault{
 	{class: "hung disk of a follower", takes: 8 * time.Second, missing: noTamper, strike: hungFollower},
 	{class: "failing disk of the leader", takes: 5 * time.Second, missing: noTamper, strike: failingLeader},
 	{class: "failing disk of a follower", takes: 5 * time.Second, missing: noTamper, strike: failingFollower},
+
+	{class: "full disk of the leader", takes: 8 * time.Second, missing: noSmallDisk, strike: fillLeader},
+	{class: "full disk of a follower", takes: 8 * time.Second, missing: noSmallDisk, strike: fillFollower},
+	{class: "full disks of all nodes", takes: 12 * time.Second, missing: noSmallDisk, strike: fillAll},
 }

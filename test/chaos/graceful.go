@@ -17,25 +17,29 @@ func transfer(r *run) []*proc.Node {
 		to = r.follower().ID
 	}
 	r.burst()
+	r.transferTo(to)
+	return r.cluster.Nodes
+}
+
+// transferTo moves leadership to a node, "" for any.
+func (r *run) transferTo(to string) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*callTimeout)
 	defer cancel()
-	api := connect(r.cluster.URLs()...)
+	api := r.api()
 	defer api.Close()
 	_, err := api.Transfer(ctx, to)
 	var answer *client.Error
 	switch {
 	case errors.As(err, &answer) && answer.Code == "refused": // by raft, which gave up on it: the leader goes on
 		r.logf("transfer refused: %v", err)
-		return nil
 	case err != nil:
 		r.violatef(oracleReply, "transfer: %v", err)
-		return nil
+	default:
+		r.graceful++
+		r.write(r.cluster.Nodes, oracleDeath)
+		r.transfers = append(r.transfers, milliseconds(time.Since(began)))
 	}
-	r.graceful++
-	r.write(r.cluster.Nodes, oracleDeath)
-	r.transfers = append(r.transfers, milliseconds(time.Since(began)))
-	return r.cluster.Nodes
 }
 
 // terminate stops a node as an admin would, and starts it again.
