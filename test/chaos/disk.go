@@ -96,11 +96,11 @@ func (r *run) revive(n *proc.Node) {
 
 // lastWords is why a node gave up: its panic, else the last line that it said.
 func lastWords(n *proc.Node) string {
-	words := ""
-	for line := range strings.Lines(n.Output.String()) {
-		if words = strings.TrimSpace(line); strings.HasPrefix(words, "panic: ") {
-			break
+	said := strings.Split(strings.TrimSpace(n.Output.String()), "\n")
+	for i := len(said) - 1; i >= 0 && !strings.Contains(said[i], "node is up"); i-- {
+		if strings.HasPrefix(said[i], "panic: ") {
+			return said[i]
 		}
 	}
-	return words
+	return said[len(said)-1]
 }
