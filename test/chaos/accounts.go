@@ -8,12 +8,13 @@ const oracleAccounts = "P7 keys are accounted for"
 type account struct {
 	term, lost uint64
 	graceful   int
+	restores   int
 }
 
 // account reads it from a cluster that is well: its leader has filled its
 // buffer, and has thereby counted what leaders before it had lost.
 func (r *run) account() account {
-	a := account{term: r.term(), graceful: r.graceful}
+	a := account{term: r.term(), graceful: r.graceful, restores: r.restores}
 	if m, err := readMetrics(r.leader()); err == nil {
 		a.lost = uint64(m[`kgs_keys_lost{keyspace="default"}`])
 	}
@@ -28,7 +29,8 @@ func (r *run) settle(before account, fault string) {
 	now := r.account()
 	r.checked(oracleAccounts, 1)
 	terms, graceful := now.term-before.term, uint64(now.graceful-before.graceful)
-	bound := (terms - min(terms, graceful)) * bufferMax
+	restores := uint64(now.restores - before.restores) // each empties the leader's buffer
+	bound := (terms - min(terms, graceful) + restores) * bufferMax
 	r.lostBound += bound
 	if lost := now.lost - before.lost; lost > bound {
 		r.violatef(oracleAccounts, "%s: %d keys lost in %d terms, %d of which were handed over: %d at most are allowed", fault, lost, terms, graceful, bound)

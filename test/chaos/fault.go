@@ -48,4 +48,6 @@ var faults = []fault{
 	{class: "full disk of the leader", takes: 8 * time.Second, missing: noSmallDisk, strike: fillLeader},
 	{class: "full disk of a follower", takes: 8 * time.Second, missing: noSmallDisk, strike: fillFollower},
 	{class: "full disks of all nodes", takes: 12 * time.Second, missing: noSmallDisk, strike: fillAll},
+
+	{class: "backup and restore", takes: 8 * time.Second, missing: noBackup, strike: restoreBackup},
 }

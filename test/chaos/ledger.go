@@ -94,6 +94,29 @@ func (l *ledger) all() (links []*link, unclear map[string]bool) {
 	return slices.Clone(l.sample), l.unclear
 }
 
+// snapshot is where each link may lead now.
+func (l *ledger) snapshot() map[*link][]string {
+	links, _ := l.all()
+	then := map[*link][]string{}
+	for _, known := range links {
+		then[known] = known.possible()
+	}
+	return then
+}
+
+// rollBack is what a restore of that moment does to the links. The keys stay
+// given: none of them may ever come again.
+func (l *ledger) rollBack(then map[*link][]string) {
+	links, _ := l.all()
+	for _, known := range links {
+		values, there := then[known]
+		if !there {
+			values = []string{gone}
+		}
+		known.reset(values)
+	}
+}
+
 // link returns the link under a key; nil if nobody was told of one.
 func (l *ledger) link(key string) *link {
 	l.mu.Lock()

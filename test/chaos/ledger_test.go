@@ -39,6 +39,27 @@ func TestLedger(t *testing.T) {
 	}
 }
 
+// A restore takes the links back, not the keys.
+func TestRollBack(t *testing.T) {
+	l := newLedger(newJudge(1))
+	before := l.add("k1", "u1", "p")
+	l.issue("a", "k2")
+	then := l.snapshot()
+	before.try("u2")
+	before.settle(done, "p")
+	after := l.add("k2", "u3", "p")
+	l.rollBack(then)
+	if got := before.possible(); len(got) != 1 || got[0] != "u1" || !before.usable() {
+		t.Errorf("the link of before leads to %q", got)
+	}
+	if got := after.possible(); len(got) != 1 || got[0] != gone || after.usable() {
+		t.Errorf("the link of after leads to %q", got)
+	}
+	if l.issue("b", "k2"); len(l.found()) != 1 {
+		t.Error("a key that is given again after a restore is not caught")
+	}
+}
+
 // What a reader may see of a link, change by change.
 func TestLinkValues(t *testing.T) {
 	l := &link{key: "k", values: []string{"u1"}, through: "p"}

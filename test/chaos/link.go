@@ -43,6 +43,13 @@ func (l *link) settle(o outcome, process string) {
 	}
 }
 
+// reset forgets all but the values that the link may have.
+func (l *link) reset(values []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.values, l.acked, l.through, l.retired = values, 0, "", len(values) > 1
+}
+
 // usable tells whether the link is there, for certain, and may be changed.
 func (l *link) usable() bool {
 	l.mu.Lock()

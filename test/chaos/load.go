@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kgs-cluster/kgs/httpapi/client"
@@ -27,9 +28,11 @@ type load struct {
 	seed   uint64
 	pace   time.Duration
 
-	// still is held for reading by whoever uses links, so that a restore can
-	// make the world of links stand still. Taking keys never stands still.
+	// still is held for reading by whoever uses links or old answers, so that a
+	// restore can make their world stand still. Taking keys never stands still.
 	still sync.RWMutex
+	// epoch is the number of restores: receipts from before one are void.
+	epoch atomic.Uint64
 
 	mu       sync.Mutex
 	workers  sync.WaitGroup
@@ -131,8 +134,9 @@ type worker struct {
 
 // receipt is what one take gave.
 type receipt struct {
-	text string
-	keys []string
+	text  string
+	keys  []string
+	epoch uint64
 }
 
 const (
@@ -166,13 +170,13 @@ func (w *worker) run(ctx context.Context) {
 func (w *worker) step() {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
-	if w.random.IntN(4) == 0 {
-		pick(w.random, keyOps)(w, ctx)
+	if w.random.IntN(6) == 0 {
+		pick(w.random, takeOps)(w, ctx)
 		return
 	}
 	w.still.RLock()
 	defer w.still.RUnlock()
-	pick(w.random, linkOps)(w, ctx)
+	pick(w.random, otherOps)(w, ctx)
 }
 
 func pick[T any](random *rand.Rand, from []T) T { return from[random.IntN(len(from))] }

@@ -8,26 +8,24 @@ import (
 	"github.com/kgs-cluster/kgs/httpapi/client"
 )
 
-// keyOps are what clients do with keys, by weight.
-var keyOps = []func(*worker, context.Context){
-	(*worker).take, (*worker).take, (*worker).takeText, (*worker).takeIdempotent, (*worker).giveBack,
-}
+// takeOps are what clients do that never stands still.
+var takeOps = []func(*worker, context.Context){(*worker).take, (*worker).take, (*worker).takeText}
 
 // take asks for some keys. Keys whose answer gets lost are nobody's.
 func (w *worker) take(ctx context.Context) {
-	began := time.Now()
+	epoch, began := w.epoch.Load(), time.Now()
 	keys, err := w.api.Take(ctx, "", 1+w.random.IntN(20))
 	if w.judgeAnswer("take", began, err) == done {
-		w.keep(keys.Receipt, keys.Keys)
+		w.keep(receipt{keys.Receipt, keys.Keys, epoch})
 	}
 }
 
 // takeText asks as a shell script does.
 func (w *worker) takeText(ctx context.Context) {
-	began := time.Now()
+	epoch, began := w.epoch.Load(), time.Now()
 	a, err := w.plain(ctx, "POST", "/v1/keys", `{"count":3}`, "Accept", "text/plain", "Content-Type", "application/json")
 	if w.judgeAnswer("take", began, err) == done {
-		w.keep(a.header.Get("X-Kgs-Receipt"), lines(a.body))
+		w.keep(receipt{a.header.Get("X-Kgs-Receipt"), lines(a.body), epoch})
 	}
 }
 
@@ -49,22 +47,23 @@ func (w *worker) takeIdempotent(ctx context.Context) {
 	}
 	switch {
 	case o1 == done:
-		w.keep(first.Receipt, first.Keys)
+		w.keep(receipt{first.Receipt, first.Keys, w.epoch.Load()})
 	case o2 == done:
-		w.keep(again.Receipt, again.Keys)
+		w.keep(receipt{again.Receipt, again.Keys, w.epoch.Load()})
 	}
 }
 
 // keep records keys, and holds some of them ready for later requests.
-func (w *worker) keep(text string, keys []string) {
-	w.ledger.issue(w.name, keys...)
+func (w *worker) keep(r receipt) {
+	w.ledger.issue(w.name, r.keys...)
 	if len(w.taken) < maxTaken {
-		w.taken = append(w.taken, receipt{text, keys})
+		w.taken = append(w.taken, r)
 	}
 }
 
-// draw takes one receipt out of those that are ready.
+// draw takes one receipt out of those that are ready and not void.
 func (w *worker) draw() (receipt, bool) {
+	w.taken = slices.DeleteFunc(w.taken, func(r receipt) bool { return r.epoch != w.epoch.Load() })
 	if len(w.taken) == 0 {
 		return receipt{}, false
 	}

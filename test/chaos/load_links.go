@@ -9,12 +9,14 @@ import (
 	"github.com/kgs-cluster/kgs/httpapi/client"
 )
 
-// linkOps are what clients do with links, by weight.
-var linkOps = []func(*worker, context.Context){
+// otherOps are what clients do with links, and with answers that they had, by
+// weight.
+var otherOps = []func(*worker, context.Context){
 	(*worker).create, (*worker).createOnce, (*worker).createHasty, (*worker).createTwice, (*worker).createAlias, (*worker).createTaken, (*worker).createBatch,
 	(*worker).update, (*worker).update, (*worker).updateOnce, (*worker).updateHasty, (*worker).remove,
 	(*worker).read, (*worker).read, (*worker).readOther, (*worker).readOther,
 	(*worker).follow, (*worker).follow, (*worker).followOther, (*worker).followOther,
+	(*worker).takeIdempotent, (*worker).giveBack,
 }
 
 // made records what became of a creation; key is the link's if that is known
@@ -106,7 +108,7 @@ func (w *worker) createTaken(ctx context.Context) {
 	_, err := w.api.CreateLink(ctx, client.NewLink{URL: url, Key: key})
 	w.made(w.judgeAnswer("create", began, err), key, url)
 	if rest := r.keys[1:]; len(rest) > 0 {
-		w.taken = append(w.taken, receipt{r.text, rest})
+		w.taken = append(w.taken, receipt{r.text, rest, r.epoch})
 	}
 }
 

@@ -40,6 +40,7 @@ type run struct {
 	// What is promised when depends on what was done.
 	deaths   int // leaders that died, froze, were cut off or handed over
 	graceful int // of them, those that must lose no key
+	restores int // of backups
 
 	probes  sync.WaitGroup
 	probe   int
