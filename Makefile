@@ -4,6 +4,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 DURATION ?= 60s
 FUZZTIME ?= 30s
 SEEDS    ?= 72
+KILLS    ?= 50
 ARGS     ?=
 REPORT   := $(CURDIR)/bin/report
 
@@ -11,7 +12,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BUF         := github.com/bufbuild/buf/cmd/buf@v1.50.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint race bench sim chaos mutants fuzz proto clean
+.PHONY: help run build test lint race bench sim chaos mutants fuzz report proto clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +56,16 @@ fuzz: ## all fuzz targets in turn, for FUZZTIME (30s) each
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package || exit 1; \
 		done || exit 1; \
 	done
+
+# A part that fails has saved what it found: the page shows it.
+report: ## bin/report/report.html about all parts of the proof; a part without a result there runs first (leader kills: KILLS, 50)
+	@mkdir -p $(REPORT)
+	@for part in sim chaos mutants; do \
+		test -e $(REPORT)/$$part.json || $(MAKE) $$part || echo "$$part has failed"; \
+	done
+	@test -e $(REPORT)/kills.json || KGS_REPORT_DIR=$(REPORT) KGS_CHAOS_KILLS=$(KILLS) \
+		go test ./test/chaos -run LeaderKills -count=1 -v -timeout 0 || echo "kills has failed"
+	go run ./test/report/cmd $(REPORT) > $(REPORT)/report.html
 
 proto: ## generates the code of the .proto files anew
 	go run $(BUF) generate --template .buf.gen.yaml

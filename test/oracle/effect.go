@@ -182,6 +182,28 @@ func (o *Op) String() string {
 	return fmt.Sprintf("%s %s: %s (client %d at %s, %s to %s, log index %d)", o.Kind, asked, answer, o.Client, o.Node, moment(o.Call), moment(o.Return), o.Index)
 }
 
+// brief is for a page on which the name is known.
+func (o *Op) brief() string {
+	switch {
+	case o.Outcome == Refused:
+		return fmt.Sprintf("%s: %s", o.Kind, o.Code)
+	case o.Outcome == Unknown:
+		return fmt.Sprintf("%s %s: unknown", o.Kind, tail(o.URL))
+	case o.Kind == Get:
+		return "get: " + tail(o.GotURL)
+	}
+	return fmt.Sprintf("%s %s", o.Kind, tail(o.URL))
+}
+
+// tail is what mostly differs in URLs.
+func tail(url string) string {
+	const most = 24
+	if len(url) > most {
+		return "…" + url[len(url)-most:]
+	}
+	return url
+}
+
 func moment(t time.Duration) string {
 	if t == Never {
 		return "never"

@@ -30,25 +30,48 @@ func Linearizable(h *History, r Rules) []Violation {
 	return found
 }
 
-// Visualize writes Porcupine's page about one name; "" chooses the one with the
-// most requests, but no more than a page can show.
+// Visualize writes Porcupine's page about one name; "" chooses the one of which
+// most is to be seen, but no more than a page can show.
 func Visualize(h *History, r Rules, key string, w io.Writer) error {
-	const most = 80
 	parts := partitions(h, r)
 	if key == "" {
-		for name, ops := range parts {
-			if len(ops) <= most && (len(ops) > len(parts[key]) || len(ops) == len(parts[key]) && name < key) {
-				key = name
-			}
-		}
+		key = telling(parts)
 	}
 	ops := parts[key]
 	if len(ops) == 0 {
 		return fmt.Errorf("oracle: no requests about %q", key)
 	}
+	var clients []int // the page has a line for each number up to the largest
+	for _, op := range ops {
+		clients = append(clients, op.ClientId)
+	}
+	slices.Sort(clients)
+	clients = slices.Compact(clients)
+	for i := range ops {
+		ops[i].Metadata = ops[i].Input.(step).String()
+		ops[i].ClientId, _ = slices.BinarySearch(clients, ops[i].ClientId)
+	}
 	model := r.model(key)
 	_, info := porcupine.CheckOperationsVerbose(model, ops, cmp.Or(r.Budget, time.Minute))
 	return porcupine.Visualize(model, info, w)
+}
+
+// telling is the name with the most requests that were not refused.
+func telling(parts map[string][]porcupine.Operation) (key string) {
+	const mostRequests = 80
+	most := 0
+	for _, name := range slices.Sorted(maps.Keys(parts)) {
+		n := 0
+		for _, op := range parts[name] {
+			if op.Input.(step).Outcome != Refused {
+				n++
+			}
+		}
+		if n > most && len(parts[name]) <= mostRequests {
+			key, most = name, n
+		}
+	}
+	return key
 }
 
 // model is keyState for Porcupine.
@@ -60,7 +83,7 @@ func (r Rules) model(key string) porcupine.Model {
 			ok, next := state.(keyState).apply(input.(step), isKey)
 			return ok, next
 		},
-		DescribeOperation: func(input, _ any) string { return input.(step).String() },
+		DescribeOperation: func(input, _ any) string { return input.(step).brief() },
 		DescribeState:     func(state any) string { return state.(keyState).String() },
 	}
 }

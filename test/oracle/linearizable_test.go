@@ -117,7 +117,7 @@ func TestUndecided(t *testing.T) {
 }
 
 func TestVisualize(t *testing.T) {
-	h := history(alias(0, 1, "few", "u"), alias(0, 1, "most", "u"), get(2, 3, "most", "https://seen.example"), take(0, 1, "r", "only-taken"))
+	h := history(alias(0, 1, "few", "u"), missing(get(2, 3, "few-refused", "")), missing(get(2, 3, "few-refused", "")), missing(get(2, 3, "few-refused", "")), alias(0, 1, "most", "u"), get(2, 3, "most", "https://seen.example"), take(0, 1, "r", "only-taken"))
 	var page bytes.Buffer
 	if err := Visualize(h, rules, "", &page); err != nil {
 		t.Fatal(err)

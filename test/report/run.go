@@ -6,6 +6,7 @@ package report
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -76,4 +77,20 @@ func Save(name string, result any) error {
 		return err
 	}
 	return errors.Join(os.MkdirAll(Dir(), 0o755), os.WriteFile(filepath.Join(Dir(), name+".json"), data, 0o644))
+}
+
+// SavePage writes a page of HTML as NAME.page.html into Dir, if there is one, to
+// be shown in the report. It must not need anything from elsewhere.
+func SavePage(name string, write func(io.Writer) error) (err error) {
+	if Dir() == "" {
+		return nil
+	}
+	if err := os.MkdirAll(Dir(), 0o755); err != nil {
+		return err
+	}
+	file, err := os.Create(filepath.Join(Dir(), name+".page.html"))
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(file), file.Close())
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -69,6 +70,9 @@ func TestSim(t *testing.T) {
 					show(t, witnessed, w.rules())
 				}
 				w.tell(t, verbose)
+				if seed == from {
+					w.sample(t)
+				}
 			})
 		}
 	})
@@ -85,6 +89,16 @@ func simulate(t *testing.T, p plan) (w *world) {
 		w.live()
 	})
 	return w
+}
+
+// sample saves Porcupine's page about a name of the world, for the report.
+func (w *world) sample(t *testing.T) {
+	err := report.SavePage(fmt.Sprintf("simulation-seed-%d", w.plan.seed), func(out io.Writer) error {
+		return oracle.Visualize(w.history, w.rules(), "", out)
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // tell fails the test if there is something to tell.
