@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/kgs-cluster/kgs/fsm/pb"
 )
 
@@ -13,7 +15,9 @@ func loggedRun() *raftLog {
 	sealed, _ := receipt(0, 10)
 	first := createOf("x", "u")
 	first.Request = &pb.RequestID{Session: 1, Seq: 1}
-	l.add(first)                                                                              // 4
+	repeat := proto.CloneOf(first)
+	repeat.Request.Answered = 1
+	l.add(first, repeat)                                                                      // 4
 	l.add(l.generatedOf(100, "g"))                                                            // 5
 	l.add(takenOf(l.key(0), "t"))                                                             // 6
 	l.add(updateOf("x", "v"))                                                                 // 7

@@ -19,8 +19,9 @@ type Replayed struct {
 	Index  uint64          // of the last entry
 	Digest [32]byte        // of the state at the end: every node that is at Index must have it
 
-	first    uint64     // entries up to here were not seen: the replay began with their state
-	executed []executed // in the order of the log
+	first    uint64             // entries up to here were not seen: the replay began with their state
+	executed []executed         // in the order of the log
+	placed   map[[3]uint64]bool // index, session and number of those with a request id
 	leases   []*pb.Grant
 }
 
@@ -49,8 +50,12 @@ func Replay(entries []fsm.LogEntry, from io.Reader) (*Replayed, []Violation) {
 	return r, nil
 }
 
+func newReplayed() *Replayed {
+	return &Replayed{Model: refmodel.New(), placed: map[[3]uint64]bool{}}
+}
+
 func replay(entries []fsm.LogEntry, from io.Reader) (_ *Replayed, err error) {
-	r := &Replayed{Model: refmodel.New()}
+	r := newReplayed()
 	// Small memtables: each lease deletes the first row of unused_keys, and until a
 	// compaction the next one has to pass over it.
 	db, err := store.Open(store.Options{Dir: "replay", FS: vfs.NewMem(), MemTableBytes: 1 << 20})
@@ -136,13 +141,15 @@ func (r *Replayed) note(index uint64, c *pb.Command, result *pb.Result) {
 	if result.Code != pb.Code_OK || result.Replayed || result.Index != index {
 		return
 	}
-	if c.GetLease() != nil {
-		r.leases = append(r.leases, result.Grants...)
-	}
-	for i := len(r.executed) - 1; i >= 0 && r.executed[i].index == index; i-- {
-		if c.Request != nil && proto.Equal(r.executed[i].command.Request, c.Request) {
+	if id := c.Request; id != nil {
+		place := [3]uint64{index, id.Session, id.Seq}
+		if r.placed[place] {
 			return // the front end's repeat came into the same entry
 		}
+		r.placed[place] = true
+	}
+	if c.GetLease() != nil {
+		r.leases = append(r.leases, result.Grants...)
 	}
 	if signature(c) != "" {
 		r.executed = append(r.executed, executed{index, c, result})

@@ -13,7 +13,6 @@ import (
 	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/fsm/keyspace"
 	"github.com/kgs-cluster/kgs/fsm/pb"
-	"github.com/kgs-cluster/kgs/fsm/refmodel"
 	"github.com/kgs-cluster/kgs/store"
 )
 
@@ -192,7 +191,7 @@ func TestReplaySeesDifferences(t *testing.T) {
 	// A model in another state than the machine answers differently.
 	l := newLog()
 	_, machine := newMachine(t)
-	r := &Replayed{Model: refmodel.New()}
+	r := newReplayed()
 	r.Model.State.NextLease = 5
 	if err := r.apply(machine, l.entries); err == nil {
 		t.Error("a lease of another number is not seen")

@@ -1,11 +1,9 @@
 package sim
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -43,11 +41,6 @@ func TestSim(t *testing.T) {
 	}
 	stop := os.Getenv("KGS_SIM_STOP") != ""
 	profile := os.Getenv("KGS_SIM_PROFILE")
-	if report.Dir() != "" {
-		if err := os.MkdirAll(report.Dir(), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
 	total := newTotal()
 	t.Run("seeds", func(t *testing.T) {
 		// A seed keeps one core busy, but for many short waits.
@@ -66,13 +59,10 @@ func TestSim(t *testing.T) {
 				}
 				w := simulate(t, newPlan(seed, seedLength))
 				witnessed := w.judgeHistory()
-				if total.add(w) && report.Dir() != "" {
+				if total.add(w) {
 					show(t, witnessed, w.rules())
 				}
 				w.tell(t, verbose)
-				if seed == from {
-					w.sample(t)
-				}
 			})
 		}
 	})
@@ -89,16 +79,6 @@ func simulate(t *testing.T, p plan) (w *world) {
 		w.live()
 	})
 	return w
-}
-
-// sample saves Porcupine's page about a name of the world, for the report.
-func (w *world) sample(t *testing.T) {
-	err := report.SavePage(fmt.Sprintf("simulation-seed-%d", w.plan.seed), func(out io.Writer) error {
-		return oracle.Visualize(w.history, w.rules(), "", out)
-	})
-	if err != nil {
-		t.Error(err)
-	}
 }
 
 // tell fails the test if there is something to tell.
@@ -142,10 +122,7 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 
 // show saves Porcupine's page about one key, for the report.
 func show(t *testing.T, h *oracle.History, rules oracle.Rules) {
-	file, err := os.Create(filepath.Join(report.Dir(), "porcupine.page.html"))
-	if err == nil {
-		err = errors.Join(oracle.Visualize(h, rules, "", file), file.Close())
-	}
+	err := report.SavePage("simulation", func(w io.Writer) error { return oracle.Visualize(h, rules, "", w) })
 	if err != nil {
 		t.Error(err)
 	}
