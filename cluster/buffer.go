@@ -82,6 +82,16 @@ func newBuffer(keys spaceKeys, minKeys, maxKeys int) *buffer {
 	}
 }
 
+// following goes on with the counts and the pace of another buffer, nil for none,
+// in whose place this one comes.
+func (b *buffer) following(old *buffer) *buffer {
+	if old != nil {
+		s := old.stats()
+		b.total, b.lost, b.rate = s.total, s.lost, s.rate
+	}
+	return b
+}
+
 // open starts a term; rules 1 and 2.
 func (b *buffer) open(term uint64, now time.Time) {
 	b.mu.Lock()

@@ -26,6 +26,7 @@
 //	buffer.go    keys in memory, with the five rules that keep them safe
 //	members.go   join, promote, remove
 //	handover.go  leadership moved without losing a buffered key
+//	restore.go   a restore, with the hand-out stopped around it
 //	status.go    who leads, who lags, who is away
 //
 // What is unsafe to know only by hope is known by construction:
@@ -36,6 +37,12 @@
 //     repeated under its request id, and if the deadline comes first the answer
 //     is UnknownOutcomeError.
 //   - Two clusters cannot come from one: see form.go.
+//
+// # Backup and restore
+//
+// backup.go: any node writes a backup, and any node takes one in: it verifies the
+// file, puts it into the log in parts, and has the leader propose the restore.
+// What a restore does, and why no key comes twice, is in package fsm.
 //
 // # Below
 //

@@ -26,24 +26,26 @@ func (n *Node) transferHere(ctx context.Context, to string) error {
 
 // moveLeadership hands over; if the node still leads afterwards, it serves again.
 func (n *Node) moveLeadership(ctx context.Context, to string) error {
-	err := n.handOver(ctx, to)
-	n.resume()
+	begun, err := n.handOver(ctx, to)
+	if begun {
+		n.resume()
+	}
 	return err
 }
 
 // handOver is handOverNow, unless a transfer failed a short while ago.
-func (n *Node) handOver(ctx context.Context, to string) error {
+func (n *Node) handOver(ctx context.Context, to string) (begun bool, err error) {
 	if since := time.Since(n.lead.failed()); since < transferAgain {
-		return fmt.Errorf("%w: the last transfer failed %s ago; another one is safe after %s", ErrRefused, since.Round(time.Second), transferAgain)
+		return false, fmt.Errorf("%w: the last transfer failed %s ago; another one is safe after %s", ErrRefused, since.Round(time.Second), transferAgain)
 	}
 	return n.handOverNow(ctx, to)
 }
 
 // handOverNow returns the buffered keys through the log, then transfers
-// leadership. After it the node hands out nothing until resume, or a new term.
-func (n *Node) handOverNow(ctx context.Context, to string) (err error) {
+// leadership. Once begun, the node hands out nothing until resume, or a new term.
+func (n *Node) handOverNow(ctx context.Context, to string) (begun bool, err error) {
 	if _, err := n.leading(); err != nil {
-		return err
+		return false, err
 	}
 	if to == "" {
 		to = n.disks.current().fit // else raft chooses
@@ -51,16 +53,18 @@ func (n *Node) handOverNow(ctx context.Context, to string) (err error) {
 	var address raft.ServerAddress
 	if to != "" {
 		if address, err = n.voterAddress(to); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if !n.lead.handing.CompareAndSwap(false, true) {
-		return fmt.Errorf("%w: another hand-over is under way", ErrRefused)
+		return false, fmt.Errorf("%w: another hand-over, or a restore, is under way", ErrRefused)
 	}
 	n.awaitServed(ctx)
-	n.releaseBuffers(ctx)
+	if err := n.releaseBuffers(ctx); err != nil {
+		n.log.Warn("buffered keys not returned: they are lost", "reason", err)
+	}
 	if to == "" && n.onlyVoter() {
-		return errOnlyVoter
+		return true, errOnlyVoter
 	}
 	done := make(chan error, 1)
 	go func() {
@@ -81,7 +85,7 @@ func (n *Node) handOverNow(ctx context.Context, to string) (err error) {
 		n.lead.failedAt.Store(&now)
 		err = fmt.Errorf("%w: leadership stays with %s: %v", ErrRefused, n.cfg.NodeID, err)
 	}
-	return err
+	return true, err
 }
 
 var errOnlyVoter = fmt.Errorf("%w: there is no other voter", ErrRefused)
@@ -175,15 +179,17 @@ func (n *Node) awaitServed(ctx context.Context) {
 }
 
 // releaseBuffers empties the buffers and gives what was in them back.
-func (n *Node) releaseBuffers(ctx context.Context) {
+func (n *Node) releaseBuffers(ctx context.Context) error {
 	n.lead.mu.Lock()
 	buffers := maps.Clone(n.lead.buffers) // the lock is not held while the log is waited for
 	n.lead.mu.Unlock()
+	var failed error
 	for space, b := range buffers {
 		if err := n.release(ctx, space, b); err != nil {
-			n.log.Warn("buffered keys not returned: they are lost", "keyspace", space, "reason", err)
+			failed = errors.Join(failed, fmt.Errorf("key space %q: %w", space, err))
 		}
 	}
+	return failed
 }
 
 func (n *Node) release(ctx context.Context, space string, b *buffer) error {

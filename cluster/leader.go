@@ -24,7 +24,7 @@ type leadership struct {
 
 	mu      sync.Mutex
 	buffers map[string]*buffer // by key space; kept across terms, closed between them
-	handing atomic.Bool        // a hand-over is under way: no new keys, no new entries
+	handing atomic.Bool        // a hand-over or a restore is under way: no new keys, no new entries
 	serving atomic.Int64       // calls that may hold keys from a buffer
 
 	failedAt atomic.Pointer[time.Time] // last transfer that failed
@@ -36,19 +36,38 @@ const barrierTimeout = 5 * time.Second
 // runLeadership follows raft's word on who leads. It alone drains the channel,
 // without ever blocking on the work: an undrained channel blocks raft.
 func (n *Node) runLeadership(ctx context.Context) {
-	stop := func() {}
-	defer func() { stop() }()
+	leading, stop := false, func() {}
+	end := func() {
+		stop()
+		if stop = func() {}; leading {
+			n.log.Info("leadership lost")
+		}
+	}
+	defer end()
 	for {
 		select {
-		case leading := <-n.notify:
-			stop()
-			stop = func() {}
-			if leading {
+		case next := <-n.notify:
+			end()
+			if leading = next; leading {
+				stop = n.startLeading(ctx)
+			}
+		case term := <-n.renew:
+			if leading && n.lead.ready.Load() == term {
+				stop()
 				stop = n.startLeading(ctx)
 			}
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// serveAnew has a leader end its service and begin it again in the same term, as
+// after an election; in another term there is nothing to do.
+func (n *Node) serveAnew(term uint64) {
+	select {
+	case n.renew <- term:
+	case <-n.ctx.Done():
 	}
 }
 
@@ -67,7 +86,6 @@ func (n *Node) startLeading(ctx context.Context) (stop func()) {
 		cancel()
 		tasks.Wait()
 		end() // runTerm may just have got ready
-		n.log.Info("leadership lost")
 	}
 }
 
@@ -169,24 +187,23 @@ func (n *Node) openBuffers(term uint64) []namedBuffer {
 	}
 	n.lead.mu.Lock()
 	defer n.lead.mu.Unlock()
-	if n.lead.buffers == nil {
-		n.lead.buffers = map[string]*buffer{}
-	}
+	buffers := map[string]*buffer{}
 	var opened []namedBuffer
 	for _, row := range spaces {
-		b := n.lead.buffers[row.Name]
-		if b == nil {
-			perm, _, err := n.machine.Space(row.Name)
-			if err != nil {
-				n.fail(err)
-				return nil
-			}
-			b = newBuffer(newSpaceKeys(perm, n.cfg.Reserved), n.cfg.BufferMin, n.cfg.BufferMax)
-			n.lead.buffers[row.Name] = b
+		perm, _, err := n.machine.Space(row.Name)
+		if err != nil {
+			n.fail(err)
+			return nil
 		}
+		b := n.lead.buffers[row.Name]
+		if b == nil || b.keys.perm != perm { // a restore may have brought another one
+			b = newBuffer(newSpaceKeys(perm, n.cfg.Reserved), n.cfg.BufferMin, n.cfg.BufferMax).following(b)
+		}
+		buffers[row.Name] = b
 		b.open(term, time.Now())
 		opened = append(opened, namedBuffer{row.Name, b})
 	}
+	n.lead.buffers = buffers
 	return opened
 }
 

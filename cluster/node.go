@@ -36,7 +36,8 @@ type Node struct {
 	wire    *wire
 	raft    *raft.Raft
 	futures *futures
-	notify  chan bool // raft says that it won or lost leadership
+	notify  chan bool   // raft says that it won or lost leadership
+	renew   chan uint64 // the leader of this term is to begin its service anew
 
 	server   *rpcServer
 	client   *rpcClient
@@ -49,6 +50,8 @@ type Node struct {
 	ledReads rounds // of all readers that ask this node as the leader
 	acks     *acks  // what the peers have answered to this leader
 	started  time.Time
+
+	restoring sync.Mutex // held while a backup is restored through this node
 
 	ctx    context.Context // ends with Close
 	stop   context.CancelFunc
@@ -66,7 +69,7 @@ func Open(cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, log: cfg.Logger, notify: make(chan bool, 16), futures: newFutures(), requests: newRequestIDs()}
+	n := &Node{cfg: cfg, log: cfg.Logger, notify: make(chan bool, 16), renew: make(chan uint64), futures: newFutures(), requests: newRequestIDs()}
 	n.started = time.Now()
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	listener, err := cfg.Network.Listen(cfg.ClusterAddr)
@@ -131,6 +134,9 @@ func (n *Node) start(listener net.Listener) (err error) {
 func (n *Node) openState() (err error) {
 	dir := n.cfg.DataDir
 	files := n.cfg.Disk.Files()
+	if err := removeSpools(files, dir); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
 	n.db, err = store.Open(store.Options{Dir: filepath.Join(dir, "state"), FS: files, OnFatal: n.fail, AwaitRoom: n.disk.await})
 	if err != nil {
 		return fmt.Errorf("state: %w", err)
@@ -269,7 +275,7 @@ func (n *Node) Close() error {
 	n.closed.Do(func() {
 		if n.raft != nil && n.raft.State() == raft.Leader {
 			ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-			if moved := n.handOverNow(ctx, ""); moved != nil && !errors.Is(moved, errOnlyVoter) {
+			if _, moved := n.handOverNow(ctx, ""); moved != nil && !errors.Is(moved, errOnlyVoter) {
 				n.log.Warn("stopping as the leader", "reason", moved)
 			}
 			cancel()

@@ -150,11 +150,7 @@ func (c *takeCall) size() (int, int) { return 1, c.count }
 
 // take asks the leader's buffer. Keys whose answer got lost on the way are
 // never seen by anybody: they are lost, not given twice.
-func (p *peer) take(ctx context.Context, space string, count int, n *Node) ([]grant, error) {
-	perm, _, err := n.machine.Space(space)
-	if err != nil {
-		return nil, err
-	}
+func (p *peer) take(ctx context.Context, space string, count int) ([]grant, error) {
 	c := &takeCall{space: space, count: count, deadline: deadlineOf(ctx), done: make(chan struct{})}
 	if err := p.takes.add(ctx, c); err != nil {
 		return nil, err
@@ -167,14 +163,18 @@ func (p *peer) take(ctx context.Context, space string, count int, n *Node) ([]gr
 	if c.err != nil {
 		return nil, c.err
 	}
-	length := perm.Space().Length
-	grants := make([]grant, 0, len(c.grants))
+	var total uint64
+	for _, g := range c.grants {
+		total += g.Count
+	}
 	keys := c.keys
+	if total == 0 || uint64(len(keys))%total != 0 {
+		return nil, fmt.Errorf("%w: %d bytes of %d keys", errNoAnswer, len(keys), total)
+	}
+	length := len(keys) / int(total)
+	grants := make([]grant, 0, len(c.grants))
 	for _, g := range c.grants {
 		size := int(g.Count) * length
-		if size > len(keys) {
-			return nil, fmt.Errorf("%w: fewer keys than grants", errNoAnswer)
-		}
 		grants = append(grants, grant{g.Lease, g.From, g.Count, keys[:size]})
 		keys = keys[size:]
 	}

@@ -66,10 +66,14 @@ func failAll(n int, err error) []answer {
 }
 
 func (c *call) size() (count, bytes int) {
+	count = len(c.commands)
 	for _, cmd := range c.commands {
 		bytes += proto.Size(cmd)
+		if isRestore(cmd) {
+			count = max(maxEntryCommands, maxRPCCommands) // alone
+		}
 	}
-	return len(c.commands), bytes
+	return count, bytes
 }
 
 // wait returns the answers; when ctx ends first, all are unknown: the commands

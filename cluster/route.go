@@ -262,5 +262,5 @@ func (n *Node) takeAt(ctx context.Context, to target, space string, count int) (
 	if to.id == n.cfg.NodeID {
 		return n.takeHere(ctx, space, count)
 	}
-	return n.peers.get(n, to.addr).take(ctx, space, count, n)
+	return n.peers.get(n, to.addr).take(ctx, space, count)
 }

@@ -18,6 +18,9 @@ func (n *Node) proposeHere(ctx context.Context, commands []*pb.Command) []answer
 	if _, err := n.leading(); err != nil {
 		return failAll(len(commands), err)
 	}
+	if len(commands) == 1 && isRestore(commands[0]) {
+		return []answer{n.restoreHere(ctx, commands[0])}
+	}
 	n.lead.serving.Add(1) // before the look at handing: a hand-over waits for this call, or the call sees it
 	defer n.lead.serving.Add(-1)
 	if n.lead.handing.Load() {
@@ -176,7 +179,11 @@ func (n *Node) takeHere(ctx context.Context, space string, count int) ([]grant, 
 		if err != nil {
 			return nil, err
 		}
-		for _, g := range b.keys.encode(result.Grants) {
+		encoded, err := n.encode(space, result.Grants)
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range encoded {
 			grants = append(grants, g)
 			count -= int(g.count)
 		}

@@ -22,11 +22,11 @@ func (n *Node) TakeKeys(ctx context.Context, r TakeRequest) (Keys, error) {
 	if err := n.awaitFormed(ctx); err != nil {
 		return Keys{}, err
 	}
-	perm, id, err := n.machine.Space(r.Keyspace)
+	_, id, err := n.machine.Space(r.Keyspace)
 	if err != nil {
 		return Keys{}, err
 	}
-	keys := Keys{Keyspace: r.Keyspace, Length: perm.Space().Length}
+	keys := Keys{Keyspace: r.Keyspace}
 	if keys.Keyspace == "" {
 		keys.Keyspace = fsm.DefaultKeyspace
 	}
@@ -57,6 +57,7 @@ func (n *Node) TakeKeys(ctx context.Context, r TakeRequest) (Keys, error) {
 			receipt.Grants = append(receipt.Grants, fsm.Grant{Lease: g.lease, From: g.from, Count: g.count})
 		}
 	}
+	keys.Length = len(grants[0].keys) / int(grants[0].count)
 	keys.Bytes = grants[0].keys
 	for _, g := range grants[1:] {
 		keys.Bytes = append(keys.Bytes, g.keys...)
@@ -68,11 +69,6 @@ func (n *Node) TakeKeys(ctx context.Context, r TakeRequest) (Keys, error) {
 // takeOnce takes keys under an idempotency key: leases straight from the log,
 // whose record gives a repeat the same positions, hence the same keys.
 func (n *Node) takeOnce(ctx context.Context, r TakeRequest, keys *Keys) ([]grant, error) {
-	perm, _, err := n.machine.Space(r.Keyspace)
-	if err != nil {
-		return nil, err
-	}
-	space := newSpaceKeys(perm, n.cfg.Reserved)
 	var grants []grant
 	left := uint64(r.Count)
 	for part := 0; left > 0; part++ { // a second part replaces blocked keys of the first
@@ -91,7 +87,11 @@ func (n *Node) takeOnce(ctx context.Context, r TakeRequest, keys *Keys) ([]grant
 			return nil, a.err
 		}
 		keys.Index, keys.Replayed = a.result.Index, a.result.Replayed
-		for _, g := range space.encode(a.result.Grants) {
+		encoded, err := n.encode(r.Keyspace, a.result.Grants)
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range encoded {
 			grants = append(grants, g)
 			left -= g.count
 		}

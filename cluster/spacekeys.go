@@ -47,6 +47,16 @@ func (s spaceKeys) blocks(pos uint64) bool {
 	return blocked
 }
 
+// encode returns the keys of grants that this node has applied. The key space is
+// looked up only then: a restore may have brought another permutation.
+func (n *Node) encode(space string, grants []*pb.Grant) ([]grant, error) {
+	perm, _, err := n.machine.Space(space)
+	if err != nil {
+		return nil, err
+	}
+	return newSpaceKeys(perm, n.cfg.Reserved).encode(grants), nil
+}
+
 // encode returns the keys of the grants, without the blocked ones.
 func (s spaceKeys) encode(grants []*pb.Grant) []grant {
 	var encoded []grant

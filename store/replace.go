@@ -11,17 +11,25 @@ import (
 // Replace closes the open entry like EndEntry and commits the batch like Commit, but with the rows that
 // rows puts as the whole new state: what is neither put nor read stays behind with the old one. It works
 // like DB.Restore: on nil the new state is durable and what every later read sees; on an error the old
-// state, without anything of this batch, goes on serving. The chain covers the rows that were put.
+// state, without anything of this batch, goes on serving. A full disk is waited for as in the background
+// (Options.AwaitRoom): an entry of the log cannot be refused. The chain covers the rows that were put.
 //
-// put takes rows in ascending order, by table and key. rows may read the batch. A replaced batch can
-// only be closed.
+// put takes rows in ascending order, by table and key. rows may read the batch, and is called again if
+// the disk was full. A replaced batch can only be closed.
 func (b *Batch) Replace(index, term uint64, rows func(put func(t Table, key, value []byte) error) error) error {
 	b.EndEntry(index, term)
-	if b.err == nil {
-		_, b.err = b.db.replace(b.s, func(add addRow) (Applied, error) { return b.collect(add, rows) })
-	}
 	if b.err != nil {
 		return b.err
+	}
+	for {
+		_, err := b.db.replace(b.s, func(add addRow) (Applied, error) { return b.collect(add, rows) })
+		if err == nil {
+			break
+		}
+		if !diskFull(err) || b.s.failure.Err() != nil || !b.db.opts.AwaitRoom(err) {
+			b.err = err
+			return err
+		}
 	}
 	b.err = fmt.Errorf("%w: the batch is committed", ErrMisuse)
 	return nil

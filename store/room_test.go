@@ -112,3 +112,38 @@ func TestWaitingForRoomEnds(t *testing.T) {
 		}
 	}
 }
+
+// A Replace that finds no room starts over once there is some, and is what it would have been.
+func TestReplaceWaitsForRoom(t *testing.T) {
+	disk := &smallDisk{FS: vfs.NewMem(), room: 1 << 20}
+	o := smallOptions(disk)
+	waits := 0
+	o.AwaitRoom = func(error) bool {
+		waits++
+		disk.grow(waits * 5000) // each try uses it up
+		return waits < 1000
+	}
+	db, err := Open(o)
+	check(t, err)
+	ref := openFS(t, vfs.NewMem())
+	var names []string
+	for _, db := range []*DB{db, ref} {
+		fill(t, db, 1, 200)
+		check(t, db.Flush())
+		if names == nil {
+			disk.grow(-disk.room)
+		}
+		b := half(t, db)
+		check(t, b.Replace(300, 1, keepLinks(b)))
+		b.Close()
+		names = append(names, db.current.Load().dir)
+	}
+	at, got := digestOf(t, db)
+	if wantAt, want := digestOf(t, ref); at != wantAt || got != want || names[0] != names[1] {
+		t.Errorf("%x at %v in %s, want %x at %v in %s", got, at, names[0], want, wantAt, names[1])
+	}
+	if waits == 0 {
+		t.Error("the disk was never full")
+	}
+	check(t, errors.Join(db.Close(), ref.Close()))
+}
