@@ -21,12 +21,14 @@ func (r *run) account() account {
 	return a
 }
 
-// settle checks that no more keys were lost than the leaders held that did not
+// settle checks that since the last time no more keys were lost than the leaders held that did not
 // hand over. Each term has one leader at most, and a term ends by a death or by
 // a graceful hand-over: so the terms that passed, without the graceful ones,
 // bound the deaths also where an election was nobody's doing.
-func (r *run) settle(before account, fault string) {
-	now := r.account()
+func (r *run) settle(fault string) {
+	r.tb.Helper()
+	before, now := r.stood, r.account()
+	r.stood, r.lost = now, now.lost
 	r.checked(oracleAccounts, 1)
 	terms, graceful := now.term-before.term, uint64(now.graceful-before.graceful)
 	restores := uint64(now.restores - before.restores) // each empties the leader's buffer
@@ -45,7 +47,6 @@ func (r *run) audit() {
 		return
 	}
 	r.checked(oracleAccounts, 1)
-	r.lost = space.Lost
 	if space.Generated != space.Unused+space.Used {
 		r.violatef(oracleAccounts, "%d keys generated, %d unused and %d used", space.Generated, space.Unused, space.Used)
 	}

@@ -30,7 +30,7 @@ func newDir(tb testing.TB) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { os.RemoveAll(dir) })
+	tb.Cleanup(func() { sweepDir(dir) })
 	return dir
 }
 

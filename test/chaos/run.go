@@ -54,6 +54,7 @@ type run struct {
 	transfers  []float64
 	healing    map[string][]float64
 	usage      map[string]float64 // highest of any node, at the end
+	stood      account            // after the newest fault
 	lost       uint64
 	lostBound  uint64
 }
@@ -65,7 +66,7 @@ func start(tb testing.TB, name string, s settings, nodes int) *run {
 	r := &run{
 		judge: newJudge(s.seed), settings: s, tb: tb, name: name,
 		random: rand.New(rand.NewPCG(s.seed, 0)), began: time.Now(), newest: nodes,
-		struck: map[string]int{}, skipped: map[string]string{}, healing: map[string][]float64{}, usage: map[string]float64{},
+		recoveries: []float64{}, transfers: []float64{}, struck: map[string]int{}, skipped: map[string]string{}, healing: map[string][]float64{}, usage: map[string]float64{},
 	}
 	r.ledger = newLedger(r.judge)
 	r.load = newLoad(r.ledger, s.seed)
@@ -85,6 +86,7 @@ func start(tb testing.TB, name string, s settings, nodes int) *run {
 		r.load.attach(n)
 	}
 	r.heal()
+	r.stood = r.account()
 	r.logf("%d nodes are up, with clients", nodes)
 	return r
 }
@@ -95,6 +97,7 @@ func (r *run) finish() {
 	r.heal()
 	r.load.stop()
 	r.probes.Wait()
+	r.settle("the end")
 	r.logf("the clients have stopped")
 	r.awaitEqual()
 	r.sweep()

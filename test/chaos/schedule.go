@@ -66,12 +66,12 @@ func (r *run) possible() []fault {
 // strike does one fault and waits until all is well again.
 func (r *run) strike(f fault) {
 	r.tb.Helper()
-	since, before := time.Now(), r.account()
+	since := time.Now()
 	r.logf("%s", f.class)
 	r.struck[f.class]++
 	undisturbed := f.strike(r)
 	r.heal()
-	r.settle(before, f.class)
+	r.settle(f.class)
 	r.checkUndisturbed(since, undisturbed, f.class)
 	r.logf("  well again after %s: %s", time.Since(since).Round(time.Millisecond), r.state())
 }
