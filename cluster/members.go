@@ -32,19 +32,34 @@ func (n *Node) Remove(ctx context.Context, id string) error {
 // Transfer moves leadership to the node, or with "" to any up-to-date voter,
 // without losing a buffered key; through any member.
 func (n *Node) Transfer(ctx context.Context, to string) error {
-	return n.membership(ctx, methodTransfer, &clusterpb.TransferRequest{To: to}, func(ctx context.Context) error {
-		return n.transferHere(ctx, to)
+	asked := "" // the leader that may have moved leadership already, its answer was lost
+	return n.toLeader(ctx, func(ctx context.Context, at target) error {
+		if to == "" && asked != "" && asked != at.id {
+			return nil // it has: asked again, the new leader would move it on
+		}
+		err := n.changeAt(ctx, at, methodTransfer, &clusterpb.TransferRequest{To: to}, func(ctx context.Context) error {
+			return n.transferHere(ctx, to)
+		})
+		if maybeDone(err) {
+			asked = at.id
+		}
+		return err
 	})
 }
 
 // membership runs a change on the leader. Each is idempotent.
 func (n *Node) membership(ctx context.Context, m method, request proto.Message, here func(context.Context) error) error {
 	return n.toLeader(ctx, func(ctx context.Context, to target) error {
-		if to.id == n.cfg.NodeID {
-			return here(ctx)
-		}
-		return n.call(ctx, to.addr, m, request, &clusterpb.RemoveResponse{})
+		return n.changeAt(ctx, to, m, request, here)
 	})
+}
+
+// changeAt makes one try of a change at the leader, here or elsewhere.
+func (n *Node) changeAt(ctx context.Context, to target, m method, request proto.Message, here func(context.Context) error) error {
+	if to.id == n.cfg.NodeID {
+		return here(ctx)
+	}
+	return n.call(ctx, to.addr, m, request, &clusterpb.RemoveResponse{})
 }
 
 // handleJoin passes a join on to the leader: the joiner may ask any member.

@@ -102,3 +102,33 @@ func TestTransferChoosesOrObeys(t *testing.T) {
 	}
 	works(t, c) // with the leader that it had
 }
+
+// A transfer to any node is not repeated when the answer gets lost because
+// leadership moved: it would move on, from node to node.
+func TestTransferToAnyNodeMovesOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := harness.Start(t, 3, memDisks{}.tune)
+		for range 20 {
+			leader := c.WaitLeader()
+			through := c.Node(c.Followers(leader)[0])
+			before := term(t, through)
+			if err := through.Transfer(patient(t), ""); err != nil {
+				t.Fatal(err)
+			}
+			c.WaitLeader()
+			if after := term(t, through); after != before+1 {
+				t.Errorf("one transfer from term %d led to term %d", before, after)
+			}
+		}
+	})
+}
+
+func term(t *testing.T, n *cluster.Node) uint64 {
+	t.Helper()
+	status, err := n.Status(patient(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status.Term
+}
