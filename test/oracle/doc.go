@@ -13,6 +13,9 @@
 // means that it did not happen: a read that shows it nevertheless is a violation
 // of one of these.
 //
+// Backups and restores are requests like others: a restore takes every name back to
+// what its backup holds, and burns what was done since.
+//
 // With the committed log there is more. Replay gives it to the reference model and
 // to a fresh machine, which must agree (P8). Replayed.Check compares it with the
 // history, and Replayed.Resolve settles in the history what clients could not know,

@@ -77,7 +77,7 @@ func (o *Op) says() int {
 
 // body tells requests under one Idempotency-Key apart.
 func (o *Op) body() string {
-	return fmt.Sprintf("%d %d %q %q %q %q %q %q", o.Kind, o.Count, o.Alias, o.TakenKey, o.URL, o.Key, o.Receipt, o.Keys)
+	return fmt.Sprintf("%d %d %q %q %q %q %q %q %q", o.Kind, o.Count, o.Alias, o.TakenKey, o.URL, o.Key, o.Receipt, o.Keys, o.File)
 }
 
 // effects are the requests that had an effect, may have had one, or saw something.
@@ -162,7 +162,7 @@ func (o *Op) String() string {
 	case Return:
 		asked = fmt.Sprint(few(o.Keys))
 	default:
-		asked = o.Key
+		asked = o.Key + o.File
 	}
 	if o.Idempotency != "" {
 		asked += " under " + o.Idempotency

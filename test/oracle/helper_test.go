@@ -51,6 +51,10 @@ func redirect(from, to int, key, url string) Op {
 	return req(from, to, Op{Kind: Redirect, Key: key, GotURL: url})
 }
 
+func backup(from, to int, file string) Op { return req(from, to, Op{Kind: Backup, File: file}) }
+
+func restore(from, to int, file string) Op { return req(from, to, Op{Kind: Restore, File: file}) }
+
 // And what becomes of them.
 
 func unknown(op Op) Op {

@@ -17,13 +17,22 @@ var phases = [...]string{"free", "leased", "returned", "bound", "deleted"}
 type keyState struct {
 	phase   phase
 	receipt string // of the lease
-	alias   bool   // bound as an alias, not as a key that was leased
+	alias   bool   // bound as an alias, or burned: not a key that was leased
 	url     string
 	logged  int // steps so far whose place in the log is known
+	saved   *savedState
+}
+
+// savedState is what a backup holds of the name, and those before it.
+type savedState struct {
+	file   string
+	state  keyState
+	before *savedState
 }
 
 // step is a request about one name. Those whose place in the log is known come
-// in its order: so many have a lower index.
+// in its order: so many have a lower index. Backups come after the changes of
+// the index whose state they hold.
 type step struct {
 	*effect
 	lower int
@@ -60,7 +69,28 @@ func (s keyState) apply(e step, isKey bool) (ok bool, next keyState) {
 	if next.logged = s.logged; e.Index != 0 {
 		next.logged++
 	}
+	if next.saved = s.saved; e.Kind == Backup {
+		next.saved = &savedState{e.File, s, s.saved}
+	}
 	return ok, next
+}
+
+// restored is the state after a restore: the backup's link; else, if anything has
+// ever been done with the name, it is burned, as if a link had been deleted. No
+// key can be bound or returned that was taken before.
+func (s keyState) restored(file string) (bool, keyState) {
+	for b := s.saved; b != nil; b = b.before {
+		switch {
+		case b.file != file:
+		case b.state.phase == bound:
+			return true, s.binds(true, b.state.url)
+		case b.state.phase == free && s.phase == free:
+			return true, s
+		default:
+			return true, keyState{phase: deleted, alias: true}
+		}
+	}
+	return false, s
 }
 
 func (s keyState) accepts(e *effect) (bool, keyState) {
@@ -79,6 +109,10 @@ func (s keyState) accepts(e *effect) (bool, keyState) {
 		return s.phase == bound, s.binds(s.alias, e.URL)
 	case Delete:
 		return s.phase == bound, keyState{phase: deleted, alias: s.alias}
+	case Backup:
+		return true, s
+	case Restore:
+		return s.restored(e.File)
 	default: // Return
 		return s.phase == leased && s.receipt == e.Receipt, keyState{phase: returned}
 	}

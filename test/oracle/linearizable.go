@@ -100,8 +100,11 @@ func partitions(h *History, r Rules) map[string][]porcupine.Operation {
 			}
 		}
 	}
+	var backups []*effect // and restores: they are about all names
 	for _, e := range all {
-		if e.counts() {
+		if e.Kind == Restore || e.Kind == Backup && e.Outcome == OK {
+			backups = append(backups, e)
+		} else if e.counts() {
 			for _, key := range e.names() {
 				if part, ok := parts[key]; ok {
 					parts[key] = append(part, e)
@@ -111,23 +114,29 @@ func partitions(h *History, r Rules) map[string][]porcupine.Operation {
 	}
 	steps := map[string][]porcupine.Operation{}
 	for key, part := range parts {
-		steps[key] = operations(part)
+		steps[key] = operations(append(part, backups...))
 	}
 	return steps
 }
 
 func operations(part []*effect) []porcupine.Operation {
-	var indexes []uint64
+	place := func(e *effect) uint64 {
+		if e.Kind == Backup {
+			return 2*e.Index + 1
+		}
+		return 2 * e.Index
+	}
+	var places []uint64
 	for _, e := range part {
 		if e.Index != 0 {
-			indexes = append(indexes, e.Index)
+			places = append(places, place(e))
 		}
 	}
-	slices.Sort(indexes)
+	slices.Sort(places)
 	ops := make([]porcupine.Operation, len(part))
 	for i, e := range part {
 		s := step{effect: e}
-		s.lower, _ = slices.BinarySearch(indexes, e.Index) // commands of one entry share their index
+		s.lower, _ = slices.BinarySearch(places, place(e)) // commands of one entry share their index
 		ops[i] = porcupine.Operation{ClientId: e.Client, Input: s, Call: e.from, Return: e.to}
 	}
 	return ops

@@ -91,6 +91,36 @@ func TestLinearizableOutcomes(t *testing.T) {
 	})
 }
 
+func TestLinearizableRestores(t *testing.T) {
+	x, f := alias(0, 10, "x", "u"), backup(11, 12, "f")
+	key := "aB3xZ9"
+	judge(t, Linearizable, []judgement{
+		{"updated since", "", []Op{x, f, update(13, 14, "x", "v"), restore(15, 16, "f"), get(17, 18, "x", "u")}},
+		{"updated since, and not restored", noOrder, []Op{x, f, update(13, 14, "x", "v"), restore(15, 16, "f"), get(17, 18, "x", "v")}},
+		{"deleted since", "", []Op{x, f, remove(13, 14, "x"), missing(get(14, 14, "x", "")), restore(15, 16, "f"), get(17, 18, "x", "u"), remove(19, 20, "x")}},
+		{"deleted before", noOrder, []Op{x, remove(10, 10, "x"), f, restore(15, 16, "f"), get(17, 18, "x", "u")}},
+		{"created since", "", []Op{f, alias(13, 14, "x", "u"), restore(15, 16, "f"), missing(get(17, 18, "x", "")), refused("alias_taken", alias(19, 20, "x", "v"))}},
+		{"created since, and still there", noOrder, []Op{f, alias(13, 14, "x", "u"), restore(15, 16, "f"), get(17, 18, "x", "u")}},
+		{"created since, and bound again", noOrder, []Op{f, alias(13, 14, "x", "u"), restore(15, 16, "f"), alias(17, 18, "x", "v")}},
+		{"created after", "", []Op{f, restore(15, 16, "f"), alias(17, 18, "x", "v"), get(19, 20, "x", "v")}},
+		{"taken before, bound after", noOrder, []Op{take(0, 1, "r", key), f, restore(15, 16, "f"), taken(17, 18, key, "u")}},
+		{"taken since, bound after", noOrder, []Op{f, take(13, 14, "r", key), restore(15, 16, "f"), taken(17, 18, key, "u")}},
+		{"taken since, returned after", noOrder, []Op{f, take(13, 14, "r", key), restore(15, 16, "f"), giveBack(17, 18, "r", key)}},
+		{"taken since, claimed after", noOrder, []Op{f, take(13, 14, "r", key), restore(15, 16, "f"), alias(17, 18, key, "u")}},
+		{"void", "", []Op{take(0, 1, "r", key), f, restore(15, 16, "f"), refused("key_not_taken", taken(17, 18, key, "u")), refused("not_returnable", giveBack(19, 20, "r", key)), refused("alias_taken", alias(21, 22, key, "u"))}},
+		{"unknown, done", "", []Op{x, f, update(13, 14, "x", "v"), unknown(restore(15, 16, "f")), get(17, 18, "x", "v"), get(900, 901, "x", "u")}},
+		{"unknown, done and undone", noOrder, []Op{x, f, update(13, 14, "x", "v"), unknown(restore(15, 16, "f")), get(17, 18, "x", "u"), get(900, 901, "x", "v")}},
+		{"refused, and done", noOrder, []Op{x, f, update(13, 14, "x", "v"), refused("refused", restore(15, 16, "f")), get(17, 18, "x", "u")}},
+		{"of two backups", "", []Op{x, f, update(13, 14, "x", "v"), backup(15, 16, "g"), update(17, 18, "x", "w"), restore(19, 20, "f"), get(21, 22, "x", "u"), restore(23, 24, "g"), get(25, 26, "x", "v")}},
+		{"the other of two backups", noOrder, []Op{x, f, update(13, 14, "x", "v"), backup(15, 16, "g"), restore(19, 20, "f"), get(21, 22, "x", "v")}},
+		{"the backup's index includes the change", "", []Op{x, index(7, backup(11, 30, "f")), index(7, update(11, 30, "x", "v")), index(8, update(11, 30, "x", "w")), index(9, restore(31, 32, "f")), get(33, 34, "x", "v")}},
+		{"the backup's index excludes the change", noOrder, []Op{x, index(7, backup(11, 30, "f")), index(7, update(11, 30, "x", "v")), index(8, update(11, 30, "x", "w")), index(9, restore(31, 32, "f")), get(33, 34, "x", "w")}},
+		{"the backup lacks a change of its index", noOrder, []Op{x, index(7, backup(11, 30, "f")), index(7, update(11, 30, "x", "v")), index(9, restore(31, 32, "f")), get(33, 34, "x", "u")}},
+		{"a link that was restored is on no lease", "", []Op{generated(0, 1, key, "u"), f, restore(15, 16, "f"), refused("key_not_taken", taken(17, 18, key, "v"))}},
+		{"a repeat after it", "", []Op{f, under("k", alias(13, 14, "x", "u")), restore(15, 16, "f"), replayed(under("k", alias(17, 18, "x", "u"))), missing(get(19, 20, "x", ""))}},
+	})
+}
+
 // At one moment of virtual time, only the ticks tell what came first.
 func TestTicks(t *testing.T) {
 	var h History

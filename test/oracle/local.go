@@ -1,6 +1,9 @@
 package oracle
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // LocalReads sees what P6 promises for local reads and redirects: a link whose
 // creation was acknowledged is found unless it may be deleted, a URL was the
@@ -11,7 +14,7 @@ func LocalReads(h *History, r Rules) []Violation {
 		found = append(found, Violation{"local reads", fmt.Sprintf(format, args...) + ": " + e.String()})
 	}
 	all := effects(h.Ops(), r)
-	writes := writesByKey(all)
+	writes, undo := writesByKey(all), restoresOf(all)
 	for _, e := range all {
 		local := e.Kind == Redirect || e.Kind == Get && e.Level == LevelLocal
 		if !local || e.Outcome == Unknown {
@@ -19,14 +22,14 @@ func LocalReads(h *History, r Rules) []Violation {
 		}
 		w := writes[e.Key]
 		if e.Outcome == Refused {
-			if c := w.acknowledged(e); c != nil && !w.mayBeDeleted(e) {
+			if c := w.acknowledged(e); c != nil && !w.mayBeDeleted(e) && !undo.between(c, e) {
 				report(e, "not found, although acknowledged before by %v", c)
 			}
 			continue
 		}
 		if !w.wasCurrent(e) {
 			report(e, "a URL that the link never had")
-		} else if own := w.ownBefore(e); own != nil && !w.currentSince(own, e) {
+		} else if own := w.ownBefore(e); own != nil && !w.currentSince(own, e) && !undo.between(own, e) {
 			report(e, "the client's own change, through the same node, is not seen, %v", own)
 		}
 	}
@@ -46,6 +49,23 @@ func writesByKey(all []*effect) map[string]writes {
 		}
 	}
 	return byKey
+}
+
+// restores are those that happened or may have: what was written before may be undone.
+type restores []*effect
+
+func restoresOf(all []*effect) (r restores) {
+	for _, e := range all {
+		if e.Kind == Restore && e.Outcome != Refused {
+			r = append(r, e)
+		}
+	}
+	return r
+}
+
+// between: the read may have come after a restore that came after the write.
+func (r restores) between(write, read *effect) bool {
+	return slices.ContainsFunc(r, func(e *effect) bool { return !write.later(e) && e.from <= read.to })
 }
 
 // acknowledged is a creation that was acknowledged before the read began.

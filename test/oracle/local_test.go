@@ -35,6 +35,12 @@ func TestLocalReads(t *testing.T) {
 		{"overwritten by another later, says the log", "", []Op{x, index(9, update(11, 20, "x", "v")), index(10, at("n2", 1, update(11, 20, "x", "w"))), redirect(21, 22, "x", "w")}},
 		{"acknowledged by a replay", "own change", []Op{x, under("k", unknown(update(11, 12, "x", "v"))), replayed(under("k", update(13, 14, "x", "v"))), redirect(15, 16, "x", "u")}},
 		{"still under way", "", []Op{x, update(11, 20, "x", "v"), redirect(13, 14, "x", "u")}},
+		{"restored before it was created", "", []Op{backup(0, 0, "f"), x, restore(11, 12, "f"), missing(redirect(13, 14, "x", ""))}},
+		{"restored, and created then", "not found", []Op{backup(0, 0, "f"), restore(0, 0, "f"), alias(1, 10, "x", "u"), missing(redirect(13, 14, "x", ""))}},
+		{"not yet restored", "not found", []Op{backup(0, 0, "f"), x, missing(redirect(11, 12, "x", "")), restore(13, 14, "f")}},
+		{"one's own update is undone", "", []Op{x, update(11, 12, "x", "v"), unknown(restore(13, 14, "f")), redirect(15, 16, "x", "u")}},
+		{"one's own update is not seen after a restore", "own change", []Op{x, restore(10, 11, "f"), update(12, 13, "x", "v"), redirect(15, 16, "x", "u")}},
+		{"a restore brings no new URL", "never had", []Op{x, restore(11, 12, "f"), redirect(13, 14, "x", "w")}},
 		{"linearizable reads are judged elsewhere", "", []Op{x, update(11, 12, "x", "v"), get(13, 14, "x", "u")}},
 	})
 }
@@ -74,6 +80,13 @@ func TestSweep(t *testing.T) {
 		{"two updates at once, either", "", []Op{x, v, update(11, 12, "x", "w")}, [3]string{"w", "w", "w"}},
 		{"two updates at once, the log says which", `n1 is "w"`, []Op{x, index(9, v), index(8, update(11, 12, "x", "w"))}, [3]string{"w", "w", "w"}},
 		{"a generated key", `n1 is ""`, []Op{generated(0, 1, "x", "u")}, [3]string{}},
+		{"restored", "", []Op{x, v, restore(13, 14, "f")}, [3]string{"u", "u", "u"}},
+		{"restored before it was there", "", []Op{x, v, unknown(restore(13, 14, "f"))}, [3]string{}},
+		{"restored, differing", "on n1", []Op{x, v, restore(13, 14, "f")}, [3]string{"u", "v", "u"}},
+		{"restored, other bytes", `n1 is "w"`, []Op{x, v, restore(13, 14, "f")}, [3]string{"w", "w", "w"}},
+		{"updated after a restore", `n1 is "u"`, []Op{x, restore(10, 10, "f"), v}, [3]string{"u", "u", "u"}},
+		{"deleted, and restored", "", []Op{x, remove(11, 12, "x"), restore(13, 14, "f"), update(15, 16, "x", "w")}, [3]string{"w", "w", "w"}},
+		{"an unknown update before a restore comes late", "", []Op{x, unknown(v), restore(13, 14, "f"), update(15, 16, "x", "w")}, [3]string{"v", "v", "v"}},
 		{"a taken key", `n1 is ""`, []Op{take(0, 1, "r", "x"), taken(2, 3, "x", "u")}, [3]string{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -22,6 +22,8 @@ func signature(c *pb.Command) string {
 		o.Kind, o.Key = Delete, op.DeleteLink.Key
 	case *pb.Command_ReturnKeys:
 		o.Kind, o.Receipt, o.Keys = Return, base64.RawURLEncoding.EncodeToString(op.ReturnKeys.Receipt), op.ReturnKeys.Keys
+	case *pb.Command_RestoreBackup:
+		o.Kind = Restore
 	case *pb.Command_Lease:
 		if o.Idempotency == "" {
 			return "" // into a buffer, or straight out of the log
@@ -35,8 +37,11 @@ func signature(c *pb.Command) string {
 }
 
 func (o *Op) signature() string {
-	if o.Kind == Take {
+	switch o.Kind {
+	case Take:
 		return "take under " + o.Idempotency
+	case Restore:
+		return "restore" // of which backup, the log does not say
 	}
 	return o.body() + o.Idempotency
 }
@@ -63,7 +68,7 @@ func (r *Replayed) match(h *History, rules Rules) *matching {
 	m := &matching{Replayed: r, done: map[*Op]placed{}, undone: map[*Op]bool{}}
 	asked := map[string][][]*Op{} // by signature; the tries of a request are together
 	for _, tries := range requests(h.Ops(), rules) {
-		if first := tries[0]; first.Kind != Get && first.Kind != Redirect && (first.Kind != Take || first.Idempotency != "") {
+		if first := tries[0]; first.Kind != Get && first.Kind != Redirect && first.Kind != Backup && (first.Kind != Take || first.Idempotency != "") {
 			asked[first.signature()] = append(asked[first.signature()], tries)
 		}
 	}

@@ -74,7 +74,7 @@ func TestCheck(t *testing.T) {
 		"asked for under another key":        {"nobody asked", func(ops map[string]*Op) { ops["y"].Idempotency, ops["again"].Idempotency = "l", "l" }},
 		"a key that was never leased":        {"was never leased", func(ops map[string]*Op) { ops["take"].GotKeys[0] = l.key(1000) }},
 		"no key at all":                      {"is no key", func(ops map[string]*Op) { ops["take"].GotKeys[0] = "no" }},
-		"the log was earlier than the times": {"earlier place", func(ops map[string]*Op) { ops["delete"].Call, ops["delete"].Return = 6*ms, 7*ms }},
+		"the log was earlier than the times": {"later in the log", func(ops map[string]*Op) { ops["delete"].Call, ops["delete"].Return = 6*ms, 7*ms }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			expect(t, state.Check(history(run(c.change)...), rules), c.want)
@@ -142,6 +142,33 @@ func TestResolve(t *testing.T) {
 			expect(t, Linearizable(state.Resolve(history(append(c.ops, before...)...), rules), rules), c.want)
 		})
 	}
+}
+
+// A restore is in the log once its backup is staged there.
+func TestCheckRestore(t *testing.T) {
+	l := newLog()
+	l.add(createOf("x", "u")) // 4
+	_, machine := newMachine(t)
+	_, err := machine.Apply(l.entries)
+	check(t, err)
+	var file bytes.Buffer
+	_, err = machine.WriteBackup(&file, 0)
+	check(t, err)
+	l.add(updateOf("x", "v"))                                                                                            // 5
+	l.add(&pb.Command{Op: &pb.Command_StageBackup{StageBackup: &pb.StageBackup{Restore: "r", Data: file.Bytes()}}})      // 6
+	l.add(&pb.Command{Op: &pb.Command_RestoreBackup{RestoreBackup: &pb.RestoreBackup{Restore: "r", Parts: 1, Term: 2}}}) // 7
+	state := mustReplay(t, l)
+	ops := []Op{take(0, 1, "r", l.key(0)), index(4, alias(0, 1, "x", "u")), index(4, backup(2, 3, "f")), index(5, update(4, 5, "x", "v")), get(8, 9, "x", "u")}
+	expect(t, state.Check(history(append(ops, index(7, restore(6, 7, "f")))...), rules), "")
+	expect(t, state.Check(history(append(ops, refused("refused", restore(6, 7, "f")))...), rules), "told otherwise")
+	expect(t, state.Check(history(ops...), rules), "nobody asked")
+	old := history(append(ops, index(7, restore(6, 7, "f")), index(4, backup(6, 7, "old")))...)
+	expect(t, state.Check(old, rules), "later in the log")
+	lost := history(append(ops, unknown(restore(6, 7, "f")))...)
+	expect(t, state.Check(lost, rules), "")
+	expect(t, Linearizable(state.Resolve(lost, rules), rules), "")
+	lost.Record(get(10, 11, "x", "v"))
+	expect(t, Linearizable(state.Resolve(lost, rules), rules), noOrder)
 }
 
 // Forty updates of unknown outcome are a search without end, unless the log knows.

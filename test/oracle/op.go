@@ -17,9 +17,11 @@ const (
 	Delete               // DELETE /v1/links/{key}
 	Return               // POST /v1/keys/return
 	Redirect             // GET /{key}, local by its nature
+	Backup               // GET /v1/cluster/snapshot
+	Restore              // PUT /v1/cluster/snapshot
 )
 
-var kinds = [...]string{"take", "create", "get", "update", "delete", "return", "redirect"}
+var kinds = [...]string{"take", "create", "get", "update", "delete", "return", "redirect", "backup", "restore"}
 
 func (k Kind) String() string { return kinds[k] }
 
@@ -75,6 +77,7 @@ type Op struct {
 	Receipt     string   // Return
 	Keys        []string // Return
 	Level       string   // Get; "" is linearizable
+	File        string   // Backup, Restore: a name for the backup
 
 	// What was answered.
 	GotKeys    []string // Take
@@ -82,5 +85,5 @@ type Op struct {
 	GotKey     string   // Create
 	GotURL     string   // Create, Get, Update, Redirect
 	Replayed   bool     // Idempotent-Replay
-	Index      uint64   // X-Kgs-Index of a change
+	Index      uint64   // X-Kgs-Index of a change; of a Backup the index that it holds the state of
 }

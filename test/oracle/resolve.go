@@ -56,18 +56,18 @@ func (m *matching) leased(pos uint64) bool {
 	return false
 }
 
-// order: of two acknowledged changes, the one of the lower index was asked for
+// order: of two acknowledged changes, or of a change and a backup, the one of the lower index was asked for
 // before the other was answered.
 func (m *matching) order(h *History, rules Rules) {
 	t := newTimeline(h, rules)
 	for _, e := range t {
 		if latest := t.before(e.Index); latest > e.to {
-			m.report("it has an earlier place in the log than it had in time: %v", e)
+			m.report("it is later in the log than what was asked for when it was answered already: %v", e)
 		}
 	}
 }
 
-// timeline is the acknowledged changes in the order of the log, with the times
+// timeline is the acknowledged changes, and the backups, in the order of the log, with the times
 // that follow for what is between them.
 type timeline []*timed
 

@@ -11,7 +11,7 @@ import (
 // of unknown outcome is there or not, but all nodes answer the same (P3, P10).
 func Sweep(h *History, r Rules, read func(node, key string) (url string, found bool, err error), nodes []string) []Violation {
 	all := effects(h.Ops(), r)
-	byKey := writesByKey(all)
+	byKey, undo := writesByKey(all), restoresOf(all)
 	for _, op := range h.Ops() {
 		if op.Kind == Create && op.Alias != "" && byKey[op.Alias] == nil {
 			byKey[op.Alias] = nil // refused: must be absent
@@ -19,7 +19,7 @@ func Sweep(h *History, r Rules, read func(node, key string) (url string, found b
 	}
 	var violations []Violation
 	for _, key := range slices.Sorted(maps.Keys(byKey)) {
-		ends := byKey[key].ends()
+		ends := byKey[key].ends(undo)
 		first := ""
 		for i, node := range nodes {
 			url, found, err := read(node, key)
@@ -47,8 +47,28 @@ func Sweep(h *History, r Rules, read func(node, key string) (url string, found b
 }
 
 // ends are the URLs that a link may have when all is done, "" if it may not be there.
-func (w writes) ends() []string {
+func (w writes) ends(undo restores) []string {
 	possible := map[string]bool{}
+	if len(undo) > 0 {
+		// What was acknowledged after all restores counts; without that, the link is
+		// what it once was, or nothing.
+		var since writes
+		settled := false
+		for _, e := range w {
+			last := !slices.ContainsFunc(undo, func(r *effect) bool { return !e.later(r) })
+			if last || e.Outcome == Unknown {
+				since = append(since, e)
+			}
+			settled = settled || last && e.Outcome == OK
+			possible[e.URL] = true
+		}
+		if !settled {
+			possible[""] = true
+			return slices.Sorted(maps.Keys(possible))
+		}
+		w = since
+		clear(possible)
+	}
 	created, deleted := false, false
 	for _, e := range w {
 		created = created || e.Kind != Delete && e.Outcome == OK
