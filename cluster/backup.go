@@ -160,7 +160,7 @@ func (n *Node) stagePart(ctx context.Context, cmd *pb.Command) error {
 func InspectBackup(r io.Reader) (*pb.BackupHeader, error) { return fsm.InspectBackup(r) }
 
 // VerifyBackup reads a whole backup file and checks everything there is to check.
-// The error is fsm.ErrBackup, or store.ErrVersion, or the reader's.
+// The error is fsm.ErrBackup, or the reader's.
 func VerifyBackup(r io.Reader) (fsm.Backup, error) { return fsm.VerifyBackup(r) }
 
 // spool is a backup on its way in, in a file.

@@ -32,9 +32,6 @@ const (
 
 var backupTables = []store.Table{store.Keyspaces, store.UsedKeys, store.Links, store.LinkTags}
 
-// ErrBackup: what was read is not a whole, undamaged backup.
-var ErrBackup = errors.New("not a sound backup")
-
 // WriteBackup writes a backup of the last applied entry's state. now, Unix
 // milliseconds, is only noted. After an error of w what was written is no backup,
 // and no reader takes it for one.
@@ -99,7 +96,7 @@ type backupReader struct {
 	rows   *store.StreamReader
 }
 
-// openBackup reads a backup's head. Errors: ErrBackup, store.ErrVersion, or r's.
+// openBackup reads a backup's head. Errors: ErrBackup, or r's.
 func openBackup(r io.Reader) (*backupReader, error) {
 	b := &backupReader{whole: r, sum: sha256.New()}
 	b.r = io.TeeReader(r, b.sum)
@@ -112,7 +109,7 @@ func openBackup(r io.Reader) (*backupReader, error) {
 	case string(head[:8]) != backupMagic:
 		return nil, fmt.Errorf("%w: it does not start with %q", ErrBackup, backupMagic)
 	case version != backupVersion:
-		return nil, fmt.Errorf("%w: backup version %d, this is %d", store.ErrVersion, version, backupVersion)
+		return nil, fmt.Errorf("%w: it has version %d, this program knows %d", ErrBackup, version, backupVersion)
 	case size > maxBackupHeader:
 		return nil, fmt.Errorf("%w: a header of %d bytes", ErrBackup, size)
 	}
@@ -168,7 +165,7 @@ func (b *backupReader) end() error {
 
 // backupError makes damage of the rows damage of the backup.
 func backupError(err error) error {
-	if errors.Is(err, store.ErrStream) {
+	if errors.Is(err, store.ErrStream) || errors.Is(err, store.ErrVersion) {
 		return fmt.Errorf("%w: %w", ErrBackup, err)
 	}
 	return err
@@ -200,7 +197,7 @@ func InspectBackup(r io.Reader) (*pb.BackupHeader, error) {
 
 // VerifyBackup reads a backup to its end and checks everything there is to
 // check: every checksum, every row, and that the rows add up to what the header
-// says. Errors: ErrBackup, store.ErrVersion, or r's.
+// says. Errors: ErrBackup, or r's.
 func VerifyBackup(r io.Reader) (Backup, error) {
 	b, err := openBackup(r)
 	if err != nil {

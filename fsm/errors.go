@@ -32,6 +32,9 @@ var (
 // ErrLinkDeleted is an ErrLinkNotFound that is final.
 var ErrLinkDeleted = fmt.Errorf("%w: it was deleted", ErrLinkNotFound)
 
+// ErrBackup: what was read is not a whole, undamaged backup of a known version.
+var ErrBackup = errors.New("not a sound backup")
+
 // ErrOutcomeUnknown: the command may or may not have had its effect.
 var ErrOutcomeUnknown = errors.New("outcome unknown")
 

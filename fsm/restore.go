@@ -114,7 +114,7 @@ func (m *Machine) restoreBackup(op *pb.RestoreBackup) (*pb.Result, error) {
 	case r.refused != nil:
 		m.dropStaged()
 		return r.refused, nil
-	case errors.Is(err, ErrBackup), errors.Is(err, store.ErrVersion):
+	case errors.Is(err, ErrBackup):
 		m.dropStaged()
 		return refuse(pb.Code_INVALID, "%v", err), nil
 	case err != nil:

@@ -22,6 +22,7 @@ var (
 	kindInvalidURL         = &kind{http.StatusBadRequest, "invalid_url", "The URL cannot be a link's target"}
 	kindInvalidAlias       = &kind{http.StatusBadRequest, "invalid_alias", "The alias is not valid"}
 	kindInvalidReceipt     = &kind{http.StatusBadRequest, "invalid_receipt", "The receipt is not valid"}
+	kindInvalidBackup      = &kind{http.StatusBadRequest, "invalid_backup", "The body is not a sound backup"}
 	kindInvalidIdempotency = &kind{http.StatusBadRequest, "invalid_idempotency_key", "The Idempotency-Key is not valid"}
 
 	kindNotFound         = &kind{http.StatusNotFound, "not_found", "No such page"}
@@ -36,6 +37,7 @@ var (
 	kindKeyBound      = &kind{http.StatusConflict, "key_bound", "The key has, or had, a link"}
 	kindNotReturnable = &kind{http.StatusConflict, "not_returnable", "A key cannot be returned; none was"}
 	kindRefused       = &kind{http.StatusConflict, "refused", "The change would harm the cluster"}
+	kindNotRestored   = &kind{http.StatusConflict, "not_restored", "The backup was not restored; nothing has changed"}
 	kindNodeConflict  = &kind{http.StatusConflict, "node_conflict", "The node is known with another identity"}
 	kindWrongCluster  = &kind{http.StatusConflict, "wrong_cluster", "The node belongs to another cluster"}
 

@@ -46,6 +46,8 @@ func (s *Server) apiRoutes() []route {
 		{http.MethodPost, "/v1/cluster/nodes", s.joinNode},
 		{http.MethodDelete, "/v1/cluster/nodes/:id", s.removeNode},
 		{http.MethodPost, "/v1/cluster/transfer", s.transferLeader},
+		{http.MethodGet, "/v1/cluster/snapshot", s.saveSnapshot},
+		{http.MethodPut, "/v1/cluster/snapshot", s.restoreSnapshot},
 
 		{http.MethodGet, "/livez", s.livez},
 		{http.MethodGet, "/readyz", s.readyz},
@@ -144,6 +146,9 @@ func (s *Server) call(c echo.Context, start time.Time, h handler) (err error) {
 	defer ctx.release()
 	defer func() {
 		if fault := recover(); fault != nil {
+			if fault == http.ErrAbortHandler { // a handler's way to break off
+				panic(fault)
+			}
 			if c.Response().Committed { // half an answer must not look like a whole one
 				s.log.Error("panic", "path", r.URL.Path, "error", fault, "stack", string(debug.Stack()))
 				panic(http.ErrAbortHandler)

@@ -35,6 +35,8 @@ type Server struct {
 	metrics        *metrics
 	metricsHandler http.Handler
 	batches        chan struct{} // as many as may be under way
+	snapshots      chan struct{} // likewise
+	stall          time.Duration // snapshotStall
 	draining       atomic.Bool
 	drainTimeout   time.Duration
 	maxConns       int
@@ -59,8 +61,8 @@ func New(c Config) (*Server, error) {
 		service: c.Service, log: c.Logger, baseURL: c.BaseURL, own: own,
 		node: []string{c.Service.ID()}, metrics: metrics,
 		metricsHandler: promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}),
-		batches:        make(chan struct{}, c.MaxBatches),
-		drainTimeout:   c.DrainTimeout, maxConns: c.MaxConns,
+		batches:        make(chan struct{}, c.MaxBatches), snapshots: make(chan struct{}, maxSnapshots), stall: snapshotStall,
+		drainTimeout: c.DrainTimeout, maxConns: c.MaxConns,
 	}
 	unrouted := s.metrics.forRoute("", "none")
 	s.api = s.newRouter(s.apiRoutes(), unrouted)

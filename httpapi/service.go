@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/kgs-cluster/kgs/cluster"
@@ -16,6 +17,7 @@ type Service interface {
 	KeyService
 	LinkService
 	ClusterService
+	SnapshotService
 	HealthService
 }
 
@@ -45,6 +47,13 @@ type ClusterService interface {
 	Join(ctx context.Context, r cluster.JoinRequest) error
 	Remove(ctx context.Context, id string) error
 	Transfer(ctx context.Context, to string) error
+}
+
+// SnapshotService writes backups and restores them. The context of Backup bounds
+// the wait for its first byte.
+type SnapshotService interface {
+	Backup(ctx context.Context, w io.Writer) error
+	RestoreBackup(ctx context.Context, r io.Reader, request cluster.RestoreRequest) (cluster.RestoreResult, error)
 }
 
 // HealthService answers from memory and never waits.

@@ -4,7 +4,9 @@ package fakenode
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -24,6 +26,7 @@ type Node struct {
 	Stat    cluster.Status
 	Checks  []cluster.Check
 	Leading bool
+	File    []byte // the backup; what was restored is asked about in Asked
 	// Idempotent makes the node remember answers by idempotency key.
 	Idempotent bool
 	// Hook, if set, runs at the start of every method with its context.
@@ -255,6 +258,28 @@ func (n *Node) Join(ctx context.Context, r cluster.JoinRequest) error {
 func (n *Node) Remove(ctx context.Context, id string) error { return n.enter(ctx, "Remove", id) }
 
 func (n *Node) Transfer(ctx context.Context, to string) error { return n.enter(ctx, "Transfer", to) }
+
+func (n *Node) Backup(ctx context.Context, w io.Writer) error {
+	if err := n.enter(ctx, "Backup"); err != nil {
+		return err
+	}
+	_, err := w.Write(n.File)
+	return err
+}
+
+// RestoreBackup takes anything for a backup of another cluster.
+func (n *Node) RestoreBackup(ctx context.Context, r io.Reader, request cluster.RestoreRequest) (cluster.RestoreResult, error) {
+	file, err := io.ReadAll(r)
+	if err := errors.Join(err, n.enter(ctx, "RestoreBackup", string(file), request)); err != nil {
+		return cluster.RestoreResult{}, err
+	}
+	return cluster.RestoreResult{
+		Backup: &pb.BackupHeader{ClusterId: "c-old", Index: 5, Term: 2, Time: Now.UnixMilli()},
+		Restored: &pb.Restored{Adopted: true, Links: 3, LinksLost: 1, Keyspaces: []*pb.RestoredKeyspace{
+			{Name: "default", Burned: 100, HighWaterMark: 120, Left: 7}, {Name: "full", Burned: 9, HighWaterMark: 9}}},
+		Index: 15,
+	}, nil
+}
 
 func (n *Node) Ready() []cluster.Check { return n.Checks }
 
