@@ -11,13 +11,23 @@ type account struct {
 	restores   int
 }
 
-// account reads it from a cluster that is well: its leader has filled its
-// buffer, and has thereby counted what leaders before it had lost.
+// account reads it from a leader that has filled its buffer, and has thereby
+// counted what leaders before it had lost; no election may come in between.
 func (r *run) account() account {
-	a := account{term: r.term(), graceful: r.graceful, restores: r.restores}
-	if m, err := readMetrics(r.leader()); err == nil {
-		a.lost = uint64(m[`kgs_keys_lost{keyspace="default"}`])
-	}
+	r.tb.Helper()
+	a := account{graceful: r.graceful, restores: r.restores}
+	r.within(writeWithin, "a leader that has keys", func() (bool, string) {
+		leader := r.findLeader()
+		if leader == nil {
+			return false, "no node leads"
+		}
+		m, err := readMetrics(leader)
+		if err != nil {
+			return false, err.Error()
+		}
+		a.term, a.lost = uint64(m["kgs_term"]), uint64(m[`kgs_keys_lost{keyspace="default"}`])
+		return m["kgs_leading"] == 1 && m[`kgs_keys_buffered{keyspace="default"}`] > 0 && r.term() == a.term, "its buffer is empty, or an election came in between"
+	})
 	return a
 }
 

@@ -38,14 +38,6 @@ func (r *run) heal() {
 	r.healed("leader", since)
 	r.write(r.cluster.Nodes, oracleHeal)
 	r.healed("write", since)
-	r.within(writeWithin, "keys in the leader's buffer", func() (bool, string) {
-		leader := r.findLeader()
-		if leader == nil {
-			return false, "no node leads"
-		}
-		m, err := readMetrics(leader)
-		return err == nil && m[`kgs_keys_buffered{keyspace="default"}`] > 0, "it is empty"
-	})
 	index := r.newestWrite()
 	for _, n := range r.cluster.Nodes {
 		r.within(caughtUpWithin, n.ID+" to catch up", func() (bool, string) {
