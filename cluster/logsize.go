@@ -46,6 +46,29 @@ func (n *Node) tuneLog(ctx context.Context) {
 	}
 }
 
+// snapshotDue takes the snapshot that an earlier process left due. Raft looks
+// for the first time after SnapshotInterval or later; if every process ended
+// before that, the log would grow without bound.
+func (n *Node) snapshotDue(ctx context.Context) {
+	notes, err := n.snaps.List()
+	if err != nil {
+		return // raft will say so
+	}
+	last, taken := n.raft.LastIndex(), uint64(0)
+	if len(notes) > 0 {
+		taken = notes[0].Index
+	}
+	if last < taken+n.raft.ReloadableConfig().SnapshotThreshold {
+		return
+	}
+	for ctx.Err() == nil {
+		if n.raft.AppliedIndex() >= last && n.Snapshot() == nil {
+			return
+		}
+		pause(ctx, logSizeInterval/10)
+	}
+}
+
 // keptEntries is a power of two, so that small changes of size change nothing.
 func keptEntries(size uint64) uint64 {
 	kept := uint64(minKeptEntries)

@@ -119,6 +119,9 @@ func (n *Node) start(listener net.Listener) (err error) {
 	if n.cfg.SnapshotThreshold == 0 && n.cfg.TrailingLogs == 0 {
 		n.spawn(n.tuneLog)
 	}
+	if known {
+		n.spawn(n.snapshotDue)
+	}
 	n.spawn(n.leader.run)
 	n.spawn(n.watchDisks)
 	n.spawn(n.runLeadership)
