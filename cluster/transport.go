@@ -53,7 +53,16 @@ func newTransport(layer raft.StreamLayer, logger hclog.Logger, timeout time.Dura
 
 // AppendEntries sends entries or a heartbeat, and notes which question the
 // answer answers. All of them come this way, as there is no pipelining.
+//
+// The commit index that it sends is at most that of the last entry sent. Raft's
+// followers commit up to the leader's commit index or the end of their own log,
+// instead of the last entry that they have compared (Raft, figure 2). And raft
+// chooses the entries before replication backs off, but the commit index after
+// it, so that the one can be seconds ahead of the other: a deposed leader that
+// came back at that moment applied an entry of its own that was never committed
+// (TestRaftFollowerCommitsOnlyWhatItWasSent).
 func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	args.LeaderCommitIndex = min(args.LeaderCommitIndex, args.PrevLogEntry+uint64(len(args.Entries)))
 	question := t.acks.latest()
 	err := t.NetworkTransport.AppendEntries(id, target, args, resp)
 	if err == nil && resp.Term == args.Term {
