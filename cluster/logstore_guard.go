@@ -144,15 +144,9 @@ func (g *guardedLog) StoreLogs(entries []*raft.Log) error {
 	return err
 }
 
-// IsMonotonic makes raft delete the whole log when it has received a snapshot
-// (raft.MonotonicLogStore). Else it keeps a tail that may hold entries of a
-// deposed leader which were never committed; as a leader it would one day send
-// them to a node that lags, as if they had been.
-func (g *guardedLog) IsMonotonic() bool { return true }
-
-// deleteAll deletes what a snapshot has overtaken, should a crash have come
-// between the snapshot and raft's deletion: entries that do not follow on the
-// log follow on a snapshot.
+// deleteAll deletes what a snapshot has overtaken (overtake.go), should the
+// first store after it have failed, and so brought it back: entries that do not
+// follow on the log follow on a snapshot.
 func (g *guardedLog) deleteAll(last uint64) error {
 	first, err := g.inner.FirstIndex()
 	if err != nil {

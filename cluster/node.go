@@ -169,6 +169,14 @@ func (n *Node) openState() (err error) {
 	if err := n.snaps.recover(n.machine); err != nil {
 		return err
 	}
+	// The cache serves entries to followers without the disk.
+	if n.logs, err = raft.NewLogCache(128, n.logs); err != nil {
+		return err
+	}
+	n.snaps.overtake = func(index, term uint64) error { return overtake(n.logs, index, term) }
+	if err := n.snaps.overtaken(); err != nil {
+		return fmt.Errorf("log: %w", err)
+	}
 	return n.checkLog()
 }
 
@@ -209,17 +217,13 @@ func (n *Node) startRaft() error {
 	c.Logger = newRaftLogger(n.log, n.ctx.Done())
 	transport := newTransport(n.wire.RaftLayer(), c.Logger, raftTimeout, maxRPCsInFlight)
 	n.acks = transport.acks
-	// The cache serves entries to followers without the disk.
-	cache, err := raft.NewLogCache(128, n.logs)
-	if err != nil {
-		return err
-	}
 	n.adaptor = fsm.NewRaft(n.machine, n.db.Flush, n.fail)
 	machine := raft.BatchingFSM(n.adaptor)
 	if n.cfg.wrapFSM != nil {
 		machine = n.cfg.wrapFSM(machine)
 	}
-	n.raft, err = raft.NewRaft(c, machine, cache, n.stable, n.snaps, transport)
+	var err error
+	n.raft, err = raft.NewRaft(c, machine, n.logs, n.stable, n.snaps, transport)
 	if err != nil {
 		return fmt.Errorf("raft: %w; if the log or the state is damaged: remove this node from the cluster, empty its data directory and join it again", err)
 	}
