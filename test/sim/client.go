@@ -36,7 +36,7 @@ type pool struct {
 }
 
 // poolSize bounds the keys that are worked on, so that requests meet.
-const poolSize = 60
+const poolSize = 15
 
 func (p *pool) add(random *rand.Rand, key string) {
 	p.mu.Lock()
@@ -141,7 +141,7 @@ func (c *client) alias() string {
 	if c.random.IntN(2) == 0 {
 		return fmt.Sprintf("%06d", c.random.IntN(2000))
 	}
-	return fmt.Sprintf("alias-%d", c.random.IntN(300))
+	return fmt.Sprintf("alias-%d", c.random.IntN(60))
 }
 
 // takenKey is a key of the client's own, which may have a link already or be

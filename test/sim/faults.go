@@ -1,15 +1,23 @@
 package sim
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/kgs-cluster/kgs/cluster"
+	"github.com/kgs-cluster/kgs/fsm"
+	"github.com/kgs-cluster/kgs/test/oracle"
 )
 
 // fault is one thing that a nemesis does. It is over when run returns.
 type fault struct {
 	name  string
 	joins bool // changes the membership: never overlaps
+	alone bool // nor does this
 	run   func(n *nemesis, name string)
 }
 
@@ -299,6 +307,75 @@ func (n *nemesis) remove(name string, victim, through *process) {
 	}
 }
 
+// maxRestores of a run: each burns the ten million keys that were generated
+// ahead, and the reference model knows each by itself.
+const maxRestores = 2
+
+// Backups.
+var (
+	backup = &fault{name: "a backup", run: func(n *nemesis, name string) {
+		p := n.anyone()
+		if p == nil {
+			return
+		}
+		n.w.mu.Lock()
+		op := oracle.Op{Kind: oracle.Backup, File: fmt.Sprint("backup ", len(n.w.backups))}
+		n.w.backups = append(n.w.backups, nil)
+		at := len(n.w.backups) - 1
+		n.w.mu.Unlock()
+		var file bytes.Buffer
+		err := n.request(p, &op, func(ctx context.Context) error { return p.node.Backup(ctx, &file) })
+		n.w.note("%s: %s, through %s: %d bytes, %v", name, op.File, p.member.id, file.Len(), err)
+		if op.Outcome != oracle.OK {
+			return
+		}
+		if header, err := fsm.VerifyBackup(bytes.NewReader(file.Bytes())); err != nil {
+			n.w.violate("backup", "%s: %v", op.File, err)
+		} else {
+			op.Index = header.Header.Index
+		}
+		n.w.history.Record(op)
+		n.w.mu.Lock()
+		n.w.backups[at] = file.Bytes()
+		n.w.mu.Unlock()
+	}}
+	restoreBackup = &fault{name: "restore of an old backup", alone: true, run: func(n *nemesis, name string) {
+		n.w.mu.Lock()
+		backups := n.w.backups
+		n.w.mu.Unlock()
+		p, which := n.anyone(), n.random.IntN(max(len(backups), 1))
+		if p == nil || len(backups) < 3 || backups[which] == nil || n.w.restored == maxRestores {
+			return
+		}
+		n.w.restored++
+		op := oracle.Op{Kind: oracle.Restore, File: fmt.Sprint("backup ", which)}
+		err := n.request(p, &op, func(ctx context.Context) error {
+			result, err := p.node.RestoreBackup(ctx, bytes.NewReader(backups[which]), cluster.RestoreRequest{})
+			op.Index = result.Index
+			return err
+		})
+		n.w.history.Record(op)
+		n.w.note("%s: %s, through %s: at %d, %v", name, op.File, p.member.id, op.Index, err)
+	}}
+)
+
+// request does something of a node that clients would ask for over HTTP, and
+// notes times and outcome in op.
+func (n *nemesis) request(p *process, op *oracle.Op, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	op.Client, op.Node, op.Call, op.Began = n.w.plan.clients+1, p.member.id, n.w.now(), n.w.history.Tick()
+	err := do(ctx)
+	op.Return, op.Ended = n.w.now(), n.w.history.Tick()
+	switch {
+	case p.isDead() || errors.Is(err, fsm.ErrOutcomeUnknown) || errors.As(err, new(*cluster.UnknownOutcomeError)):
+		op.Outcome, op.Index = oracle.Unknown, 0
+	case err != nil:
+		op.Outcome, op.Code = oracle.Refused, err.Error()
+	}
+	return err
+}
+
 // profiles take turns over the seeds.
 var profiles = []profile{
 	{name: "kills", overlap: true, faults: []weighted{{killLeader, 16}, {killFollower, 2}, {killMajority, 2}, {killAll, 2}, {powerLoss, 4}, {powerLossAll, 2}, {transfer, 2}, {clockJump, 1}}},
@@ -311,6 +388,7 @@ var profiles = []profile{
 	{name: "graceful", calm: true, graceful: true, faults: []weighted{{transfer, 5}, {stopLeader, 4}, {rollingRestart, 1}, {snapshotNow, 2}, {clockJump, 1}}},
 	{name: "partitions", overlap: true, faults: []weighted{{killLeader, 16}, {isolateLeader, 4}, {isolateFollower, 2}, {deafLeader, 3}, {muteLeader, 3}, {bridge, 3}, {halves, 3}, {flapping, 3}, {slowLinks, 2}, {resets, 3}, {transfer, 2}, {transferAndCut, 3}}},
 	{name: "disks", overlap: true, faults: []weighted{{killLeader, 14}, {powerLoss, 5}, {powerLossAll, 3}, {hungDisk, 3}, {slowDisk, 2}, {failingDisk, 3}, {brokenDisk, 3}, {frozen, 4}, {snapshotNow, 3}}},
+	{name: "restores", overlap: true, restores: true, faults: []weighted{{killLeader, 10}, {backup, 4}, {restoreBackup, 2}, {powerLoss, 2}, {isolateLeader, 2}, {transfer, 2}, {snapshotNow, 2}, {killAll, 1}}},
 	{name: "members", overlap: true, faults: []weighted{{killLeader, 16}, {killFollower, 2}, {isolateLeader, 2}, {addNode, 3}, {removeNode, 3}, {replaceNode, 3}, {transfer, 2}, {snapshotNow, 2}}},
 }
 

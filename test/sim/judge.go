@@ -26,6 +26,7 @@ func (w *world) recover() {
 		await(time.Minute, func() bool { return len(w.leaders()) > 0 })
 		w.violate("liveness", "healed, and no leader within %s, but after %s", leaderWithin, took())
 	}
+	refusal := ""
 	wrote := func() bool {
 		for _, p := range w.alive() {
 			op := oracle.Op{Client: w.plan.clients, Kind: oracle.Create, Node: p.member.id,
@@ -38,12 +39,14 @@ func (w *world) recover() {
 			if op.Outcome == oracle.OK {
 				return true
 			}
+			refusal = op.Code
 		}
 		return false
 	}
 	if !wrote() || took() > writeWithin {
+		why := refusal
 		await(time.Minute, wrote)
-		w.violate("liveness", "healed, and no write within %s, but after %s", writeWithin, took())
+		w.violate("liveness", "healed, and no write within %s, but after %s: %s", writeWithin, took(), why)
 	}
 	if !await(levelWithin, w.level) {
 		w.violate("liveness", "healed, and not all have caught up within %s: %s", levelWithin, w.indexes())

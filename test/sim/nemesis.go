@@ -50,7 +50,7 @@ func (n *nemesis) begin(f *fault) {
 		n.joined++
 	}
 	n.w.counts.fault(f.name)
-	if n.w.plan.profile.overlap && !f.joins && n.random.IntN(3) == 0 {
+	if n.w.plan.profile.overlap && !f.joins && !f.alone && n.random.IntN(3) == 0 {
 		n.running.Go(func() { f.run(own, f.name) })
 		return
 	}

@@ -34,6 +34,8 @@ type world struct {
 	members    []*member // in the order of their first start; never shrinks
 	violations []violation
 	trace      []string // what the nemesis did, and when
+	backups    [][]byte
+	restored   int // the nemesis' own
 
 	takenDown sync.WaitGroup // of dead processes
 
