@@ -129,8 +129,9 @@ var errHost = errors.New("the host is not valid")
 // "host parsing".
 func canonicalHost(host string) (string, error) {
 	if inner, ok := strings.CutPrefix(host, "["); ok {
-		addr, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
-		if err != nil || !addr.Is6() || addr.Zone() != "" {
+		inner, closed := strings.CutSuffix(inner, "]")
+		addr, err := netip.ParseAddr(inner)
+		if err != nil || !closed || !addr.Is6() || addr.Zone() != "" {
 			return "", errHost
 		}
 		return canonicalAddr(addr), nil

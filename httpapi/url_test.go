@@ -69,6 +69,7 @@ func TestCheckURL(t *testing.T) {
 		{"https://a.example:65536/", false},
 		{"https://a.example:-1/", false},
 		{"https://[::1/", false},
+		{"https://[::1:/", false},
 		{"https://[::1]x/", false},
 		{"https://[fe80::1%25eth0]/", false},
 		{"https://[1.2.3.4]/", false},
