@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -77,9 +78,16 @@ func (n *Node) handlePropose(ctx context.Context, _ Identity, r *clusterpb.Propo
 // handleTake answers all requests of one RPC; those that the buffer can serve
 // at once do not wait for those that it cannot.
 func (n *Node) handleTake(ctx context.Context, _ Identity, r *clusterpb.TakeRequest) (*clusterpb.TakeResponse, error) {
+	if len(r.Takes) > maxRPCTakes {
+		return nil, fmt.Errorf("%w: %d requests at once", ErrRefused, len(r.Takes))
+	}
 	response := &clusterpb.TakeResponse{Answers: make([]*clusterpb.TakeAnswer, len(r.Takes))}
 	var slow sync.WaitGroup
 	for i, take := range r.Takes {
+		if take.Count < 1 || take.Count > maxTakenKeys {
+			response.Answers[i] = takeAnswer(nil, fmt.Errorf("%w: %d keys at once", ErrRefused, take.Count))
+			continue
+		}
 		b, err := n.bufferOf(take.Keyspace)
 		if err == nil {
 			grants, more, err := b.pop(nil, int(take.Count))

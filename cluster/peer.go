@@ -19,6 +19,7 @@ const (
 	maxRPCsAhead    = 4       // RPCs of one kind under way to a peer
 	maxRPCTakes     = 1024    // requests for keys in one RPC
 	maxRPCTakenKeys = 100_000 // keys in one RPC, unless one request wants more
+	maxTakenKeys    = 1 << 18 // keys of one request: as the longest keys they fit into a frame
 )
 
 // peer gathers requests towards one node: while RPCs are under way, requests
@@ -174,6 +175,9 @@ func (p *peer) take(ctx context.Context, space string, count int) ([]grant, erro
 	length := len(keys) / int(total)
 	grants := make([]grant, 0, len(c.grants))
 	for _, g := range c.grants {
+		if length == 0 || g.Count > uint64(len(keys)/length) { // the sum may have wrapped around
+			return nil, fmt.Errorf("%w: fewer keys than grants", errNoAnswer)
+		}
 		size := int(g.Count) * length
 		grants = append(grants, grant{g.Lease, g.From, g.Count, keys[:size]})
 		keys = keys[size:]

@@ -109,7 +109,7 @@ func TestRoundsGiveUpAndFail(t *testing.T) {
 }
 
 // alone is a cluster of one node that leads.
-func alone(t *testing.T) *Node {
+func alone(t testing.TB) *Node {
 	t.Helper()
 	const addr = "n1:1"
 	n, err := Open(Config{

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"time"
 )
 
@@ -24,6 +25,7 @@ const (
 	maxFrame        = 32 << 20 // a longer frame is refused before it is sent, and ends the connection of who sends it
 	frameHeader     = 4 + 8 + 1
 	rpcBuffer       = 64 << 10
+	rpcStep         = 1 << 20          // of a frame's memory, ahead of its bytes
 	rpcQueue        = 256              // frames that wait for the connection's writer
 	rpcWriteTimeout = 30 * time.Second // for one flush: a peer that reads nothing loses the connection
 	rpcMaxTimeout   = 5 * time.Minute  // of a request; also what a context without deadline gets
@@ -129,9 +131,23 @@ func readFrame(r *bufio.Reader) (frame, error) {
 	if _, err := r.Discard(frameHeader); err != nil {
 		return frame{}, err
 	}
-	f.payload = make([]byte, length-(frameHeader-4))
-	_, err = io.ReadFull(r, f.payload)
+	f.payload, err = readPayload(r, int(length)-(frameHeader-4))
 	return f, err
+}
+
+// readPayload takes memory as the bytes arrive: a length alone, which anybody
+// can claim, costs no more than rpcStep.
+func readPayload(r io.Reader, n int) ([]byte, error) {
+	payload := make([]byte, min(n, rpcStep))
+	for have := 0; ; {
+		if _, err := io.ReadFull(r, payload[have:]); err != nil {
+			return nil, err
+		}
+		if have = len(payload); have == n {
+			return payload, nil
+		}
+		payload = slices.Grow(payload, min(have, n-have))[:min(2*have, n)]
+	}
 }
 
 // writeFrames writes what arrives in queue until stop is closed or a write

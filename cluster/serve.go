@@ -3,6 +3,9 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/fsm/pb"
@@ -11,6 +14,10 @@ import (
 // maxGeneratedTries bounds the tries to find a link another generated key, when
 // somebody bound the first one meanwhile.
 const maxGeneratedTries = 3
+
+// maxCommandBytes bounds one command: more than any request of a front end
+// makes, less than the store takes as a row.
+const maxCommandBytes = 8 << 20
 
 // proposeHere has the commands applied by this node, the leader. Links without
 // a key get one from the buffer.
@@ -100,6 +107,10 @@ func (n *Node) stamp(ctx context.Context, commands []*pb.Command) (stamped []*pb
 	for i, cmd := range commands {
 		op := cmd.GetCreateLink()
 		switch {
+		case cmd.Op == nil: // in the log it would stop every node that does not know it
+			refuse(i, answer{err: fmt.Errorf("%w: the leader %s does not know this command; it runs an older version", ErrRefused, n.cfg.NodeID)})
+		case proto.Size(cmd) > maxCommandBytes:
+			refuse(i, answer{err: fmt.Errorf("%w: a command of %d bytes", ErrRefused, proto.Size(cmd))})
 		case op == nil || op.Alias != "":
 		case op.TakenKey != "":
 			if n.buffers(op.Keyspace, op.TakenKey) {
