@@ -39,7 +39,7 @@ func peerSeeds(t testing.TB) map[method][]proto.Message {
 			propose(),
 			propose(&pb.Command{Op: &pb.Command_CreateLink{CreateLink: &pb.CreateLink{Link: link}}}, newer, &pb.Command{}),
 			propose(&pb.Command{Op: &pb.Command_CreateLink{CreateLink: &pb.CreateLink{Alias: "abc", Link: link}}, Request: &pb.RequestID{Session: 1, Seq: 1}}),
-			propose(&pb.Command{Op: &pb.Command_CreateLink{CreateLink: &pb.CreateLink{TakenKey: "000000"}}, Idempotency: &pb.IdempotencyKey{Key: "k"}}),
+			propose(&pb.Command{Op: &pb.Command_CreateLink{CreateLink: &pb.CreateLink{TakenKey: "0000000000"}}, Idempotency: &pb.IdempotencyKey{Key: "k"}}),
 			propose(&pb.Command{Op: &pb.Command_Lease{Lease: &pb.Lease{Count: 1 << 63}}}, &pb.Command{Op: &pb.Command_Generate{Generate: &pb.Generate{Count: 1 << 63}}}),
 			propose(&pb.Command{Op: &pb.Command_Release{Release: &pb.Release{Grants: []*pb.Grant{{From: 1<<64 - 1, Count: 2}}}}}),
 			propose(&pb.Command{Op: &pb.Command_PutNode{}}, &pb.Command{Op: &pb.Command_ReturnKeys{}}, &pb.Command{Op: &pb.Command_InitCluster{}}),

@@ -104,7 +104,8 @@ func logOpenError(path string, err error) error {
 	switch {
 	case errors.Is(err, bbolterrors.ErrTimeout):
 		return fmt.Errorf("%s is in use by another process: stop that one, or name another data directory", path)
-	case errors.Is(err, bbolterrors.ErrInvalid), errors.Is(err, bbolterrors.ErrChecksum), errors.Is(err, bbolterrors.ErrVersionMismatch):
+	case errors.Is(err, bbolterrors.ErrInvalid), errors.Is(err, bbolterrors.ErrChecksum), errors.Is(err, bbolterrors.ErrVersionMismatch),
+		errors.Is(err, bbolterrors.ErrIncompatibleValue): // a bucket that is none any more
 		return fmt.Errorf("%s: %w: %w", path, ErrLogCorrupt, err)
 	}
 	return fmt.Errorf("open %s: %w", path, err)

@@ -42,11 +42,13 @@ type boltTree struct {
 	pages    uint64 // in use, or free for use, from the start of the file
 	root     uint64
 	seen     []bool // pages that something refers to
+	in       string // the bucket being walked; "": that of the buckets
+	last     uint64 // entry of the log, so far
 }
 
-// checkBoltTree makes sure that bbolt can walk the file: bbolt checks no
-// bounds, and a damaged page makes it panic or fault on a goroutine of its own,
-// where nobody can recover. The caller holds bbolt's lock on the file.
+// checkBoltTree makes sure that bbolt can walk the file, and raft-boltdb use its
+// rows: neither checks what it finds, and damage makes them panic or fault on a
+// goroutine where nobody can recover. The caller holds bbolt's lock on the file.
 func checkBoltTree(path string) (err error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -140,8 +142,8 @@ func (t *boltTree) elements(data []byte, id uint64, low, high []byte, depth int)
 			position, keySize, valueSize = le.Uint32(e[4:]), le.Uint32(e[8:]), le.Uint32(e[12:])
 		}
 		from := uint64(at) + uint64(position)
-		if from+uint64(keySize)+uint64(valueSize) > uint64(len(data)) {
-			return fmt.Errorf("%w: %d, element %d is out of bounds", errBadPage, id, i)
+		if keySize == 0 || from+uint64(keySize)+uint64(valueSize) > uint64(len(data)) {
+			return fmt.Errorf("%w: %d, element %d has no key, or is out of bounds", errBadPage, id, i)
 		}
 		key := data[from:][:keySize]
 		if i == 0 && bytes.Compare(key, low) < 0 || i > 0 && bytes.Compare(key, keys[i-1]) <= 0 || high != nil && bytes.Compare(key, high) >= 0 {
@@ -159,10 +161,12 @@ func (t *boltTree) elements(data []byte, id uint64, low, high []byte, depth int)
 				next = keys[i+1]
 			}
 			err = t.page(le.Uint64(e[8:]), keys[i], next, depth+1)
-		case le.Uint32(e) == boltBucketLeaf:
-			err = t.bucket(values[i], id, depth)
+		case le.Uint32(e) == boltBucketLeaf && t.in == "":
+			err = t.bucket(string(keys[i]), values[i], id, depth)
 		case le.Uint32(e) != 0:
 			err = fmt.Errorf("%w: %d, element %d has flags %#x", errBadPage, id, i, le.Uint32(e))
+		default:
+			err = t.row(keys[i], values[i])
 		}
 		if err != nil {
 			return err
@@ -171,12 +175,31 @@ func (t *boltTree) elements(data []byte, id uint64, low, high []byte, depth int)
 	return nil
 }
 
-func (t *boltTree) bucket(value []byte, id uint64, depth int) error {
+func (t *boltTree) bucket(name string, value []byte, id uint64, depth int) error {
 	if len(value) < 16 {
 		return fmt.Errorf("%w: %d has a bucket without root", errBadPage, id)
 	}
+	t.in = name
+	defer func() { t.in = "" }()
 	if root := binary.LittleEndian.Uint64(value); root != 0 {
 		return t.page(root, nil, nil, depth+1)
 	}
 	return t.elements(value[16:], id, nil, nil, depth+1)
+}
+
+// row: raft's entries count up, each under a key of eight bytes, and so long are
+// the numbers of its stable store.
+func (t *boltTree) row(key, value []byte) error {
+	switch {
+	case t.in == "logs":
+		if len(key) != 8 || t.last > 0 && binary.BigEndian.Uint64(key) != t.last+1 {
+			return fmt.Errorf("%w: key %x after entry %d", errBadPage, key, t.last)
+		}
+		t.last = binary.BigEndian.Uint64(key)
+	case t.in == "conf" && (string(key) == "CurrentTerm" || string(key) == "LastVoteTerm"):
+		if len(value) != 8 {
+			return fmt.Errorf("%w: %s is %x", errBadPage, key, value)
+		}
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"os"
@@ -176,6 +177,29 @@ func TestLogCorrupt(t *testing.T) {
 		try("wrong bytes", data, false)
 	}
 	try("intact", good, false)
+}
+
+// An entry that does not decode is found at the start, and not by a panic.
+func TestNodeWithADamagedEntryDoesNotStart(t *testing.T) {
+	n := alone(t)
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := bbolt.Open(filepath.Join(n.cfg.DataDir, "raft", logFile), 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte("logs")).Put(binary.BigEndian.AppendUint64(nil, 2), []byte("damaged"))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	cfg := n.cfg
+	cfg.Network = newPipeNet().at("n1:1")
+	if _, err := Open(cfg); !errors.Is(err, ErrLogCorrupt) {
+		t.Errorf("opened: %v", err)
+	}
 }
 
 func BenchmarkLogOpen(b *testing.B) {

@@ -223,13 +223,24 @@ func (n *Node) startRaft() error {
 		machine = n.cfg.wrapFSM(machine)
 	}
 	var err error
-	n.raft, err = raft.NewRaft(c, machine, n.logs, n.stable, n.snaps, transport)
+	n.raft, err = newRaft(c, machine, n.logs, n.stable, n.snaps, transport)
 	if err != nil {
 		return fmt.Errorf("raft: %w; if the log or the state is damaged: remove this node from the cluster, empty its data directory and join it again", err)
 	}
 	n.leader.raft = n.raft
 	transport.standsBack.Store(new(n.standsBack))
 	return nil
+}
+
+// newRaft is raft.NewRaft, which panics at an entry that it cannot read; until
+// then it has started nothing.
+func newRaft(c *raft.Config, machine raft.FSM, logs raft.LogStore, stable raft.StableStore, snaps raft.SnapshotStore, transport raft.Transport) (r *raft.Raft, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("%w: %v", ErrLogCorrupt, fault)
+		}
+	}()
+	return raft.NewRaft(c, machine, logs, stable, snaps, transport)
 }
 
 // maxRPCsInFlight is how many appends are under way to a follower: 1, which is

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/kgs-cluster/kgs/fsm/keyspace"
 )
 
 // A reader that comes while a round is under way waits for the next one: the
@@ -115,6 +117,7 @@ func alone(t testing.TB) *Node {
 	n, err := Open(Config{
 		NodeID: "n1", DataDir: t.TempDir(), ClusterAddr: addr, InitialCluster: map[string]string{"n1": addr},
 		Heartbeat: 50 * time.Millisecond, Election: 50 * time.Millisecond, Network: newPipeNet().at(addr),
+		Keyspace: keyspace.Space{Alphabet: keyspace.Base62, Length: 10}, // a fuzzer takes 100 million keys at a time
 	})
 	if err != nil {
 		t.Fatal(err)
