@@ -156,8 +156,11 @@ func (n *Node) stagePart(ctx context.Context, cmd *pb.Command) error {
 	return fsm.ResultError(a.result)
 }
 
+// BackupHeader says what a backup is of.
+type BackupHeader = pb.BackupHeader
+
 // InspectBackup reads a backup file's header and checks no more than that.
-func InspectBackup(r io.Reader) (*pb.BackupHeader, error) { return fsm.InspectBackup(r) }
+func InspectBackup(r io.Reader) (*BackupHeader, error) { return fsm.InspectBackup(r) }
 
 // VerifyBackup reads a whole backup file and checks everything there is to check.
 // The error is fsm.ErrBackup, or the reader's.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"testing"
 	"testing/iotest"
 
@@ -185,4 +186,19 @@ func (w *shortWriter) Write(p []byte) (int, error) {
 	}
 	w.left -= len(p)
 	return len(p), nil
+}
+
+// A file that version 1 wrote stays readable.
+func TestBackupOfVersion1(t *testing.T) {
+	file, err := os.ReadFile("testdata/v1.backup")
+	check(t, err)
+	b, err := VerifyBackup(bytes.NewReader(file))
+	check(t, err)
+	d := emptyDriver(t)
+	t.Cleanup(d.close)
+	d.ok(cmd(&pb.InitCluster{ClusterId: "present", ReceiptSecret: testSecret}))
+	d.restored(file, 20_000_001)
+	equal(t, d.urlOf("golang"), "https://go.dev/")
+	equal(t, d.keyspace(digits).HighWaterMark, uint64(20_000_001))
+	equal(t, b.Header.ClusterId, "cae9609a01ac59aa")
 }

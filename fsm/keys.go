@@ -176,6 +176,9 @@ func (m *Machine) returnable(s *space, receipt Receipt, key string) (uint64, *pb
 		return 0, refuse(pb.Code_NOT_RETURNABLE, "%s is not of this receipt", key)
 	}
 	_, row, ok := m.used(s).Find(pos)
+	if ok && row.Purpose == pb.Purpose_BLOCKED {
+		return 0, refuse(pb.Code_NOT_RETURNABLE, "%s was burned by a restore", key)
+	}
 	if !ok || row.Lease != lease || row.Purpose != pb.Purpose_LEASE {
 		return 0, refuse(pb.Code_NOT_RETURNABLE, "%s was returned before", key)
 	}

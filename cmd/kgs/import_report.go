@@ -89,7 +89,7 @@ func (r *importReport) batch(b *importBatch) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.bar.clear()
-	defer func() { r.bar.at(b.read, r.imported) }()
+	defer func() { r.bar.at(b.read, fmt.Sprintf("%d links", r.imported)) }()
 	r.last = b.entries[len(b.entries)-1].line
 	if b.err != nil {
 		r.failed += len(b.entries)

@@ -38,7 +38,7 @@ func newLinksExport(f *clientFlags) *cobra.Command {
 					fmt.Fprintf(s.cmd.ErrOrStderr(), "exported %d links\n", count)
 					return nil
 				}
-				bar.at(int64(count), count)
+				bar.at(int64(count), fmt.Sprintf("%d links", count))
 				query.Cursor = page.NextCursor
 			}
 		}),

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"time"
@@ -26,12 +25,12 @@ func newProgress(w io.Writer, bytes int64) progress {
 	)}
 }
 
-// at moves the bar to so many bytes.
-func (p progress) at(bytes int64, links int) {
+// at moves the bar to so many bytes; text says what they are.
+func (p progress) at(bytes int64, text string) {
 	if p.bar == nil {
 		return
 	}
-	p.bar.Describe(fmt.Sprintf("%d links", links))
+	p.bar.Describe(text)
 	_ = p.bar.Set64(bytes) // only a display
 }
 

@@ -27,4 +27,5 @@
 //	retry.go   rounds, tries        links.go    links and batches
 //	request.go one HTTP exchange    cluster.go  members, readiness
 //	errors.go  Error                keyspaces.go
+//	snapshot.go backup, restore
 package client

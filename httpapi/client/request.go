@@ -16,7 +16,7 @@ import (
 const (
 	// tryTimeout is how long a node may hold one try, as in X-Kgs-Timeout.
 	tryTimeout = 5 * time.Second
-	// batchTimeout is that of a batch.
+	// batchTimeout is that of a batch, and of the first byte of a backup.
 	batchTimeout = 30 * time.Second
 	// slack is the time for the way there and back.
 	slack = time.Second

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/kgs-cluster/kgs/cluster"
+)
+
+// snapshotInfo is what a backup file holds.
+type snapshotInfo struct {
+	File      string             `json:"file"`
+	Bytes     int64              `json:"bytes"`
+	SHA256    string             `json:"sha256,omitempty"` // "" unless the file was verified
+	ClusterID string             `json:"cluster_id"`
+	Index     uint64             `json:"index"`
+	Term      uint64             `json:"term"`
+	Time      time.Time          `json:"time"`
+	Links     uint64             `json:"links"`
+	Keyspaces []snapshotKeyspace `json:"keyspaces"`
+}
+
+type snapshotKeyspace struct {
+	Name          string `json:"name"`
+	Length        uint32 `json:"length"`
+	HighWaterMark uint64 `json:"high_water_mark"`
+	Used          uint64 `json:"used"`
+}
+
+func newSnapshotInfo(path string, size int64, h *cluster.BackupHeader) snapshotInfo {
+	info := snapshotInfo{
+		File: path, Bytes: size, ClusterID: h.ClusterId, Index: h.Index, Term: h.Term,
+		Time: time.UnixMilli(h.Time).UTC(), Links: h.Links, Keyspaces: []snapshotKeyspace{},
+	}
+	for _, k := range h.Keyspaces {
+		info.Keyspaces = append(info.Keyspaces, snapshotKeyspace{k.Name, k.Length, k.HighWaterMark, k.Used})
+	}
+	return info
+}
+
+func (s *session) printSnapshot(info snapshotInfo) error {
+	return s.out.print(info, func(t *table) {
+		t.row("file", fmt.Sprintf("%s, %d bytes", info.File, info.Bytes))
+		if info.SHA256 != "" {
+			t.row("sha256", info.SHA256)
+		}
+		t.row("cluster", info.ClusterID)
+		t.row("log index", fmt.Sprintf("%d, term %d", info.Index, info.Term))
+		t.row("time", when(info.Time))
+		t.row("links", info.Links)
+		for _, k := range info.Keyspaces {
+			t.row("key space", fmt.Sprintf("%s: length %d, %d keys used, generated up to position %d", k.Name, k.Length, k.Used, k.HighWaterMark))
+		}
+	})
+}
+
+func openSnapshot(path string) (*os.File, int64, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	stat, err := file.Stat()
+	if err == nil && !stat.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", path)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, file.Close())
+	}
+	return file, stat.Size(), nil
+}
+
+// verifySnapshot reads the whole file; path is only its name.
+func verifySnapshot(path string, file io.Reader, size int64) (snapshotInfo, error) {
+	backup, err := cluster.VerifyBackup(bufio.NewReaderSize(file, 1<<20))
+	if err != nil {
+		return snapshotInfo{}, fmt.Errorf("%s: %w", path, err)
+	}
+	info := newSnapshotInfo(path, size, backup.Header)
+	info.SHA256 = hex.EncodeToString(backup.SHA256[:])
+	return info, nil
+}
+
+// saveSnapshot writes beside path, verifies what it wrote, and renames it, so that
+// path is never a part of a backup. Only the owner may read it.
+func (s *session) saveSnapshot(ctx context.Context, path string) error {
+	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.part")
+	if err != nil {
+		return local(err)
+	}
+	defer os.Remove(temp.Name()) // gone already once all is well
+	defer temp.Close()
+	bar := newProgress(s.cmd.ErrOrStderr(), -1)
+	saved := &savedFile{file: temp, bar: bar}
+	err = s.Backup(ctx, saved)
+	bar.clear()
+	if saved.err != nil {
+		return local(saved.err)
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := temp.Seek(0, io.SeekStart); err != nil {
+		return local(err)
+	}
+	info, err := verifySnapshot(path, temp, saved.size)
+	if err != nil {
+		return fmt.Errorf("what the node sent is damaged: %w", err)
+	}
+	if err := errors.Join(temp.Sync(), os.Rename(temp.Name(), path), syncDir(filepath.Dir(path))); err != nil {
+		return local(err)
+	}
+	return s.printSnapshot(info)
+}
+
+// savedFile counts, shows, and remembers its own errors: they are not the server's.
+type savedFile struct {
+	file *os.File
+	bar  progress
+	size int64
+	err  error
+}
+
+func (f *savedFile) Write(p []byte) (n int, err error) {
+	n, f.err = f.file.Write(p)
+	f.size += int64(n)
+	f.bar.at(f.size, fmt.Sprintf("%d MB", f.size/1e6))
+	return n, f.err
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
