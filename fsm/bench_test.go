@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/kgs-cluster/kgs/fsm/pb"
@@ -102,4 +103,30 @@ func BenchmarkApplyLeaseOfPieces(b *testing.B) {
 		d.apply(cmds...)
 	}
 	applyAll(b, d, 1, func(int) *pb.Command { return lease(wide, 1_000_000) })
+}
+
+// How long a restore holds up the log: a backup with as many links as there are.
+func BenchmarkRestore(b *testing.B) {
+	const links = 200_000
+	d, id := benchDriver(b)
+	for from := 0; from < links; from += 1000 {
+		var cmds []*pb.Command
+		for i := range 1000 {
+			cmds = append(cmds, d.generated(wide, id, uint64(from+i)))
+		}
+		d.apply(cmds...)
+	}
+	file := d.backup()
+	b.ReportMetric(float64(len(file))/links, "bytes/link")
+	for b.Loop() {
+		b.StopTimer()
+		op := &pb.RestoreBackup{Restore: fmt.Sprint("r", d.index), Term: d.term}
+		for part := range slices.Chunk(file, 256<<10) {
+			d.ok(cmd(&pb.StageBackup{Restore: op.Restore, Part: op.Parts, Data: part}))
+			op.Parts++
+		}
+		b.StartTimer()
+		d.ok(cmd(op))
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*links), "ns/link")
 }
