@@ -24,7 +24,8 @@ build: ## the binary, static: bin/kgs
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/kgs ./cmd/kgs
 
 test: ## all tests; needs nothing but Go
-	go test ./...
+	go test -skip '^TestSim$$' ./...
+	go test ./test/sim -timeout 20m
 
 lint: ## gofmt, go vet and staticcheck
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w these: $$unformatted"; exit 1; }
