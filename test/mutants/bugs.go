@@ -67,7 +67,7 @@ var bugs = []bug{
 	{name: "snapshot-without-requests", words: "the snapshot that a follower receives lacks the remembered requests",
 		edits: []edit{{"store/view.go", "		for valid := it.First(); valid && fnErr == nil; valid = it.Next() {\n", "		for valid := it.First(); valid && fnErr == nil; valid = it.Next() {\n			if it.Key()[0] == byte(Requests) || it.Key()[0] == byte(Idempotency) {\n				continue\n			}\n"}}},
 	{name: "no-flush-before-snapshot", words: "raft drops log entries that the state has not flushed",
-		edits: []edit{{"fsm/raft.go", "	if err := f.flush(); err != nil {", "	if err := error(nil); err != nil {"}},
+		edits:   []edit{{"fsm/raft.go", "	if err := f.flush(); err != nil {", "	if err := error(nil); err != nil {"}},
 		profile: "disks"},
 	{name: "alias-not-claimed", words: "an alias of the form of a key stays in unused_keys",
 		edits: []edit{{"fsm/links.go", "	for _, c := range claims {\n", "	for _, c := range claims[:0] {\n"}}},
