@@ -33,10 +33,12 @@ func overtake(log raft.LogStore, index, term uint64) error {
 		return log.DeleteRange(first, last)
 	}
 	var end raft.Log
-	if err := log.GetLog(index, &end); err == nil && end.Term == term {
-		return nil
-	} else if err != nil && !errors.Is(err, raft.ErrLogNotFound) {
+	err := log.GetLog(index, &end)
+	if err != nil && !errors.Is(err, raft.ErrLogNotFound) {
 		return err
+	}
+	if err == nil && end.Term == term { // perhaps by an earlier try that got no further
+		return deleteBelow(log, first, index)
 	}
 	kept := []*raft.Log{{Index: index, Term: term, Type: raft.LogNoop}}
 	for i := index + 1; i <= last; i++ {
@@ -46,8 +48,17 @@ func overtake(log raft.LogStore, index, term uint64) error {
 		}
 		kept = append(kept, entry)
 	}
-	if err := log.StoreLogs(kept); err != nil || first >= index {
+	if err := log.StoreLogs(kept); err != nil {
 		return err
+	}
+	return deleteBelow(log, first, index)
+}
+
+// deleteBelow leaves nothing before index: with no entry to compare with, the
+// entry at index is never sent to anybody.
+func deleteBelow(log raft.LogStore, first, index uint64) error {
+	if first >= index {
+		return nil
 	}
 	return log.DeleteRange(first, index-1)
 }

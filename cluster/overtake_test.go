@@ -15,8 +15,9 @@ func TestOvertake(t *testing.T) {
 	}{
 		"empty log":                            {nil, 9, 3, "", "10@3 "},
 		"all before the snapshot":              {batch(1, 5, 1), 9, 3, "", "10@3 "},
-		"up to the snapshot, which agrees":     {batch(1, 9, 3), 9, 3, "1@3 2@3 3@3 4@3 5@3 6@3 7@3 8@3 9@3 ", "1@3 2@3 3@3 4@3 5@3 6@3 7@3 8@3 9@3 10@3 "},
-		"beyond the snapshot, which agrees":    {batch(8, 11, 3), 9, 3, "8@3 9@3 10@3 11@3 ", "8@3 9@3 10@3 "},
+		"up to the snapshot, which agrees":     {batch(1, 9, 3), 9, 3, "9@3 ", "9@3 10@3 "},
+		"beyond the snapshot, which agrees":    {batch(8, 11, 3), 9, 3, "9@3 10@3 11@3 ", "9@3 10@3 "},
+		"a try that a crash cut short":         {append(batch(7, 8, 1), batch(9, 9, 3)...), 9, 3, "9@3 ", "9@3 10@3 "},
 		"up to the snapshot, which conflicts":  {batch(7, 9, 1), 9, 3, "9@3 ", "9@3 10@3 "},
 		"beyond the snapshot, which conflicts": {batch(7, 11, 1), 9, 3, "9@3 10@1 11@1 ", "9@3 10@3 "},
 		"from the snapshot on, in conflict":    {batch(9, 11, 1), 9, 3, "9@3 10@1 11@1 ", "9@3 10@3 "},

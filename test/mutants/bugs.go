@@ -88,7 +88,7 @@ var bugs = []bug{
 		edits: []edit{{"fsm/links.go", "	if m.batch.Has(store.Links, []byte(key)) {\n		return refuse(pb.Code_KEY_BOUND", "	if false {\n		return refuse(pb.Code_KEY_BOUND"}}},
 	{name: "stale-tail-kept", words: "a node that a snapshot has overtaken keeps the old end of its log",
 		edits: []edit{
-			{"cluster/logstore_guard.go", "func (g *guardedLog) IsMonotonic() bool { return true }", "func (g *guardedLog) IsMonotonic() bool { return false }"},
+			{"cluster/overtake.go", "	if err := errors.Join(err1, err2); err != nil || last == 0 {", "	if err := errors.Join(err1, err2); err != nil || last > 0 || last == 0 {"},
 			{"cluster/logstore_guard.go", "			} else if last > 0 && last+1 < from {\n", "			} else if false {\n"}}},
 	{name: "failed-write-stays", words: "a log write that failed, and yet is on disk, is not undone",
 		edits: []edit{{"cluster/logstore_guard.go", "			if before == nil {\n				return nil\n			}\n			return g.restore(before)\n", "			return nil\n"}}},
@@ -97,6 +97,6 @@ var bugs = []bug{
 	{name: "lost-keys-not-counted", words: "keys that died with a leader are not counted",
 		edits: []edit{{"fsm/keys.go", "		s.row.Lost += s.row.Buffered\n", ""}}},
 	{name: "lock-over-the-log", words: "a lock that every request needs is held while the log is waited for",
-		edits: []edit{{"cluster/handover.go", "	n.lead.mu.Unlock()\n	for space, b := range buffers {", "	defer n.lead.mu.Unlock()\n	for space, b := range buffers {"}},
+		edits: []edit{{"cluster/handover.go", "	n.lead.mu.Unlock()\n	var failed error\n", "	defer n.lead.mu.Unlock()\n	var failed error\n"}},
 		hangs: true},
 }
