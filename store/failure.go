@@ -49,9 +49,7 @@ const retryPause = 20 * time.Millisecond
 
 // refuse is the answer to each try after the failure.
 func (f *failure) refuse(err error) error {
-	if f.armed() {
-		time.Sleep(retryPause)
-	}
+	time.Sleep(retryPause)
 	return err
 }
 
