@@ -81,6 +81,7 @@ func (r *rig) start(id string, c rigConfig, servers []raft.Server) *rigNode {
 	wrapped := newTransport(n.wire.RaftLayer(), cfg.Logger, c.timeout, c.inFlight)
 	var tr raft.Transport = wrapped
 	if c.bare {
+		wrapped.close.Do(func() { close(wrapped.closed) }) // it takes no requests
 		tr = wrapped.NetworkTransport
 	}
 	err = raft.BootstrapCluster(cfg, n.guard, stable, snapshots, tr, raft.Configuration{Servers: servers})

@@ -20,24 +20,25 @@ import (
 
 // Node is one member of the cluster. Its methods are for any goroutine.
 type Node struct {
-	cfg     Config
-	log     hclog.Logger
-	id      *identity
-	db      *store.DB
-	machine *fsm.Machine
-	adaptor *fsm.Raft
-	logs    raft.LogStore
-	stable  raft.StableStore
-	endLogs func() error
-	stalled atomic.Bool // the log's disk hangs
-	disk    *diskGuard
-	disks   diskWatch
-	snaps   *snapshots
-	wire    *wire
-	raft    *raft.Raft
-	futures *futures
-	notify  chan bool   // raft says that it won or lost leadership
-	renew   chan uint64 // the leader of this term is to begin its service anew
+	cfg       Config
+	log       hclog.Logger
+	id        *identity
+	db        *store.DB
+	machine   *fsm.Machine
+	adaptor   *fsm.Raft
+	logs      raft.LogStore
+	stable    raft.StableStore
+	endLogs   func() error
+	stalled   atomic.Bool // the log's disk hangs
+	disk      *diskGuard
+	disks     diskWatch
+	snaps     *snapshots
+	wire      *wire
+	transport *transport
+	raft      *raft.Raft
+	futures   *futures
+	notify    chan bool   // raft says that it won or lost leadership
+	renew     chan uint64 // the leader of this term is to begin its service anew
 
 	server   *rpcServer
 	client   *rpcClient
@@ -48,7 +49,6 @@ type Node struct {
 	proposer *proposer
 	reads    rounds // of this node's readers
 	ledReads rounds // of all readers that ask this node as the leader
-	acks     *acks  // what the peers have answered to this leader
 	started  time.Time
 
 	restoring sync.Mutex // held while a backup is restored through this node
@@ -173,10 +173,6 @@ func (n *Node) openState() (err error) {
 	if n.logs, err = raft.NewLogCache(128, n.logs); err != nil {
 		return err
 	}
-	n.snaps.overtake = func(index, term uint64) error { return overtake(n.logs, index, term) }
-	if err := n.snaps.overtaken(); err != nil {
-		return fmt.Errorf("log: %w", err)
-	}
 	return n.checkLog()
 }
 
@@ -215,20 +211,22 @@ func (n *Node) startRaft() error {
 	c.ShutdownOnRemove = false
 	c.NotifyCh = n.notify
 	c.Logger = newRaftLogger(n.log, n.ctx.Done())
-	transport := newTransport(n.wire.RaftLayer(), c.Logger, raftTimeout, maxRPCsInFlight)
-	n.acks = transport.acks
+	n.transport = newTransport(n.wire.RaftLayer(), c.Logger, raftTimeout, maxRPCsInFlight)
+	if err := n.overtake(); err != nil {
+		return fmt.Errorf("log: %w", err)
+	}
 	n.adaptor = fsm.NewRaft(n.machine, n.db.Flush, n.fail)
-	machine := raft.BatchingFSM(n.adaptor)
+	machine := raft.BatchingFSM(overtakingFSM{n.adaptor, n.overtake})
 	if n.cfg.wrapFSM != nil {
 		machine = n.cfg.wrapFSM(machine)
 	}
 	var err error
-	n.raft, err = newRaft(c, machine, n.logs, n.stable, n.snaps, transport)
+	n.raft, err = newRaft(c, machine, n.logs, n.stable, n.snaps, n.transport)
 	if err != nil {
 		return fmt.Errorf("raft: %w; if the log or the state is damaged: remove this node from the cluster, empty its data directory and join it again", err)
 	}
 	n.leader.raft = n.raft
-	transport.standsBack.Store(new(n.standsBack))
+	n.transport.standsBack.Store(new(n.standsBack))
 	return nil
 }
 
@@ -315,6 +313,8 @@ func (n *Node) closeAll() error {
 			n.log.Warn("stopping", "reason", err)
 		}
 		stopping = n.raft.Shutdown()
+	} else if n.transport != nil {
+		n.transport.Close()
 	}
 	var err error
 	if n.wire != nil {

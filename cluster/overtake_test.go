@@ -1,26 +1,27 @@
 package cluster
 
 import (
-	"fmt"
+	"errors"
+	"io"
 	"testing"
+	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 )
 
-func TestOvertake(t *testing.T) {
+func TestOvertakeLog(t *testing.T) {
 	for name, c := range map[string]struct {
-		before      []*raft.Log
-		index, term uint64
-		want, next  string // at once, and with another entry after the snapshot
+		before     []*raft.Log
+		want, next string // at once, and with another entry after the snapshot
 	}{
-		"empty log":                            {nil, 9, 3, "", "10@3 "},
-		"all before the snapshot":              {batch(1, 5, 1), 9, 3, "", "10@3 "},
-		"up to the snapshot, which agrees":     {batch(1, 9, 3), 9, 3, "9@3 ", "9@3 10@3 "},
-		"beyond the snapshot, which agrees":    {batch(8, 11, 3), 9, 3, "9@3 10@3 11@3 ", "9@3 10@3 "},
-		"a try that a crash cut short":         {append(batch(7, 8, 1), batch(9, 9, 3)...), 9, 3, "9@3 ", "9@3 10@3 "},
-		"up to the snapshot, which conflicts":  {batch(7, 9, 1), 9, 3, "9@3 ", "9@3 10@3 "},
-		"beyond the snapshot, which conflicts": {batch(7, 11, 1), 9, 3, "9@3 10@1 11@1 ", "9@3 10@3 "},
-		"from the snapshot on, in conflict":    {batch(9, 11, 1), 9, 3, "9@3 10@1 11@1 ", "9@3 10@3 "},
+		"empty log":                            {nil, "", "10@3 "},
+		"all before the snapshot":              {batch(1, 5, 1), "", "10@3 "},
+		"all after the snapshot":               {batch(10, 12, 3), "10@3 11@3 12@3 ", "10@3 "},
+		"up to the snapshot, which agrees":     {batch(7, 9, 3), "7@3 8@3 9@3 ", "7@3 8@3 9@3 10@3 "},
+		"beyond the snapshot, which agrees":    {batch(8, 11, 3), "8@3 9@3 10@3 11@3 ", "8@3 9@3 10@3 "},
+		"up to the snapshot, which conflicts":  {batch(7, 9, 1), "", "10@3 "},
+		"beyond the snapshot, which conflicts": {batch(7, 11, 1), "10@1 11@1 ", "10@3 "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGuardUnderTest()
@@ -32,14 +33,14 @@ func TestOvertake(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 2 { // the second time is after a crash
-				if err := overtake(log, c.index, c.term); err != nil {
+				if err := overtakeLog(log, snapshotEnd{9, 3}); err != nil {
 					t.Fatal(err)
 				}
 				if got := contents(t, log); got != c.want {
 					t.Fatalf("%q, want %q", got, c.want)
 				}
 			}
-			if err := log.StoreLogs(batch(c.index+1, c.index+1, c.term)); err != nil {
+			if err := log.StoreLogs(batch(10, 10, 3)); err != nil {
 				t.Fatal(err)
 			}
 			if got := contents(t, log); got != c.next || contents(t, g.inner) != got {
@@ -49,25 +50,59 @@ func TestOvertake(t *testing.T) {
 	}
 }
 
-// Each received snapshot overtakes the log, and does so again after a restart;
-// a snapshot of one's own does not.
-func TestSnapshotThatIsReceivedOvertakesTheLog(t *testing.T) {
-	leader, follower := openReplica(t, t.TempDir()), openReplica(t, t.TempDir())
-	leader.apply(20)
-	leader.snapshot(20)
-	var calls string
-	note := func(index, term uint64) error { calls += fmt.Sprintf("%d@%d ", index, term); return nil }
-	follower.snaps.overtake = note
-	follower.snapshot(5)
-	follower.restore(follower.receive(20, leader.stream()))
-	again := follower.reopen()
-	again.snaps.overtake = note
-	if err := again.snaps.overtaken(); err != nil || calls != "20@1 20@1 " {
-		t.Errorf("%q, %v", calls, err)
+// The log is touched only when the machine has the snapshot.
+func TestOvertakingFSM(t *testing.T) {
+	failed := errors.New("failed")
+	for _, want := range []error{nil, failed} {
+		called := 0
+		f := overtakingFSM{restoringFSM{err: want}, func() error { called++; return nil }}
+		if err := f.Restore(nil); !errors.Is(err, want) || (called == 1) != (want == nil) {
+			t.Errorf("%v, called %d times", err, called)
+		}
 	}
-	again.apply(25)
-	again.snapshot(25)
-	if err := again.snaps.overtaken(); err != nil || calls != "20@1 20@1 " {
-		t.Errorf("%q, %v", calls, err)
+}
+
+type restoringFSM struct {
+	raft.BatchingFSM
+	err error
+}
+
+func (f restoringFSM) Restore(io.ReadCloser) error { return f.err }
+
+// What follows on the received snapshot is not compared; everything else is.
+func TestTransportPassesWhatFollowsOnASnapshot(t *testing.T) {
+	leakCheck(t)
+	w := wireOn(t, newPipeNet().at("a"), "a", nil)
+	tr := newTransport(w.RaftLayer(), hclog.NewNullLogger(), 5*time.Second, maxRPCsInFlight)
+	defer tr.Close()
+	got := make(chan raft.AppendEntriesRequest, 1)
+	go func() {
+		for {
+			select {
+			case rpc := <-tr.Consumer():
+				got <- *rpc.Command.(*raft.AppendEntriesRequest)
+				rpc.Respond(&raft.AppendEntriesResponse{}, nil)
+			case <-w.closed:
+				return
+			}
+		}
+	}()
+	for _, c := range []struct {
+		snapshot *snapshotEnd
+		want     uint64
+	}{{nil, 9}, {&snapshotEnd{9, 2}, 9}, {&snapshotEnd{8, 3}, 9}, {&snapshotEnd{9, 3}, 0}} {
+		tr.snapshot.Store(c.snapshot)
+		request := &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: 9, PrevLogTerm: 3, LeaderCommitIndex: 20, Entries: batch(10, 11, 3)}
+		if err := tr.AppendEntries("a", "a", request, new(raft.AppendEntriesResponse)); err != nil {
+			t.Fatal(err)
+		}
+		r := <-got
+		if r.PrevLogEntry != c.want || (r.PrevLogTerm != 0) != (c.want != 0) {
+			t.Errorf("with %v raft compares %d of term %d", c.snapshot, r.PrevLogEntry, r.PrevLogTerm)
+		}
+		if r.LeaderCommitIndex != 11 {
+			t.Errorf("commits up to %d, was sent 11", r.LeaderCommitIndex)
+		}
 	}
+	w.Close()
 }

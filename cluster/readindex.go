@@ -76,7 +76,7 @@ func (n *Node) readIndex() (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	question := n.acks.ask()
+	question := n.transport.acks.ask()
 	index := n.machine.Applied()
 	if err := n.futures.await(n.raft.VerifyLeader); err != nil {
 		return 0, ErrNotLeader
@@ -101,7 +101,7 @@ func (n *Node) confirmed(want ack) bool {
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.Heartbeat)
 	defer cancel()
-	return n.acks.await(ctx, raft.ServerID(n.cfg.NodeID), servers, want)
+	return n.transport.acks.await(ctx, raft.ServerID(n.cfg.NodeID), servers, want)
 }
 
 // askIndex asks the leader, here or elsewhere, for the read index.

@@ -34,8 +34,6 @@ type snapshots struct {
 	dir  string
 	db   *store.DB
 	room func(bytes int64) error // nil: the disk has room for so much of another node's snapshot
-
-	overtake func(index, term uint64) error // makes the log agree with a received snapshot
 }
 
 // keptNotes is how many notes stay; raft wants the newest only.
@@ -54,21 +52,8 @@ func openSnapshots(fs vfs.FS, dir string, db *store.DB) (*snapshots, error) {
 	if err := makeDir(fs, dir); err != nil {
 		return nil, err
 	}
-	s := &snapshots{
-		fs: fs, dir: dir, db: db,
-		room:     func(int64) error { return nil },
-		overtake: func(uint64, uint64) error { return nil },
-	}
+	s := &snapshots{fs: fs, dir: dir, db: db, room: func(int64) error { return nil }}
 	return s, s.clean()
-}
-
-// overtaken repeats what a crash may have prevented.
-func (s *snapshots) overtaken() error {
-	notes, err := s.notes()
-	if n := len(notes); err == nil && n > 0 && notes[n-1].Received {
-		err = s.overtake(notes[n-1].Index, notes[n-1].Term)
-	}
-	return err
 }
 
 func (s *snapshots) path(id, ext string) string { return filepath.Join(s.dir, id+ext) }
@@ -296,10 +281,7 @@ func (k *sink) Close() error {
 	if err := replaceFile(k.store.fs, k.store.path(k.note.ID, ".json"), data); err != nil {
 		return err
 	}
-	if k.note.Received {
-		err = k.store.overtake(k.note.Index, k.note.Term)
-	}
-	return errors.Join(err, k.store.dropOld())
+	return k.store.dropOld()
 }
 
 // readApplied notes what a received stream holds.

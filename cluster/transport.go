@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,11 @@ type transport struct {
 	*raft.NetworkTransport
 	acks       *acks
 	standsBack atomic.Pointer[func() bool] // this node should not seek election
+	snapshot   atomic.Pointer[snapshotEnd] // the machine has it (overtake.go)
+
+	requests chan raft.RPC
+	close    sync.Once
+	closed   chan struct{}
 }
 
 // newTransport starts to accept on layer. The timeout is that of one RPC's
@@ -42,13 +48,51 @@ type transport struct {
 // decodeResponses, so that neither the end of the term nor Shutdown is noticed
 // (raft#612, raft#614; TestRaftFollowerDiskFails).
 func newTransport(layer raft.StreamLayer, logger hclog.Logger, timeout time.Duration, maxRPCsInFlight int) *transport {
-	return &transport{acks: newAcks(), NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:          layer,
-		Logger:          logger,
-		MaxPool:         transportPool,
-		MaxRPCsInFlight: maxRPCsInFlight,
-		Timeout:         timeout,
-	})}
+	t := &transport{
+		acks: newAcks(), requests: make(chan raft.RPC), closed: make(chan struct{}),
+		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+			Stream:          layer,
+			Logger:          logger,
+			MaxPool:         transportPool,
+			MaxRPCsInFlight: maxRPCsInFlight,
+			Timeout:         timeout,
+		}),
+	}
+	go t.receive()
+	return t
+}
+
+// Consumer is where raft takes the requests of others.
+func (t *transport) Consumer() <-chan raft.RPC { return t.requests }
+
+// receive passes requests on until the transport is closed. To raft, entries
+// that follow on the snapshot follow on nothing: their predecessor is not
+// compared with the log.
+func (t *transport) receive() {
+	for {
+		var rpc raft.RPC
+		select {
+		case rpc = <-t.NetworkTransport.Consumer():
+		case <-t.closed:
+			return
+		}
+		if r, ok := rpc.Command.(*raft.AppendEntriesRequest); ok {
+			if end := t.snapshot.Load(); end != nil && *end == (snapshotEnd{r.PrevLogEntry, r.PrevLogTerm}) {
+				r.PrevLogEntry, r.PrevLogTerm = 0, 0
+			}
+		}
+		select {
+		case t.requests <- rpc:
+		case <-t.closed:
+			return
+		}
+	}
+}
+
+// Close implements raft.WithClose.
+func (t *transport) Close() error {
+	t.close.Do(func() { close(t.closed) })
+	return t.NetworkTransport.Close()
 }
 
 // AppendEntries sends entries or a heartbeat, and notes which question the

@@ -40,7 +40,7 @@ var bugs = []bug{
 			{"cluster/readindex.go", "	if !n.confirmed(ack{term, question}) {", "	if question == 0 {"}}},
 	{name: "index-after-verify", words: "the read index is taken after the proof of leadership, and of another term",
 		edits: []edit{
-			{"cluster/readindex.go", "	question := n.acks.ask()\n	index := n.machine.Applied()\n", "	question := n.acks.ask()\n"},
+			{"cluster/readindex.go", "	question := n.transport.acks.ask()\n	index := n.machine.Applied()\n", "	question := n.transport.acks.ask()\n"},
 			{"cluster/readindex.go", "	if n.lead.ready.Load() != term || n.raft.State() != raft.Leader || n.raft.CurrentTerm() != term {\n		return 0, ErrNotLeader\n	}\n	return index, nil", "	return 0, nil"}}},
 	{name: "follower-reads-alone", words: "a follower answers linearizable reads from its own state",
 		edits: []edit{{"cluster/service.go", "	if l == Local {\n		return nil\n	}\n	var index uint64\n", "	if l == Local || n.lead.ready.Load() == 0 {\n		return nil\n	}\n	var index uint64\n"}}},
@@ -88,7 +88,7 @@ var bugs = []bug{
 		edits: []edit{{"fsm/links.go", "	if m.batch.Has(store.Links, []byte(key)) {\n		return refuse(pb.Code_KEY_BOUND", "	if false {\n		return refuse(pb.Code_KEY_BOUND"}}},
 	{name: "stale-tail-kept", words: "a node that a snapshot has overtaken keeps the old end of its log",
 		edits: []edit{
-			{"cluster/overtake.go", "	if err := errors.Join(err1, err2); err != nil || last == 0 {", "	if err := errors.Join(err1, err2); err != nil || last > 0 || last == 0 {"},
+			{"cluster/overtake.go", "	if err := errors.Join(err1, err2); err != nil || last == 0 || first > end.index {", "	if err := errors.Join(err1, err2); err != nil || first >= 0 {"},
 			{"cluster/logstore_guard.go", "			} else if last > 0 && last+1 < from {\n", "			} else if false {\n"}}},
 	{name: "failed-write-stays", words: "a log write that failed, and yet is on disk, is not undone",
 		edits: []edit{{"cluster/logstore_guard.go", "			if before == nil {\n				return nil\n			}\n			return g.restore(before)\n", "			return nil\n"}}},

@@ -31,13 +31,6 @@ func (a *archive) add(entries []raft.Log) {
 			a.entries[e.Index] = e
 			continue
 		}
-		// A node that received a snapshot has an entry without content at its end.
-		if old.Term == e.Term && (old.Type == raft.LogNoop || e.Type == raft.LogNoop) {
-			if old.Type == raft.LogNoop {
-				a.entries[e.Index] = e
-			}
-			continue
-		}
 		if old.Term != e.Term || old.Type != e.Type || !bytes.Equal(old.Data, e.Data) {
 			a.differs = append(a.differs, fmt.Sprintf("the committed entry %d has two forms: term %d, type %s, %d bytes; term %d, type %s, %d bytes",
 				e.Index, old.Term, old.Type, len(old.Data), e.Term, e.Type, len(e.Data)))
