@@ -88,7 +88,7 @@ var bugs = []bug{
 		edits: []edit{{"fsm/links.go", "	if m.batch.Has(store.Links, []byte(key)) {\n		return refuse(pb.Code_KEY_BOUND", "	if false {\n		return refuse(pb.Code_KEY_BOUND"}}},
 	{name: "stale-tail-kept", words: "a node that a snapshot has overtaken keeps the old end of its log",
 		edits: []edit{
-			{"cluster/overtake.go", "	if err := errors.Join(err1, err2); err != nil || last == 0 || first > end.index {", "	if err := errors.Join(err1, err2); err != nil || first >= 0 {"},
+			{"cluster/overtake.go", "err != nil || last == 0 || first > end.index {", "err != nil || last|1 != 0 || first > end.index {"},
 			{"cluster/logstore_guard.go", "			} else if last > 0 && last+1 < from {\n", "			} else if false {\n"}}},
 	{name: "failed-write-stays", words: "a log write that failed, and yet is on disk, is not undone",
 		edits: []edit{{"cluster/logstore_guard.go", "			if before == nil {\n				return nil\n			}\n			return g.restore(before)\n", "			return nil\n"}}},
