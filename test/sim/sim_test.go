@@ -21,12 +21,12 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	defaultSeeds = 72
+	defaultSeeds = 24
 	// seedLength is how long the nemesis of one seed works, in virtual time.
 	seedLength = 90 * time.Second
 )
 
-// TestSim runs KGS_SIM_SEEDS seeds (72 if unset) from KGS_SIM_FROM (0) on, or
+// TestSim runs KGS_SIM_SEEDS seeds (24 if unset) from KGS_SIM_FROM (0) on, or
 // just the one that KGS_SIM_SEED names, with its whole schedule. KGS_SIM_PROFILE
 // leaves out all other profiles; KGS_SIM_STOP leaves out the rest after the first
 // violation.
