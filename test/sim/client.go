@@ -213,7 +213,7 @@ const patience = 5 * time.Second
 
 // do sends a request, records what came of it, and remembers what to go on with.
 func (c *client) do(op oracle.Op) {
-	op.Client, op.Node, op.Call = c.id, c.home.member.id, c.w.now()
+	op.Client, op.Node, op.Call = c.id, c.home.name, c.w.now()
 	op.Began = c.w.history.Tick()
 	timeout := c.timeout()
 	a := c.w.send(c.home, encode(op, timeout))

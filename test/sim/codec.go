@@ -107,7 +107,7 @@ func (c *client) batch() {
 	var body strings.Builder
 	for i := range ops {
 		c.number++
-		ops[i] = oracle.Op{Kind: oracle.Create, Client: c.id, URL: c.url(), Node: c.home.member.id, Call: c.w.now()}
+		ops[i] = oracle.Op{Kind: oracle.Create, Client: c.id, URL: c.url(), Node: c.home.name, Call: c.w.now()}
 		if c.random.IntN(10) == 0 {
 			ops[i].Alias = c.alias()
 		}

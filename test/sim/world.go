@@ -60,11 +60,15 @@ type member struct {
 	disk    *disk
 	process *process // the last one; may be dead
 	gone    bool     // removed from the cluster: not started again
+	lives   int      // processes so far
 }
 
 // process is a node's process, from its start to its death.
 type process struct {
 	member *member
+	// name is who clients talk to. A new process of a node is another one to
+	// them: it may still be behind what the last one had applied.
+	name string
 	host   *memnet.Host
 	disk   *disk
 	dead   chan struct{} // closed at its death: nothing that it says is heard any more
@@ -130,7 +134,8 @@ func (w *world) start(m *member) {
 	if m.gone || m.process != nil && !m.process.isDead() {
 		return
 	}
-	p := &process{member: m, host: w.net.Node(m.id), disk: m.disk, dead: make(chan struct{}), up: make(chan struct{})}
+	m.lives++
+	p := &process{name: fmt.Sprintf("%s (process %d)", m.id, m.lives), member: m, host: w.net.Node(m.id), disk: m.disk, dead: make(chan struct{}), up: make(chan struct{})}
 	m.process = p
 	w.takenDown.Go(func() { w.run(p) })
 }
