@@ -69,9 +69,9 @@ type process struct {
 	// name is who clients talk to. A new process of a node is another one to
 	// them: it may still be behind what the last one had applied.
 	name string
-	host   *memnet.Host
-	disk   *disk
-	dead   chan struct{} // closed at its death: nothing that it says is heard any more
+	host *memnet.Host
+	disk *disk
+	dead chan struct{} // closed at its death: nothing that it says is heard any more
 
 	draining atomic.Bool  // it is being stopped: clients go elsewhere
 	running  atomic.Int64 // requests under way
