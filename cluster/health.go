@@ -1,11 +1,14 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/hashicorp/raft"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kgs-cluster/kgs/fsm"
 )
 
 // readyLag is how many log entries a ready node may be behind.
@@ -66,6 +69,15 @@ func (n *Node) registerMetrics() {
 	gauge("commit_lag", "Committed log entries not applied yet.", func() float64 {
 		return float64(int64(n.raft.CommitIndex()) - int64(n.raft.AppliedIndex()))
 	})
+	gauge("diverged", "1 once this node's state differs from the leader's: the node stops.", func() float64 {
+		if fault := n.fault.Load(); fault != nil && errors.Is(*fault, fsm.ErrDiverged) {
+			return 1
+		}
+		return 0
+	})
+	n.cfg.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Namespace: "kgs", Name: "chain_checks_total", Help: "Log entries at which this node compared its state with the leader's.",
+	}, func() float64 { return float64(n.machine.Compared()) }))
 	gauge("leader_contact_seconds", "Time since this node heard from the leader.", func() float64 {
 		age, _ := n.Age()
 		return age.Seconds()

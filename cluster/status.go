@@ -14,6 +14,7 @@ import (
 func (n *Node) Status(ctx context.Context) (Status, error) {
 	leader := n.leader.current()
 	status := Status{ClusterID: n.machine.ClusterID(), Leader: leader.id, Term: n.raft.CurrentTerm()}
+	status.Applied, status.Chain = n.machine.Position()
 	servers, err := n.servers()
 	if err != nil {
 		return Status{}, err

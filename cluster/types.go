@@ -106,6 +106,9 @@ type Status struct {
 	Leader    string // "" when there is none
 	Term      uint64
 	Nodes     []NodeStatus
+	// The answering node's own state: the hash chain after the last entry that it
+	// applied. At one index all nodes have the same.
+	Applied, Chain uint64
 }
 
 // JoinRequest asks the cluster to take a node in. It joins as a non-voter and

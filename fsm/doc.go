@@ -96,6 +96,7 @@
 // # Files
 //
 //	machine.go   the Machine, Apply, the entry's way
+//	chain.go     comparing this replica's state with the leader's
 //	requests.go  request ids and idempotency keys: one effect, one answer
 //	keys.go      Generate, Lease, Release, ReturnKeys
 //	links.go     CreateLink, UpdateLink, DeleteLink

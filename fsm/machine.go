@@ -50,6 +50,7 @@ type Machine struct {
 	mu        sync.RWMutex
 	published published
 	applied   atomic.Uint64
+	compared  atomic.Uint64 // entries
 	waiters   waiters
 }
 
@@ -200,9 +201,8 @@ func (m *Machine) applyEntry(e LogEntry) ([]*pb.Result, error) {
 	if e.Index <= m.batch.Applied().Index {
 		return m.recall(&entry), nil
 	}
-	if chain, ok := m.chains.at(entry.CheckIndex); ok && chain != entry.CheckChain {
-		return nil, fmt.Errorf("%w: at index %d it has %016x, the leader %s has %016x; remove this node, empty its data directory and join it again",
-			ErrDiverged, entry.CheckIndex, chain, entry.Node, entry.CheckChain)
+	if err := m.compareChains(&entry); err != nil {
+		return nil, err
 	}
 	m.lastLease = leaseRow{}
 	m.entry = entryContext{index: e.Index, term: e.Term, node: entry.Node, alone: len(entry.Commands) == 1}
@@ -363,34 +363,4 @@ func (w *waiters) wake(index uint64) {
 			delete(w.indexes, ready)
 		}
 	}
-}
-
-// chainRing remembers the hash chain at the last entries, to compare with the
-// leader's.
-type chainRing struct {
-	slots [1024]struct{ index, chain uint64 }
-	next  int
-}
-
-func (r *chainRing) add(index, chain uint64) {
-	r.slots[r.next%len(r.slots)] = struct{ index, chain uint64 }{index, chain}
-	r.next++
-}
-
-// at finds the chain after index; entries ask for recent ones, so it looks
-// backwards.
-func (r *chainRing) at(index uint64) (uint64, bool) {
-	if index == 0 {
-		return 0, false
-	}
-	for i := range min(r.next, len(r.slots)) {
-		slot := r.slots[(r.next-1-i)%len(r.slots)]
-		if slot.index == index {
-			return slot.chain, true
-		}
-		if slot.index < index {
-			return 0, false
-		}
-	}
-	return 0, false
 }

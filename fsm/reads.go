@@ -319,6 +319,10 @@ func (m *Machine) Position() (index, chain uint64) {
 	return applied.Index, applied.Chain
 }
 
+// Compared counts the entries at which this process compared its state with the
+// proposer's.
+func (m *Machine) Compared() uint64 { return m.compared.Load() }
+
 // Digest is the SHA-256 of the whole state, by a full scan, with its index.
 func (m *Machine) Digest() (index uint64, digest [32]byte, err error) {
 	view, err := m.db.View()

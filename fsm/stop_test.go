@@ -106,9 +106,12 @@ func TestChainIsComparedWhereItIsKnown(t *testing.T) {
 		_, err := d.m.Apply([]LogEntry{e})
 		check(t, err)
 	}
+	compared := d.m.Compared()
 	apply(checked(early, earlyChain))
+	equal(t, d.m.Compared(), compared+1)
 	apply(checked(0, 1))         // the proposer had applied nothing
 	apply(checked(d.index+9, 1)) // ahead of this replica
+	equal(t, d.m.Compared(), compared+1)
 	stopped := emptyDriver(t)
 	defer stopped.close()
 	check(t, stopped.m.Restore(bytes.NewReader(d.stream())))

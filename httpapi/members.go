@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -17,6 +18,14 @@ type statusJSON struct {
 	Leader    string     `json:"leader"` // "" when there is none
 	Term      uint64     `json:"term"`
 	Nodes     []nodeJSON `json:"nodes"`
+	Digest    digestJSON `json:"digest"`
+}
+
+// digestJSON tells the answering node's own state from others: at the same
+// index all nodes have the same chain.
+type digestJSON struct {
+	Index uint64 `json:"index"`
+	Chain string `json:"chain"` // 16 hexadecimal digits
 }
 
 type nodeJSON struct {
@@ -38,7 +47,8 @@ func (s *Server) clusterStatus(ctx context.Context, c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	answer := statusJSON{ClusterID: status.ClusterID, Leader: status.Leader, Term: status.Term, Nodes: []nodeJSON{}}
+	answer := statusJSON{ClusterID: status.ClusterID, Leader: status.Leader, Term: status.Term, Nodes: []nodeJSON{},
+		Digest: digestJSON{status.Applied, fmt.Sprintf("%016x", status.Chain)}}
 	for _, n := range status.Nodes {
 		answer.Nodes = append(answer.Nodes, nodeJSON{
 			n.ID, n.Role, n.HTTP, n.Cluster, n.Healthy, n.Problem, n.Applied, n.LastContact.Milliseconds(), n.Version,

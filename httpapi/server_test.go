@@ -179,12 +179,12 @@ func TestMetrics(t *testing.T) {
 }
 
 func TestCluster(t *testing.T) {
-	node := &fakenode.Node{Stat: cluster.Status{ClusterID: "c", Leader: "n2", Term: 4, Nodes: []cluster.NodeStatus{
+	node := &fakenode.Node{Stat: cluster.Status{ClusterID: "c", Leader: "n2", Term: 4, Applied: 9, Chain: 0xab, Nodes: []cluster.NodeStatus{
 		{ID: "n1", Role: cluster.RoleFollower, HTTP: "http://h:1", Cluster: "h:2", Healthy: true, Applied: 9, LastContact: 1500 * time.Microsecond},
 	}}}
 	s := newServer(t, node)
 	send(t, s, "GET", "/v1/cluster", "").wantStatus(200).wantBody(`{"cluster_id":"c","leader":"n2","term":4,"nodes":[{"id":"n1","role":"follower",` +
-		`"http":"http://h:1","cluster":"h:2","healthy":true,"applied_index":9,"last_contact_ms":1}]}` + "\n")
+		`"http":"http://h:1","cluster":"h:2","healthy":true,"applied_index":9,"last_contact_ms":1}],"digest":{"index":9,"chain":"00000000000000ab"}}` + "\n")
 	node.Asked()
 	send(t, s, "POST", "/v1/cluster/nodes", `{"id":"n4","disk_id":"d","http":"http://h:3","cluster":"h:4","non_voter":true}`).wantStatus(200)
 	want := cluster.JoinRequest{ID: "n4", DiskID: "d", HTTP: "http://h:3", Cluster: "h:4", NonVoter: true}

@@ -12,6 +12,14 @@ type ClusterStatus struct {
 	Leader    string `json:"leader"` // "" when there is none
 	Term      uint64 `json:"term"`
 	Nodes     []Node `json:"nodes"`
+	Digest    Digest `json:"digest"`
+}
+
+// Digest tells the answering node's own state from others: at the same index
+// all nodes have the same chain.
+type Digest struct {
+	Index uint64 `json:"index"`
+	Chain string `json:"chain"`
 }
 
 // Node is one member.
