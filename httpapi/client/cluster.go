@@ -12,7 +12,7 @@ type ClusterStatus struct {
 	Leader    string `json:"leader"` // "" when there is none
 	Term      uint64 `json:"term"`
 	Nodes     []Node `json:"nodes"`
-	Digest    Digest `json:"digest"`
+	Digest    Digest `json:"digest,omitzero"`
 }
 
 // Digest tells the answering node's own state from others: at the same index
