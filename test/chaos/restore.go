@@ -59,30 +59,24 @@ const restoreTries = 3
 // restore does it again if its outcome is not known: twice does no harm.
 func (r *run) restore(file string) {
 	r.tb.Helper()
+	ended := make(chan error, 1)
+	go func() { ended <- r.snapshot("restore", file) }()
 	if r.random.IntN(3) == 0 {
 		leader := r.leader()
+		r.pause(r.between(0, 50*time.Millisecond))
 		r.deaths++
-		r.logf("%s is killed during the restore", leader.ID)
-		killed := make(chan struct{})
-		after := time.AfterFunc(r.between(0, 200*time.Millisecond), func() {
-			leader.Kill()
-			close(killed)
-		})
-		defer func() {
-			if !after.Stop() {
-				<-killed
-				leader.Start()
-			}
-		}()
+		leader.Kill()
+		defer leader.Start()
+		r.logf("%s was killed during the restore", leader.ID)
 	}
-	var err error
-	for range restoreTries {
-		if err = r.snapshot("restore", file); err == nil {
-			return
-		}
-		r.logf("restore: %v", err)
+	err := <-ended
+	for try := 1; err != nil && try < restoreTries; try++ {
+		r.logf("once more: %v", err)
+		err = r.snapshot("restore", file)
 	}
-	r.breakOff(oracleReply, "restore: %v", err)
+	if err != nil {
+		r.breakOff(oracleReply, "restore: %v", err)
+	}
 }
 
 // snapshot runs kgs snapshot, as an admin does.
