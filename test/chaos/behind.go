@@ -13,14 +13,15 @@ import (
 // readersBehind ask a leader that was deposed without knowing it.
 const readersBehind = 8
 
-// newLink makes a link that no client changes.
-func (r *run) newLink() *link {
+// newLink makes a link that no client changes, under an alias or, with "",
+// under a generated key.
+func (r *run) newLink(alias string) *link {
 	r.tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), busy*writeWithin)
 	defer cancel()
 	r.probe++
 	url := fmt.Sprintf("https://example.org/probe/%d", r.probe)
-	got, err := r.api().CreateLink(ctx, client.NewLink{URL: url})
+	got, err := r.api().CreateLink(ctx, client.NewLink{URL: url, Alias: alias})
 	if err != nil {
 		r.breakOff(oracleHeal, "no write succeeded within %s: %v", busy*writeWithin, err)
 	}

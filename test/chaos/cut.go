@@ -24,7 +24,7 @@ func isolateLeader(r *run) []*proc.Node {
 	leader := r.leader()
 	others := r.others(leader)
 	r.deaths++
-	known := r.newLink()
+	known := r.newLink("")
 	r.burst()
 	until := time.Now().Add(r.cutLength())
 	mend := r.network.cut(leader, others, r.quietly())

@@ -12,7 +12,7 @@ import (
 func freezeLeader(r *run) []*proc.Node {
 	leader := r.leader()
 	r.deaths++
-	known := r.newLink()
+	known := r.newLink("")
 	r.burst()
 	leader.Signal(syscall.SIGSTOP)
 	thaw := time.Now().Add(r.between(time.Second, r.longest(10*time.Second)))

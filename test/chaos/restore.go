@@ -40,7 +40,7 @@ func restoreBackup(r *run) []*proc.Node {
 		return nil
 	}
 	r.pause(r.between(time.Second, r.longest(10*time.Second)))
-	lost := r.newLink()
+	lost := []*link{r.newLink(""), r.newLink(filepath.Base(file))}
 	r.load.still.Lock()
 	defer r.load.still.Unlock()
 	r.probes.Wait()
@@ -89,18 +89,20 @@ func (r *run) snapshot(what, file string) error {
 	return nil
 }
 
-// checkBurned: a link that was made after the backup is gone, and its key is
-// not to be had any more.
-func (r *run) checkBurned(lost *link) {
-	r.checked(oracleRestore, 1)
+// checkBurned: links that were made after the backup are gone, and their keys
+// are not to be had any more.
+func (r *run) checkBurned(lost []*link) {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	api := r.api()
 	defer api.Close()
-	for _, claim := range []client.NewLink{{Alias: lost.key}, {Key: lost.key}} {
-		claim.URL = "https://example.org/burned"
-		if _, err := api.CreateLink(ctx, claim); err == nil || inTrouble(err) {
-			r.violatef(oracleRestore, "%s, of a link made after the backup, was claimed again as %+v: %v", lost.key, claim, err)
+	for _, l := range lost {
+		r.checked(oracleRestore, 1)
+		for _, claim := range []client.NewLink{{Alias: l.key}, {Key: l.key}} {
+			claim.URL = "https://example.org/burned"
+			if _, err := api.CreateLink(ctx, claim); err == nil || inTrouble(err) {
+				r.violatef(oracleRestore, "%s, of a link made after the backup, was claimed again as %+v: %v", l.key, claim, err)
+			}
 		}
 	}
 }
