@@ -237,7 +237,8 @@ func (b *buffer) push(term uint64, g grant) bool {
 }
 
 // want says how many keys the next lease should bring, 0 while there are
-// enough, and how many were handed out since the last report.
+// enough, and how many were handed out since the last report. Many of those are
+// to be reported also without a lease: until then a crash counts them as lost.
 func (b *buffer) want(now time.Time) (count int, handedOut uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -249,11 +250,24 @@ func (b *buffer) want(now time.Time) (count int, handedOut uint64) {
 		b.target = min(max(int(b.rate*bufferSeconds), b.target*3/4, b.min), b.max)
 		b.taken, b.looked = 0, now
 	}
+	count = b.target - b.available
 	if b.available > b.target/2 {
-		return 0, 0
+		if count = 0; b.handedOut <= uint64(b.max)/2 {
+			return 0, 0
+		}
 	}
 	handedOut, b.handedOut = b.handedOut, 0
-	return b.target - b.available, handedOut
+	return count, handedOut
+}
+
+// gave notes keys that were leased in the term and handed out past the buffer.
+func (b *buffer) gave(term, keys uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.term == term {
+		b.handedOut += keys
+		b.poke()
+	}
 }
 
 // unreported puts back what want said was handed out: the report did not get

@@ -281,10 +281,15 @@ func (n *Node) refill(ctx context.Context, term uint64, space string, b *buffer)
 		return true, ErrNotLeader
 	}
 	count, handedOut := b.want(time.Now())
-	if count == 0 {
+	var result *pb.Result
+	switch {
+	case count > 0:
+		result, err = n.leaseKeys(ctx, &pb.Lease{Keyspace: space, Count: uint64(count), HandedOut: handedOut}, false)
+	case handedOut > 0:
+		result, err = n.proposeOne(ctx, &pb.Command{Op: &pb.Command_Release{Release: &pb.Release{Keyspace: space, HandedOut: handedOut}}})
+	default:
 		return false, nil
 	}
-	result, err := n.leaseKeys(ctx, &pb.Lease{Keyspace: space, Count: uint64(count), HandedOut: handedOut})
 	if err != nil {
 		if !errors.Is(err, fsm.ErrOutcomeUnknown) {
 			b.unreported(handedOut)
@@ -306,9 +311,9 @@ func (n *Node) refill(ctx context.Context, term uint64, space string, b *buffer)
 const generateAhead = 10_000_000
 
 // leaseKeys proposes a lease, after generating keys if there are too few. At the
-// end of the key space the buffer gets what is left; a direct lease is all or
-// nothing, as its caller could not use a part, and the part would be lost.
-func (n *Node) leaseKeys(ctx context.Context, op *pb.Lease) (*pb.Result, error) {
+// end of the key space the buffer gets what is left; else it is all or nothing,
+// as one caller could not use a part, and the part would be lost.
+func (n *Node) leaseKeys(ctx context.Context, op *pb.Lease, whole bool) (*pb.Result, error) {
 	cmd := &pb.Command{Op: &pb.Command_Lease{Lease: op}}
 	result, err := n.proposeOne(ctx, cmd)
 	if !errors.Is(err, fsm.ErrNotEnoughUnused) {
@@ -318,7 +323,7 @@ func (n *Node) leaseKeys(ctx context.Context, op *pb.Lease) (*pb.Result, error) 
 	if err != nil {
 		return nil, err
 	}
-	if unused == 0 || op.Direct && unused < op.Count {
+	if unused == 0 || whole && unused < op.Count {
 		return nil, fmt.Errorf("%w: %d are left, %d were asked for", fsm.ErrKeyspaceExhausted, unused, op.Count)
 	}
 	op.Count = min(op.Count, unused)

@@ -181,15 +181,32 @@ func (n *Node) takeHere(ctx context.Context, space string, count int) ([]grant, 
 	if count <= b.max/2 {
 		return b.take(ctx, nil, count)
 	}
+	return n.takeDirect(ctx, b, space, count)
+}
+
+// takeDirect leases keys for one caller. To the log they are in the buffer until
+// it hears that they were handed out: those of a lease that is abandoned, as
+// nobody saw its keys, are counted as lost with the term.
+func (n *Node) takeDirect(ctx context.Context, b *buffer, space string, count int) ([]grant, error) {
+	if err := b.filling.take(ctx); err != nil { // a hand-over waits, to report them
+		return nil, err
+	}
+	defer b.filling.leave()
+	term, err := n.leading()
+	if err != nil || n.lead.handing.Load() {
+		return nil, ErrNotLeader
+	}
 	var grants []grant
+	var leased uint64 // some may be blocked
 	for count > 0 {
-		result, err := n.leaseKeys(ctx, &pb.Lease{Keyspace: space, Count: uint64(count), Direct: true})
-		if errors.Is(err, fsm.ErrOutcomeUnknown) {
-			return nil, ErrNotLeader // that lease is abandoned: nobody saw its keys
+		result, err := n.leaseKeys(ctx, &pb.Lease{Keyspace: space, Count: uint64(count)}, true)
+		if errors.Is(err, fsm.ErrOutcomeUnknown) || err == nil && result.Term != term {
+			return nil, ErrNotLeader
 		}
 		if err != nil {
 			return nil, err
 		}
+		leased += result.Count
 		encoded, err := n.encode(space, result.Grants)
 		if err != nil {
 			return nil, err
@@ -199,5 +216,6 @@ func (n *Node) takeHere(ctx context.Context, space string, count int) ([]grant, 
 			count -= int(g.count)
 		}
 	}
+	b.gave(term, leased)
 	return grants, nil
 }

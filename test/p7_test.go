@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/kgs-cluster/kgs/cluster"
 	"github.com/kgs-cluster/kgs/test/harness"
@@ -114,4 +115,50 @@ func TestP7_ACrashLosesAtMostTheBuffer(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// A request beyond the buffer is leased straight from the log. When the leader
+// never hears of that lease, its keys are lost, and counted; those of one that
+// went well are not, also not by a hand-over or a crash right after it.
+func TestP7_LeasesPastTheBufferAreAccountedFor(t *testing.T) {
+	t.Parallel()
+	const large = 3000 // the buffer holds 4000 at most
+	c := harness.Start(t, 3, func(cfg *cluster.Config) { cfg.Heartbeat, cfg.Election = time.Second, time.Second })
+	keys := newKeyring(t)
+	for _, id := range c.Up() {
+		keys.add("whole", list(mustTake(t, c.Node(id), large))...)
+		transfer(t, c)
+	}
+	awaitBalance(t, c, keys, func(missing uint64, s cluster.KeyspaceStats) error {
+		if missing != 0 || s.Lost != 0 {
+			return fmt.Errorf("%d keys are missing, %d counted as lost, by hand-overs", missing, s.Lost)
+		}
+		return nil
+	})
+	var gone uint64
+	for range 10 { // an append that was under way at the cut keeps the lease from the others
+		leader := c.WaitLeader()
+		for _, other := range c.Followers(leader) {
+			c.Net.Cut(other, leader) // the entry gets there, the answers do not get back
+		}
+		if k, err := c.Node(leader).TakeKeys(within(t, clientDeadline), cluster.TakeRequest{Count: large}); err == nil {
+			keys.add("after all", list(k)...)
+		}
+		c.WaitLeaderOther(leader)
+		c.Heal()
+		c.WaitEqual(t)
+		s := stats(t, c.Node(c.WaitLeader()))
+		before := gone
+		if gone = s.Used - s.Returned - s.Buffered - keys.count(); gone < before+large {
+			continue
+		}
+		awaitBalance(t, c, keys, func(missing uint64, s cluster.KeyspaceStats) error {
+			if s.Lost < missing {
+				return fmt.Errorf("%d keys are missing, %d counted as lost", missing, s.Lost)
+			}
+			return nil
+		})
+		return
+	}
+	t.Error("no lease was abandoned: this test has shown nothing")
 }
