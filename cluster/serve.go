@@ -188,8 +188,8 @@ func (n *Node) takeHere(ctx context.Context, space string, count int) ([]grant, 
 // it hears that they were handed out: those of a lease that is abandoned, as
 // nobody saw its keys, are counted as lost with the term.
 func (n *Node) takeDirect(ctx context.Context, b *buffer, space string, count int) ([]grant, error) {
-	if err := b.filling.take(ctx); err != nil { // a hand-over waits, to report them
-		return nil, err
+	if b.filling.take(ctx) != nil { // a hand-over waits, to report them
+		return nil, ErrBusy
 	}
 	defer b.filling.leave()
 	term, err := n.leading()
