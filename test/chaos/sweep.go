@@ -15,20 +15,39 @@ import (
 
 const oracleEqual = "P8 replicas are equal"
 
-// awaitEqual waits until nothing is under way: all nodes have applied the same.
+// awaitEqual waits until nothing is under way: all nodes have applied the same
+// entries. Then their digests must be the same.
 func (r *run) awaitEqual() {
 	r.tb.Helper()
+	var digests []client.Digest
 	r.within(caughtUpWithin, "equal replicas", func() (bool, string) {
-		var indexes []float64
+		digests = nil
 		for _, n := range r.cluster.Nodes {
-			m, err := readMetrics(n)
+			digest, err := readDigest(n)
 			if err != nil {
 				return false, err.Error()
 			}
-			indexes = append(indexes, m["kgs_applied_index"])
+			digests = append(digests, digest)
 		}
-		return len(slices.Compact(indexes)) == 1, "the nodes have not applied the same entries"
+		return !slices.ContainsFunc(digests, func(d client.Digest) bool { return d.Index != digests[0].Index }), "the nodes have not applied the same entries"
 	})
+	for i, n := range r.cluster.Nodes {
+		r.checked(oracleEqual, 1)
+		if digests[i] != digests[0] {
+			r.violatef(oracleEqual, "at index %d the state of %s has chain %s, that of %s %s",
+				digests[0].Index, r.cluster.Nodes[0].ID, digests[0].Chain, n.ID, digests[i].Chain)
+		}
+	}
+}
+
+// readDigest asks a node for its own.
+func readDigest(n *proc.Node) (client.Digest, error) {
+	api := connect(n.URL)
+	defer api.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
+	defer cancel()
+	status, err := api.ClusterStatus(ctx)
+	return status.Digest, err
 }
 
 // sweepers ask the nodes at the same time.
