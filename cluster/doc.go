@@ -50,7 +50,9 @@
 //	form.go       the first start: bootstrap, join, and who is refused
 //	wire*.go      one port, the handshake with identities
 //	rpc*.go       framed requests and answers over it
-//	transport.go  raft's transport without the heartbeat fast path
+//	transport.go  raft's transport, and what keeps raft from committing or
+//	              comparing what it should not
+//	overtake.go   the log after a snapshot from another node
 //	logstore*.go  raft's log, guarded against a disk that hangs
 //	diskguard.go  free space, and a ballast to give free
 //	diskwatch.go  what a leader, and an election, make of full disks
