@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,18 +20,20 @@ import (
 // smallDisk says what it has free; allocated files take room, and the test does.
 type smallDisk struct {
 	vfs.FS
-	total, free int64
-	ballast     int64
+	total         int64
+	free, ballast atomic.Int64 // the guard's goroutine looks while the test changes them
 }
 
 const testReserve = 16 << 20 // of a disk of 64 MiB
 
 func newSmallDisk(free int64) *smallDisk {
-	return &smallDisk{FS: vfs.NewMem(), total: 4 * testReserve, free: free}
+	d := &smallDisk{FS: vfs.NewMem(), total: 4 * testReserve}
+	d.free.Store(free)
+	return d
 }
 
 func (d *smallDisk) GetDiskUsage(string) (vfs.DiskUsage, error) {
-	return vfs.DiskUsage{AvailBytes: uint64(d.free), TotalBytes: uint64(d.total)}, nil
+	return vfs.DiskUsage{AvailBytes: uint64(d.free.Load()), TotalBytes: uint64(d.total)}, nil
 }
 
 func (d *smallDisk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
@@ -39,7 +42,7 @@ func (d *smallDisk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, erro
 }
 
 func (d *smallDisk) Remove(name string) error {
-	d.free, d.ballast = d.free+d.ballast, 0
+	d.free.Add(d.ballast.Swap(0))
 	return d.FS.Remove(name)
 }
 
@@ -49,7 +52,8 @@ type smallDiskFile struct {
 }
 
 func (f smallDiskFile) Preallocate(_, length int64) error {
-	f.disk.free, f.disk.ballast = f.disk.free-length, f.disk.ballast+length
+	f.disk.free.Add(-length)
+	f.disk.ballast.Add(length)
 	return nil
 }
 
@@ -81,7 +85,7 @@ func TestDiskLevels(t *testing.T) {
 		{testReserve, diskFull}, {testReserve + testReserve/4 - 1, diskFull}, {testReserve + testReserve/4, diskRoomy},
 		{0, diskSpent}, {3 * testReserve, diskRoomy},
 	} {
-		disk.free = step.free + ballast
+		disk.free.Store(step.free + ballast)
 		if got := g.look(); got != step.want {
 			t.Errorf("%d free: level %d, want %d", step.free, got, step.want)
 		}
@@ -106,22 +110,22 @@ func TestDiskBallast(t *testing.T) {
 			synctest.Wait()
 		}
 		look()
-		if want := ballastOf(testReserve); disk.ballast != want {
-			t.Fatalf("ballast of %d bytes, want %d", disk.ballast, want)
+		if want := ballastOf(testReserve); disk.ballast.Load() != want {
+			t.Fatalf("ballast of %d bytes, want %d", disk.ballast.Load(), want)
 		}
-		disk.free = 1000 // somebody took the rest
+		disk.free.Store(1000) // somebody took the rest
 		look()
-		if disk.ballast != 0 || disk.free != 1000+ballastOf(testReserve) {
-			t.Errorf("ballast of %d bytes on a full disk, %d free", disk.ballast, disk.free)
+		if disk.ballast.Load() != 0 || disk.free.Load() != 1000+ballastOf(testReserve) {
+			t.Errorf("ballast of %d bytes on a full disk, %d free", disk.ballast.Load(), disk.free.Load())
 		}
 		look()
 		if _, spent := g.fullness(); !spent {
 			t.Error("the ballast counts as room")
 		}
-		disk.free = 2 * testReserve
+		disk.free.Store(2 * testReserve)
 		look() // roomy again
 		look()
-		if disk.ballast == 0 {
+		if disk.ballast.Load() == 0 {
 			t.Error("no new ballast")
 		}
 	})
@@ -214,11 +218,11 @@ func TestDiskFullAtTheStart(t *testing.T) {
 	disk := newSmallDisk(0) // the ballast of the last start is the only room
 	f, err := disk.Create(filepath.Join("", ballastFile), vfs.WriteCategoryUnspecified)
 	if err == nil {
-		disk.free += ballastOf(testReserve)
+		disk.free.Add(ballastOf(testReserve))
 		err = f.Preallocate(0, ballastOf(testReserve))
 	}
-	if err != nil || disk.free != 0 {
-		t.Fatal(err, disk.free)
+	if err != nil || disk.free.Load() != 0 {
+		t.Fatal(err, disk.free.Load())
 	}
 	if err := start(disk); err != nil {
 		t.Errorf("with a ballast to give free: %v", err)

@@ -26,7 +26,7 @@ func TestLogRefusesOnASpentDisk(t *testing.T) {
 	if err := g.StoreLogs([]*raft.Log{entry(1, 1, "a"), entry(2, 1, "b")}); err != nil {
 		t.Fatal(err)
 	}
-	disk.free = 0
+	disk.free.Store(0)
 	g.cfg.Disk.look()
 	if err := g.DeleteRange(2, 2); err != nil { // as a follower does before it stores what the leader has there
 		t.Fatal(err)
@@ -40,7 +40,7 @@ func TestLogRefusesOnASpentDisk(t *testing.T) {
 	if g.heard() != "[]" {
 		t.Errorf("a full disk is no stall: %s", g.heard())
 	}
-	disk.free = 4 * testReserve
+	disk.free.Store(4 * testReserve)
 	g.cfg.Disk.look()
 	if err := errors.Join(g.DeleteRange(2, 2), g.StoreLogs([]*raft.Log{entry(2, 2, "c")})); err != nil {
 		t.Fatal(err)

@@ -75,8 +75,9 @@ func (w *world) beginRestore() {
 // answers them and end in its state. Apart from the model: no position is leased
 // twice unless it was given back in between, and none of before a restore after it.
 func TestRestoreAgainstModel(t *testing.T) {
-	restores := 0
+	runs, restores := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
+		runs++
 		w := newWorld(evenly(t))
 		w.backups = &backups{}
 		h := play(t, w, times(10+w.draw(60, "entries")))
@@ -94,8 +95,8 @@ func TestRestoreAgainstModel(t *testing.T) {
 			}
 		}
 	})
-	if restores < 20 {
-		t.Errorf("only %d restores", restores)
+	if restores < runs/5 { // a short run has fewer
+		t.Errorf("only %d restores in %d runs", restores, runs)
 	}
 }
 
