@@ -19,16 +19,18 @@ type Applied struct {
 	Chain uint64
 }
 
-// next is the state after one more entry, whose operations are ops in Pebble's batch encoding (kind,
-// key length, key, value length, value). The term is left out: it is the log's affair, not the state's.
-func (a Applied) next(index, term uint64, ops []byte) Applied {
+// next is the state after one more entry, whose operations are ops, one after the other, in Pebble's
+// batch encoding (kind, key length, key, value length, value). The term is left out: it is the log's affair, not the state's.
+func (a Applied) next(index, term uint64, ops ...[]byte) Applied {
 	var head [16]byte
 	binary.BigEndian.PutUint64(head[:8], a.Chain)
 	binary.BigEndian.PutUint64(head[8:], index)
 	var h xxhash.Digest
 	h.Reset()
 	_, _ = h.Write(head[:])
-	_, _ = h.Write(ops)
+	for _, part := range ops {
+		_, _ = h.Write(part)
+	}
 	return Applied{Index: index, Term: term, Chain: h.Sum64()}
 }
 

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -17,13 +18,19 @@ const MaxRow = 16 << 20
 type Batch struct {
 	db    *DB
 	s     *state
-	pb    *pebble.Batch
+	pb    *pebble.Batch    // indexed: reads see it
 	point *pebble.Iterator // kept for lookups, see batch_read.go
 
+	added   *pebble.Batch // not indexed, see Add; committed before pb
+	addedIn [lastTable + 1]bool
+
 	applied Applied
-	start   int // offset in pb of the open entry's first operation
-	dirty   bool
-	err     error
+	// The open entry's operations: what a read has moved, and offsets in added and pb. They enter the chain
+	// in an order that does not depend on reads, which a replica may save: the added rows, then the others.
+	movedAdded, moved []byte
+	addedStart, start int
+	dirty             bool
+	err               error
 
 	key, value []byte // scratch
 }
@@ -38,22 +45,53 @@ func (db *DB) NewBatch() *Batch {
 		db.writing.Store(false)
 		return &Batch{err: err}
 	}
-	b := &Batch{db: db, s: s, pb: s.pdb.NewIndexedBatch(), applied: *s.applied.Load()}
-	b.start = b.pb.Len()
+	b := &Batch{db: db, s: s, pb: s.pdb.NewIndexedBatch(), added: s.pdb.NewBatch(), applied: *s.applied.Load()}
+	b.addedStart, b.start = b.added.Len(), b.pb.Len()
 	return b
 }
 
 // Put writes a row. key and value are copied.
-func (b *Batch) Put(t Table, key, value []byte) {
+func (b *Batch) Put(t Table, key, value []byte) { b.set(b.pb, t, key, value) }
+
+// Add is Put for a row that certainly is neither in the state nor was ever in this batch; for any other
+// the order of the writes is lost. It is for rows that nobody reads in the same batch: they are indexed
+// only when somebody does, which saves most of what writing a row costs.
+func (b *Batch) Add(t Table, key, value []byte) {
+	if b.set(b.added, t, key, value) {
+		b.addedIn[t] = true
+	}
+}
+
+func (b *Batch) set(to *pebble.Batch, t Table, key, value []byte) bool {
 	if !b.writable(t) {
-		return
+		return false
 	}
 	if n := len(key) + len(value); n > MaxRow {
 		b.fail(fmt.Errorf("%w: a row of %d bytes in %s, at most %d fit", ErrMisuse, n, t, MaxRow))
-		return
+		return false
 	}
 	b.key = rowKey(b.key[:0], t, key)
-	if err := b.pb.Set(b.key, value, nil); err != nil {
+	if err := to.Set(b.key, value, nil); err != nil {
+		b.fail(err)
+		return false
+	}
+	return true
+}
+
+// index makes the added rows visible to a read of t: below what was put and deleted, in a new batch.
+func (b *Batch) index(t Table) {
+	if b.err != nil || !t.known() || !b.addedIn[t] {
+		return
+	}
+	b.movedAdded = append(b.movedAdded, b.added.Repr()[b.addedStart:]...)
+	b.moved = append(b.moved, b.pb.Repr()[b.start:]...)
+	all := b.s.pdb.NewIndexedBatch()
+	err := errors.Join(b.closeIterator(), all.Apply(b.added, nil), all.Apply(b.pb, nil))
+	b.pb = all // the old one, which a scan may be at, is left to the collector
+	b.added.Reset()
+	b.addedStart, b.start = b.added.Len(), b.pb.Len()
+	b.addedIn = [lastTable + 1]bool{}
+	if err != nil {
 		b.fail(err)
 	}
 }
@@ -79,8 +117,10 @@ func (b *Batch) EndEntry(index, term uint64) {
 		b.fail(fmt.Errorf("%w: entry %d after entry %d", ErrMisuse, index, b.applied.Index))
 		return
 	}
-	b.applied = b.applied.next(index, term, b.pb.Repr()[b.start:])
-	b.start = b.pb.Len()
+	b.applied = b.applied.next(index, term,
+		b.movedAdded, b.added.Repr()[b.addedStart:], b.moved, b.pb.Repr()[b.start:])
+	b.movedAdded, b.moved = b.movedAdded[:0], b.moved[:0]
+	b.addedStart, b.start = b.added.Len(), b.pb.Len()
 	b.dirty = true
 }
 
@@ -98,7 +138,7 @@ func (b *Batch) Commit() error {
 	if b.err != nil {
 		return b.err
 	}
-	if b.pb.Len() > b.start {
+	if b.pb.Len() > b.start || b.added.Len() > b.addedStart || len(b.movedAdded)+len(b.moved) > 0 {
 		b.fail(fmt.Errorf("%w: rows written after the last EndEntry", ErrMisuse))
 		return b.err
 	}
@@ -113,9 +153,13 @@ func (b *Batch) Commit() error {
 		b.fail(err)
 		return b.err
 	}
-	pb := b.pb
-	if err := b.s.guarded(func() error { return b.s.pdb.Apply(pb, pebble.NoSync) }); err != nil {
-		b.pb = nil // Pebble may still be at it
+	all := b.added
+	if err := all.Apply(b.pb, nil); err != nil {
+		b.fail(err)
+		return b.err
+	}
+	if err := b.s.guarded(func() error { return b.s.pdb.Apply(all, pebble.NoSync) }); err != nil {
+		b.added = nil // Pebble may still be at it
 		b.fail(err)
 		return b.err
 	}
@@ -131,12 +175,13 @@ func (b *Batch) Close() {
 		return
 	}
 	_ = b.closeIterator()
-	if b.pb != nil {
-		_ = b.pb.Close()
+	_ = b.pb.Close()
+	if b.added != nil {
+		_ = b.added.Close()
 	}
 	b.s.unref()
 	b.db.writing.Store(false)
-	b.db, b.pb = nil, nil
+	b.db, b.pb, b.added = nil, nil, nil
 	if b.err == nil {
 		b.err = fmt.Errorf("%w: the batch is closed", ErrMisuse)
 	}

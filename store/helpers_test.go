@@ -84,10 +84,18 @@ func commit(t fataler, db *DB, index uint64, fn func(b *Batch)) {
 }
 
 // fillEntry is entry i of a made-up history: a new row, an overwritten row, a deleted row, a counter.
-func fillEntry(b *Batch, i uint64) {
+func fillEntry(b *Batch, i uint64) { fillEntryAnd(b, i, func() {}) }
+
+// fillEntryAnd calls read between the writes.
+func fillEntryAnd(b *Batch, i uint64, read func()) {
+	b.Add(Requests, key64(2*i), key64(i))
+	read()
 	b.Put(Links, key64(i), fmt.Appendf(nil, "link %d %0*d", i, int(i%97), 7))
 	b.Put(UsedKeys, key64(i%10), key64(i))
 	b.Delete(Links, key64(i/2))
+	b.Delete(Requests, key64(2*(i/2)))
+	b.Add(Requests, key64(2*i+1), nil)
+	read()
 	b.Put(Meta, []byte("count"), key64(i))
 }
 

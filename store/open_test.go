@@ -114,7 +114,6 @@ func TestOpenUnknownLayout(t *testing.T) {
 	row[0] = layoutVersion + 1
 	check(t, b.pb.Set(appliedKey, row, nil))
 	check(t, db.current.Load().pdb.Apply(b.pb, pebble.NoSync))
-	b.pb = nil
 	b.Close()
 	check(t, db.Close())
 	refused(t, fs, ErrVersion)
