@@ -88,6 +88,10 @@ func (m *Machine) lease(op *pb.Lease) *pb.Result {
 		m.expect(m.used(s).Insert(run, row), s, run, "unused, and used too")
 		result.Grants = append(result.Grants, &pb.Grant{Lease: row.Lease, From: run.From, Count: run.Len()})
 		result.Count += run.Len()
+		if run.From >= s.row.LeasedTo {
+			m.watch(s, row.Lease, run)
+		}
+		s.row.LeasedTo = max(s.row.LeasedTo, run.To)
 	}
 	m.accountBuffer(s, op.HandedOut)
 	if !op.Direct {

@@ -30,13 +30,19 @@ func (m *Machine) createLink(op *pb.CreateLink) *pb.Result {
 	if refused != nil {
 		return refused
 	}
-	link := op.Link
-	link.CreatedAt, link.UpdatedAt, link.DeletedAt = m.state.Clock, 0, 0
-	link.Alias = op.Alias != ""
-	m.put(store.Links, []byte(key), link)
+	link := createdLink(op, m.state.Clock)
+	m.add(store.Links, []byte(key), link)
 	m.putTags(key, link.Tags)
 	m.state.Links++
 	return &pb.Result{Key: key, Link: link}
+}
+
+// createdLink is the link of op as it is when it is created.
+func createdLink(op *pb.CreateLink, clock int64) *pb.Link {
+	link := op.Link
+	link.CreatedAt, link.UpdatedAt, link.DeletedAt = clock, 0, 0
+	link.Alias = op.Alias != ""
+	return link
 }
 
 // claimAlias moves the alias to used_keys in every key space that it is a key
@@ -90,12 +96,14 @@ func (m *Machine) checkTaken(space, key string) *pb.Result {
 	if !ok {
 		return refuse(pb.Code_NOT_IN_KEYSPACE, "%s is not a key of %q", key, s.row.Name)
 	}
-	if _, row, ok := m.used(s).Find(pos); !ok || row.Purpose != pb.Purpose_LEASE {
+	_, row, ok := m.used(s).Find(pos)
+	if !ok || row.Purpose != pb.Purpose_LEASE {
 		return refuse(pb.Code_KEY_NOT_TAKEN, "%s", key)
 	}
-	if m.batch.Has(store.Links, []byte(key)) {
+	if m.isBound(s, row.Lease, pos, key) {
 		return refuse(pb.Code_KEY_BOUND, "%s", key)
 	}
+	m.bind(s, pos)
 	return nil
 }
 
@@ -110,9 +118,11 @@ func (m *Machine) checkGenerated(space string, key *pb.GeneratedKey) *pb.Result 
 		return refuse(pb.Code_INVALID, "%q is not the key at position %d of %q", key.GetKey(), key.GetPosition(), s.row.Name)
 	}
 	row := m.leased(s, key.GetPosition())
-	if row == nil || row.Lease != key.GetLease() || row.Purpose != pb.Purpose_LEASE || m.batch.Has(store.Links, []byte(key.GetKey())) {
+	if row == nil || row.Lease != key.GetLease() || row.Purpose != pb.Purpose_LEASE ||
+		m.isBound(s, row.Lease, key.GetPosition(), key.GetKey()) {
 		return refuse(pb.Code_GENERATED_KEY_BOUND, "%s", key.GetKey())
 	}
+	m.bind(s, key.GetPosition())
 	return nil
 }
 

@@ -43,6 +43,7 @@ type Machine struct {
 
 	entry     entryContext
 	lastLease leaseRow
+	watched   []watchedRun
 	batch     *store.Batch
 	scratch   []byte
 
@@ -120,7 +121,7 @@ func (m *Machine) load() error {
 	if err != nil {
 		return err
 	}
-	m.swept, m.expiry, m.damage, m.dirtySessions = 0, 0, nil, nil
+	m.swept, m.expiry, m.damage, m.dirtySessions, m.watched = 0, 0, nil, nil, nil
 	m.chains = chainRing{}
 	applied := m.db.Applied()
 	m.chains.add(applied.Index, applied.Chain)
@@ -245,6 +246,7 @@ func (m *Machine) writeChanged() {
 	}
 	for _, s := range m.dirtySessions {
 		m.put(store.Sessions, requestKey(s.id, 0)[:8], s.row)
+		m.writeAnswers(s)
 		s.dirty = false
 	}
 	m.dirtySessions = m.dirtySessions[:0]
@@ -253,13 +255,22 @@ func (m *Machine) writeChanged() {
 
 // put encodes row and writes it in the present batch.
 func (m *Machine) put(t store.Table, key []byte, row proto.Message) {
+	m.write(m.batch.Put, t, key, row)
+}
+
+// add is put for a row that is new, see store.Batch.Add.
+func (m *Machine) add(t store.Table, key []byte, row proto.Message) {
+	m.write(m.batch.Add, t, key, row)
+}
+
+func (m *Machine) write(to func(store.Table, []byte, []byte), t store.Table, key []byte, row proto.Message) {
 	encoded, err := marshal.MarshalAppend(m.scratch[:0], row)
 	if err != nil { // no decoded command leads here
 		m.damage = fmt.Errorf("table %s: %w", t, err)
 		return
 	}
 	m.scratch = encoded
-	m.batch.Put(t, key, m.scratch)
+	to(t, key, m.scratch)
 }
 
 // Deterministic field order: the encoded rows enter the hash chain.

@@ -85,7 +85,7 @@ func firstRow(d *driver, table store.Table) (key, value []byte) {
 func changed(d *driver, table store.Table, value []byte) []byte {
 	rows := map[store.Table]proto.Message{
 		store.Keyspaces: &pb.Keyspace{}, store.UsedKeys: &pb.Used{}, store.Links: &pb.Link{}, store.Nodes: &pb.Node{},
-		store.Sessions: &pb.Session{}, store.Requests: &pb.Result{}, store.Idempotency: &pb.IdempotencyRecord{}, store.Meta: &pb.Staged{},
+		store.Sessions: &pb.Session{}, store.Requests: &pb.Answers{}, store.Idempotency: &pb.IdempotencyRecord{}, store.Meta: &pb.Staged{},
 	}
 	row := rows[table]
 	if table == store.Staging {
@@ -106,8 +106,8 @@ func changed(d *driver, table store.Table, value []byte) []byte {
 		row.Removed = true
 	case *pb.Session:
 		row.Answered++
-	case *pb.Result:
-		row.Index++
+	case *pb.Answers:
+		row.Answers[0].Seq++
 	case *pb.IdempotencyRecord:
 		row.Seq++
 	case *pb.Staged:

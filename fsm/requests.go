@@ -3,6 +3,7 @@ package fsm
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -27,27 +28,63 @@ const (
 	MaxSessionResults = 200_000
 )
 
-// session is a front end's process in memory: its row and its results that it
+// session is a front end's process in memory: its row and its answers that it
 // has not said to have got.
 type session struct {
 	id      uint64
 	row     *pb.Session
-	results map[uint64]*pb.Result
-	dirty   bool // the row changed in the present entry
+	answers map[uint64]kept
+	fresh   *answersRow // of the present entry, nil if there is none yet
+	dirty   bool        // the row changed in the present entry
+}
+
+// kept is an answer that may be asked for again.
+type kept struct {
+	row    *answersRow
+	key    string     // of a created link; the rest of the answer is rebuilt, see repeat
+	result *pb.Result // of anything else
+}
+
+// answersRow is a row of requests: the answers of an entry to a session.
+type answersRow struct {
+	index, term uint64
+	time        int64
+	seqs        []uint64 // in the present entry
+	left        int      // answers not forgotten; with the last one the row goes
+}
+
+func newSession(id uint64, row *pb.Session) *session {
+	return &session{id: id, row: row, answers: map[uint64]kept{}}
 }
 
 func (m *Machine) loadSessions() error {
 	m.sessions = map[uint64]*session{}
 	err := scanRows(m.db, store.Sessions, func(key []byte, row *pb.Session) error {
-		m.sessions[binary.BigEndian.Uint64(key)] = &session{id: binary.BigEndian.Uint64(key), row: row, results: map[uint64]*pb.Result{}}
+		id := binary.BigEndian.Uint64(key)
+		m.sessions[id] = newSession(id, row)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return scanRows(m.db, store.Requests, func(key []byte, row *pb.Result) error {
-		if s := m.sessions[binary.BigEndian.Uint64(key)]; s != nil {
-			s.results[binary.BigEndian.Uint64(key[8:])] = row
+	return scanRows(m.db, store.Requests, func(key []byte, row *pb.Answers) error {
+		s := m.sessions[binary.BigEndian.Uint64(key)]
+		if s == nil {
+			return nil
+		}
+		of := &answersRow{index: binary.BigEndian.Uint64(key[8:]), term: row.Term, time: row.Time}
+		for _, a := range row.Answers {
+			k := kept{row: of, key: a.Key}
+			if a.Key == "" {
+				k.result = &pb.Result{}
+				if err := proto.Unmarshal(a.Result, k.result); err != nil {
+					return err
+				}
+			}
+			if a.Seq >= s.row.Answered {
+				s.answers[a.Seq] = k
+				of.left++
+			}
 		}
 		return nil
 	})
@@ -66,21 +103,83 @@ func (m *Machine) applyOnce(cmd *pb.Command) (*pb.Result, error) {
 		// The front end has given this one up or has its answer: a late copy.
 		return refuse(pb.Code_OUTCOME_UNKNOWN, "request %x-%d was closed by its sender", id.Session, id.Seq), nil
 	}
-	if result, ok := s.results[id.Seq]; ok {
-		return result, nil
+	if k, ok := s.answers[id.Seq]; ok {
+		return k.repeat(cmd), nil
 	}
-	if len(s.results) >= MaxSessionResults {
-		return m.stamped(refuse(pb.Code_TOO_MANY_RECORDS, "session %x has %d unanswered requests", id.Session, len(s.results))), nil
+	if len(s.answers) >= MaxSessionResults {
+		return m.stamped(refuse(pb.Code_TOO_MANY_RECORDS, "session %x has %d unanswered requests", id.Session, len(s.answers))), nil
 	}
 	result, err := m.applyIdempotent(cmd)
 	if err != nil {
 		return nil, err
 	}
 	if !transient(result) {
-		s.results[id.Seq] = result
-		m.put(store.Requests, requestKey(id.Session, id.Seq), result)
+		m.keep(s, id.Seq, cmd, result)
 	}
 	return result, nil
+}
+
+// keep remembers an answer of the present entry.
+func (m *Machine) keep(s *session, seq uint64, cmd *pb.Command, result *pb.Result) {
+	if s.fresh == nil {
+		s.fresh = &answersRow{index: m.entry.index, term: m.entry.term, time: m.state.Clock}
+		m.changed(s)
+	}
+	k := kept{row: s.fresh, result: result}
+	if result.Index == m.entry.index && !result.Replayed && created(cmd, result) {
+		k.key, k.result = result.Key, nil
+	}
+	s.answers[seq] = k
+	s.fresh.seqs = append(s.fresh.seqs, seq)
+	s.fresh.left++
+}
+
+// created: the answer is a link made from the command.
+func created(cmd *pb.Command, result *pb.Result) bool {
+	return result.Code == pb.Code_OK && result.Link != nil && cmd.GetCreateLink() != nil
+}
+
+// repeat is the answer to a repeat of the command.
+func (k kept) repeat(cmd *pb.Command) *pb.Result {
+	if k.result != nil {
+		return k.result
+	}
+	return recreated(cmd, &pb.Result{Index: k.row.index, Term: k.row.term, Key: k.key}, k.row.time)
+}
+
+// recreated completes the answer to a command that created a link at the time.
+func recreated(cmd *pb.Command, result *pb.Result, time int64) *pb.Result {
+	if op := cmd.GetCreateLink(); op.GetLink() != nil {
+		result.Link = createdLink(op, time)
+	}
+	return result
+}
+
+// writeAnswers writes what the present entry answered to the session.
+func (m *Machine) writeAnswers(s *session) {
+	of := s.fresh
+	s.fresh = nil
+	if of == nil || of.left == 0 {
+		return
+	}
+	answers := make([]pb.Answer, of.left)
+	row := &pb.Answers{Term: of.term, Time: of.time, Answers: make([]*pb.Answer, 0, of.left)}
+	for _, seq := range of.seqs {
+		k, ok := s.answers[seq]
+		if !ok {
+			continue // forgotten in the same entry
+		}
+		a := &answers[len(row.Answers)]
+		if a.Seq, a.Key = seq, k.key; k.result != nil {
+			var err error
+			if a.Result, err = marshal.Marshal(k.result); err != nil { // no decoded command leads here
+				m.damage = fmt.Errorf("table %s: %w", store.Requests, err)
+			}
+		}
+		row.Answers = append(row.Answers, a)
+	}
+	of.seqs = nil
+	m.add(store.Requests, requestKey(s.id, of.index), row)
 }
 
 // transient results invite the leader to try the same request again after it
@@ -97,7 +196,7 @@ func transient(r *pb.Result) bool {
 func (m *Machine) session(id *pb.RequestID) *session {
 	s := m.sessions[id.Session]
 	if s == nil {
-		s = &session{id: id.Session, row: &pb.Session{LastSeen: math.MinInt64}, results: map[uint64]*pb.Result{}}
+		s = newSession(id.Session, &pb.Session{LastSeen: math.MinInt64})
 		m.sessions[id.Session] = s
 	}
 	if minute := m.minute(); s.row.LastSeen != minute || s.row.IdleSince != 0 {
@@ -119,17 +218,17 @@ func (m *Machine) minute() int64 {
 	return m.state.Clock - m.state.Clock%time.Minute.Milliseconds()
 }
 
-// forgetAnswered drops the results below answered.
+// forgetAnswered drops the answers below answered.
 func (m *Machine) forgetAnswered(s *session, answered uint64) {
 	if answered <= s.row.Answered {
 		return
 	}
-	if answered-s.row.Answered <= uint64(2*len(s.results)+16) {
+	if answered-s.row.Answered <= uint64(2*len(s.answers)+16) {
 		for seq := s.row.Answered; seq < answered; seq++ {
 			m.forget(s, seq)
 		}
 	} else { // a gap in the numbers: look at what there is
-		for _, seq := range slices.Sorted(maps.Keys(s.results)) {
+		for _, seq := range slices.Sorted(maps.Keys(s.answers)) {
 			if seq < answered {
 				m.forget(s, seq)
 			}
@@ -140,9 +239,13 @@ func (m *Machine) forgetAnswered(s *session, answered uint64) {
 }
 
 func (m *Machine) forget(s *session, seq uint64) {
-	if _, ok := s.results[seq]; ok {
-		delete(s.results, seq)
-		m.batch.Delete(store.Requests, requestKey(s.id, seq))
+	k, ok := s.answers[seq]
+	if !ok {
+		return
+	}
+	delete(s.answers, seq)
+	if k.row.left--; k.row.left == 0 && k.row != s.fresh {
+		m.batch.Delete(store.Requests, requestKey(s.id, k.row.index))
 	}
 }
 
@@ -158,7 +261,7 @@ func (m *Machine) sweepSessions() {
 		s := m.sessions[id]
 		switch idle := SessionIdle.Milliseconds(); {
 		case s.row.IdleSince != 0 && now-s.row.IdleSince > idle:
-			for _, seq := range slices.Sorted(maps.Keys(s.results)) {
+			for _, seq := range slices.Sorted(maps.Keys(s.answers)) {
 				m.forget(s, seq)
 			}
 			delete(m.sessions, id)
@@ -196,7 +299,11 @@ func (m *Machine) applyIdempotent(cmd *pb.Command) (*pb.Result, error) {
 		return result, nil
 	}
 	record.Fingerprint = key.Fingerprint
-	record.Result, err = marshal.Marshal(result)
+	kept := result
+	if created(cmd, result) {
+		kept = &pb.Result{Index: result.Index, Term: result.Term, Key: result.Key, Link: &pb.Link{CreatedAt: result.Link.CreatedAt}}
+	}
+	record.Result, err = marshal.Marshal(kept)
 	if err != nil {
 		return nil, err
 	}
@@ -216,6 +323,9 @@ func (m *Machine) replay(cmd *pb.Command, record *pb.IdempotencyRecord) (*pb.Res
 	result := &pb.Result{}
 	if err := proto.Unmarshal(record.Result, result); err != nil {
 		return nil, err
+	}
+	if created(cmd, result) {
+		recreated(cmd, result, result.Link.CreatedAt)
 	}
 	// The front end's own repeat, across a leader change, is no replay.
 	result.Replayed = cmd.Request == nil || record.Session != cmd.Request.Session || record.Seq != cmd.Request.Seq
@@ -251,8 +361,8 @@ func (m *Machine) recall(entry *pb.Entry) []*pb.Result {
 	for i, cmd := range entry.Commands {
 		results[i] = refuse(pb.Code_OUTCOME_UNKNOWN, "applied before, its answer is gone")
 		if s := m.sessions[cmd.Request.GetSession()]; s != nil {
-			if result, ok := s.results[cmd.Request.GetSeq()]; ok {
-				results[i] = result
+			if k, ok := s.answers[cmd.Request.GetSeq()]; ok {
+				results[i] = k.repeat(cmd)
 			}
 		}
 	}

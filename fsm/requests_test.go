@@ -79,7 +79,7 @@ func TestResultsBelowAnsweredAreForgotten(t *testing.T) {
 	d.ok(request(generate(digits, 1), 77, 1<<40, 1<<40)) // far away
 	equal(t, d.count(store.Requests), 1+1)
 	d.reopen()
-	equal(t, len(d.m.sessions[77].results), 1)
+	equal(t, len(d.m.sessions[77].answers), 1)
 	d.ok(request(generate(digits, 1), 77, 1<<40+1, n)) // an older view of what is answered
 	equal(t, d.m.sessions[77].row.Answered, uint64(1<<40))
 }
@@ -107,8 +107,8 @@ func TestUnansweredResultsAreBounded(t *testing.T) {
 	d := newDriver(t)
 	d.ok(request(generate(digits, 1), 77, 1, 1))
 	s := d.m.sessions[77]
-	for seq := uint64(2); len(s.results) < MaxSessionResults; seq++ {
-		s.results[seq] = nil // only their number counts here
+	for seq := uint64(2); len(s.answers) < MaxSessionResults; seq++ {
+		s.answers[seq] = kept{row: &answersRow{}} // only their number counts here
 	}
 	next := uint64(MaxSessionResults + 1)
 	d.refused(pb.Code_TOO_MANY_RECORDS, request(generate(digits, 1), 77, next, 1))

@@ -67,7 +67,7 @@ func (r *restoration) burn(size uint64, row *pb.Keyspace, margin uint64) {
 		r.refused = refuse(pb.Code_RESTORE_REFUSED, "the floor %d leaves nothing of key space %q, which has %d positions", r.floor, row.Name, size)
 		return
 	}
-	row.Unused, row.Used, row.Returned = 0, 0, 0
+	row.Unused, row.Used, row.Returned, row.LeasedTo = 0, 0, 0, row.HighWaterMark
 	told := &pb.RestoredKeyspace{
 		Name: row.Name, HighWaterMark: row.HighWaterMark,
 		Margin: row.HighWaterMark - known, Left: size - row.HighWaterMark,

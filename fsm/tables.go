@@ -25,7 +25,7 @@ import (
 //	link_tags           tag, 0, key                            -
 //	nodes               node id                                pb.Node
 //	sessions            session, 8 bytes                       pb.Session
-//	requests            session, seq, 8 bytes                  pb.Result
+//	requests            session, log index, 8 bytes            pb.Answers
 //	idempotency         key                                    pb.IdempotencyRecord
 //	idempotency_expiry  time, 8 bytes, key                     -
 //
@@ -48,8 +48,8 @@ func timeKey(t int64, rest []byte) []byte {
 	return append(binary.BigEndian.AppendUint64(nil, uint64(t)), rest...)
 }
 
-func requestKey(session, seq uint64) []byte {
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, session), seq)
+func requestKey(session, index uint64) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, session), index)
 }
 
 func tagKey(tag, key string) []byte {

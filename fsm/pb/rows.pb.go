@@ -99,7 +99,9 @@ type Keyspace struct {
 	Buffered   uint64 `protobuf:"varint,11,opt,name=buffered,proto3" json:"buffered,omitempty"`
 	BufferTerm uint64 `protobuf:"varint,12,opt,name=buffer_term,json=bufferTerm,proto3" json:"buffer_term,omitempty"`
 	// Upper bound of the keys that died with the buffers of crashed leaders.
-	Lost          uint64 `protobuf:"varint,13,opt,name=lost,proto3" json:"lost,omitempty"`
+	Lost uint64 `protobuf:"varint,13,opt,name=lost,proto3" json:"lost,omitempty"`
+	// First position that was never leased, nor was any after it.
+	LeasedTo      uint64 `protobuf:"varint,14,opt,name=leased_to,json=leasedTo,proto3" json:"leased_to,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -221,6 +223,13 @@ func (x *Keyspace) GetBufferTerm() uint64 {
 func (x *Keyspace) GetLost() uint64 {
 	if x != nil {
 		return x.Lost
+	}
+	return 0
+}
+
+func (x *Keyspace) GetLeasedTo() uint64 {
+	if x != nil {
+		return x.LeasedTo
 	}
 	return 0
 }
@@ -679,11 +688,138 @@ func (x *Session) GetIdleSince() int64 {
 	return 0
 }
 
+// Answers is a row of requests: the answers of one log entry to one session, as
+// far as they were not yet answered for at its end.
+type Answers struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Term  uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
+	// Unix milliseconds, the machine's clock.
+	Time          int64     `protobuf:"varint,2,opt,name=time,proto3" json:"time,omitempty"`
+	Answers       []*Answer `protobuf:"bytes,3,rep,name=answers,proto3" json:"answers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Answers) Reset() {
+	*x = Answers{}
+	mi := &file_fsm_pb_rows_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Answers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Answers) ProtoMessage() {}
+
+func (x *Answers) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_rows_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Answers.ProtoReflect.Descriptor instead.
+func (*Answers) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Answers) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *Answers) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *Answers) GetAnswers() []*Answer {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
+type Answer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Seq   uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	// Key of the link that the command created; the rest of the answer is in the
+	// repeated command and in the row. "": the answer is the result.
+	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// Result, encoded.
+	Result        []byte `protobuf:"bytes,3,opt,name=result,proto3" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Answer) Reset() {
+	*x = Answer{}
+	mi := &file_fsm_pb_rows_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Answer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Answer) ProtoMessage() {}
+
+func (x *Answer) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_rows_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Answer.ProtoReflect.Descriptor instead.
+func (*Answer) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Answer) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Answer) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Answer) GetResult() []byte {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
 // IdempotencyRecord is a row of idempotency.
 type IdempotencyRecord struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Fingerprint []byte                 `protobuf:"bytes,1,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
-	// Result, encoded.
+	// Result, encoded. Of a link that it created only the times are there: the
+	// rest is in the repeated command.
 	Result []byte `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
 	// The front end's own repeats of the request that made the record are not replays.
 	Session       uint64 `protobuf:"fixed64,3,opt,name=session,proto3" json:"session,omitempty"`
@@ -695,7 +831,7 @@ type IdempotencyRecord struct {
 
 func (x *IdempotencyRecord) Reset() {
 	*x = IdempotencyRecord{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[6]
+	mi := &file_fsm_pb_rows_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -707,7 +843,7 @@ func (x *IdempotencyRecord) String() string {
 func (*IdempotencyRecord) ProtoMessage() {}
 
 func (x *IdempotencyRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[6]
+	mi := &file_fsm_pb_rows_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -720,7 +856,7 @@ func (x *IdempotencyRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdempotencyRecord.ProtoReflect.Descriptor instead.
 func (*IdempotencyRecord) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{6}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *IdempotencyRecord) GetFingerprint() []byte {
@@ -771,7 +907,7 @@ type Staged struct {
 
 func (x *Staged) Reset() {
 	*x = Staged{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[7]
+	mi := &file_fsm_pb_rows_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -783,7 +919,7 @@ func (x *Staged) String() string {
 func (*Staged) ProtoMessage() {}
 
 func (x *Staged) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[7]
+	mi := &file_fsm_pb_rows_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -796,7 +932,7 @@ func (x *Staged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Staged.ProtoReflect.Descriptor instead.
 func (*Staged) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{7}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Staged) GetRestore() string {
@@ -843,7 +979,7 @@ type BackupHeader struct {
 
 func (x *BackupHeader) Reset() {
 	*x = BackupHeader{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[8]
+	mi := &file_fsm_pb_rows_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +991,7 @@ func (x *BackupHeader) String() string {
 func (*BackupHeader) ProtoMessage() {}
 
 func (x *BackupHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[8]
+	mi := &file_fsm_pb_rows_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +1004,7 @@ func (x *BackupHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupHeader.ProtoReflect.Descriptor instead.
 func (*BackupHeader) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{8}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *BackupHeader) GetClusterId() string {
@@ -939,7 +1075,7 @@ var File_fsm_pb_rows_proto protoreflect.FileDescriptor
 const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\n" +
 	"\x11fsm/pb/rows.proto\x12\n" +
-	"kgs.fsm.v1\"\xeb\x02\n" +
+	"kgs.fsm.v1\"\x88\x03\n" +
 	"\bKeyspace\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\balphabet\x18\x02 \x01(\tR\balphabet\x12\x16\n" +
@@ -956,7 +1092,8 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\bbuffered\x18\v \x01(\x04R\bbuffered\x12\x1f\n" +
 	"\vbuffer_term\x18\f \x01(\x04R\n" +
 	"bufferTerm\x12\x12\n" +
-	"\x04lost\x18\r \x01(\x04R\x04lost\"\xc5\x01\n" +
+	"\x04lost\x18\r \x01(\x04R\x04lost\x12\x1b\n" +
+	"\tleased_to\x18\x0e \x01(\x04R\bleasedTo\"\xc5\x01\n" +
 	"\x04Used\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\x04R\x02to\x12-\n" +
 	"\apurpose\x18\x02 \x01(\x0e2\x13.kgs.fsm.v1.PurposeR\apurpose\x12\x14\n" +
@@ -999,7 +1136,15 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\banswered\x18\x01 \x01(\x04R\banswered\x12\x1b\n" +
 	"\tlast_seen\x18\x02 \x01(\x03R\blastSeen\x12\x1d\n" +
 	"\n" +
-	"idle_since\x18\x03 \x01(\x03R\tidleSince\"\x98\x01\n" +
+	"idle_since\x18\x03 \x01(\x03R\tidleSince\"_\n" +
+	"\aAnswers\x12\x12\n" +
+	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x12\n" +
+	"\x04time\x18\x02 \x01(\x03R\x04time\x12,\n" +
+	"\aanswers\x18\x03 \x03(\v2\x12.kgs.fsm.v1.AnswerR\aanswers\"D\n" +
+	"\x06Answer\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x16\n" +
+	"\x06result\x18\x03 \x01(\fR\x06result\"\x98\x01\n" +
 	"\x11IdempotencyRecord\x12 \n" +
 	"\vfingerprint\x18\x01 \x01(\fR\vfingerprint\x12\x16\n" +
 	"\x06result\x18\x02 \x01(\fR\x06result\x12\x18\n" +
@@ -1042,7 +1187,7 @@ func file_fsm_pb_rows_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_pb_rows_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fsm_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_fsm_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_fsm_pb_rows_proto_goTypes = []any{
 	(Purpose)(0),              // 0: kgs.fsm.v1.Purpose
 	(*Keyspace)(nil),          // 1: kgs.fsm.v1.Keyspace
@@ -1051,18 +1196,21 @@ var file_fsm_pb_rows_proto_goTypes = []any{
 	(*Node)(nil),              // 4: kgs.fsm.v1.Node
 	(*ClusterState)(nil),      // 5: kgs.fsm.v1.ClusterState
 	(*Session)(nil),           // 6: kgs.fsm.v1.Session
-	(*IdempotencyRecord)(nil), // 7: kgs.fsm.v1.IdempotencyRecord
-	(*Staged)(nil),            // 8: kgs.fsm.v1.Staged
-	(*BackupHeader)(nil),      // 9: kgs.fsm.v1.BackupHeader
+	(*Answers)(nil),           // 7: kgs.fsm.v1.Answers
+	(*Answer)(nil),            // 8: kgs.fsm.v1.Answer
+	(*IdempotencyRecord)(nil), // 9: kgs.fsm.v1.IdempotencyRecord
+	(*Staged)(nil),            // 10: kgs.fsm.v1.Staged
+	(*BackupHeader)(nil),      // 11: kgs.fsm.v1.BackupHeader
 }
 var file_fsm_pb_rows_proto_depIdxs = []int32{
 	0, // 0: kgs.fsm.v1.Used.purpose:type_name -> kgs.fsm.v1.Purpose
-	1, // 1: kgs.fsm.v1.BackupHeader.keyspaces:type_name -> kgs.fsm.v1.Keyspace
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	8, // 1: kgs.fsm.v1.Answers.answers:type_name -> kgs.fsm.v1.Answer
+	1, // 2: kgs.fsm.v1.BackupHeader.keyspaces:type_name -> kgs.fsm.v1.Keyspace
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_fsm_pb_rows_proto_init() }
@@ -1076,7 +1224,7 @@ func file_fsm_pb_rows_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_pb_rows_proto_rawDesc), len(file_fsm_pb_rows_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -102,6 +102,9 @@ func diffRequests(got, want *Model) error {
 		if err := diffRows(fmt.Sprintf("result of session %x", id), g.Results, w.Results); err != nil {
 			return err
 		}
+		if err := diffRows(fmt.Sprintf("link created by session %x", id), g.Created, w.Created); err != nil {
+			return err
+		}
 	}
 	if !slices.Equal(got.expiring, want.expiring) {
 		return fmt.Errorf("idempotency records %v, want %v", got.expiring, want.expiring)

@@ -188,6 +188,7 @@ func (m *Model) lease(op *pb.Lease) *pb.Result {
 		}
 		s.set(s.first)
 		r.Count++
+		s.Row.LeasedTo = max(s.Row.LeasedTo, s.first+1)
 	}
 	s.handedOut(m.term, op.HandedOut)
 	if !op.Direct {

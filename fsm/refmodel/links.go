@@ -29,11 +29,16 @@ func (m *Model) createLink(op *pb.CreateLink) *pb.Result {
 			s.set(pos)
 		}
 	}
-	link := proto.CloneOf(op.Link)
-	link.CreatedAt, link.UpdatedAt, link.DeletedAt, link.Alias = m.State.Clock, 0, 0, op.Alias != ""
+	link := madeFrom(op, m.State.Clock)
 	m.Links[key] = link
 	m.State.Links++
 	return &pb.Result{Key: key, Link: link}
+}
+
+func madeFrom(op *pb.CreateLink, at int64) *pb.Link {
+	link := proto.CloneOf(op.Link)
+	link.CreatedAt, link.UpdatedAt, link.DeletedAt, link.Alias = at, 0, 0, op.Alias != ""
+	return link
 }
 
 func (m *Model) checkAlias(key string) pb.Code {

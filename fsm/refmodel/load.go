@@ -263,20 +263,38 @@ func (l *loader) nodes() error {
 }
 
 func (l *loader) sessions() error {
-	row, result := &pb.Session{}, &pb.Result{}
+	row, answers := &pb.Session{}, &pb.Answers{}
 	err := each(l.rows, store.Sessions, row, func(key, _ []byte) error {
-		l.Sessions[binary.BigEndian.Uint64(key)] = &Session{proto.CloneOf(row), map[uint64]*pb.Result{}}
+		l.Sessions[binary.BigEndian.Uint64(key)] = newSession(proto.CloneOf(row))
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return each(l.rows, store.Requests, result, func(key, _ []byte) error {
+	return each(l.rows, store.Requests, answers, func(key, _ []byte) error {
 		s := l.Sessions[binary.BigEndian.Uint64(key)]
 		if s == nil {
-			return fmt.Errorf("a result without its session")
+			return fmt.Errorf("answers without their session")
 		}
-		s.Results[binary.BigEndian.Uint64(key[8:])] = withoutText(proto.CloneOf(result))
+		open := false
+		for _, a := range answers.Answers {
+			result := &pb.Result{Index: binary.BigEndian.Uint64(key[8:]), Term: answers.Term, Key: a.Key, Link: &pb.Link{CreatedAt: answers.Time}}
+			switch {
+			case a.Seq < s.Row.Answered: // the row waits for its last answer
+				continue
+			case a.Key != "":
+				s.Created[a.Seq] = result
+			default:
+				if result = (&pb.Result{}); proto.Unmarshal(a.Result, result) != nil {
+					return fmt.Errorf("answer %d is no result", a.Seq)
+				}
+				s.Results[a.Seq] = withoutText(result)
+			}
+			open = true
+		}
+		if !open {
+			return fmt.Errorf("a row of requests, of %d, that nobody can ask for", binary.BigEndian.Uint64(key[8:]))
+		}
 		return nil
 	})
 }

@@ -21,6 +21,11 @@ const (
 type Session struct {
 	Row     *pb.Session
 	Results map[uint64]*pb.Result
+	Created map[uint64]*pb.Result // of links, of which only the time is here
+}
+
+func newSession(row *pb.Session) *Session {
+	return &Session{row, map[uint64]*pb.Result{}, map[uint64]*pb.Result{}}
 }
 
 // Record is the answer to a client's idempotency key.
@@ -47,7 +52,7 @@ func (m *Model) request(c *pb.Command) *pb.Result {
 	}
 	s := m.Sessions[id.Session]
 	if s == nil {
-		s = &Session{Row: &pb.Session{}, Results: map[uint64]*pb.Result{}}
+		s = newSession(&pb.Session{})
 		m.Sessions[id.Session] = s
 	}
 	s.Row.LastSeen, s.Row.IdleSince = m.minute(), 0
@@ -58,24 +63,52 @@ func (m *Model) request(c *pb.Command) *pb.Result {
 	if r := s.Results[id.Seq]; r != nil {
 		return r
 	}
-	if len(s.Results) >= maxSessionResults {
+	if r := s.Created[id.Seq]; r != nil {
+		return wholeAgain(c, r)
+	}
+	if len(s.Results)+len(s.Created) >= maxSessionResults {
 		return m.tooMany()
 	}
 	r := m.idempotent(c)
-	if r != nil && !again(r) {
+	switch {
+	case r == nil || again(r):
+	case createsLink(c, r) && r.Index == m.index && !r.Replayed:
+		s.Created[id.Seq] = timeOnly(r)
+	default:
 		s.Results[id.Seq] = r
+	}
+	return r
+}
+
+func createsLink(c *pb.Command, r *pb.Result) bool {
+	return c.GetCreateLink() != nil && r.Code == pb.Code_OK && r.Link != nil
+}
+
+// timeOnly is what is kept of the answer that created a link.
+func timeOnly(r *pb.Result) *pb.Result {
+	return &pb.Result{Index: r.Index, Term: r.Term, Key: r.Key, Link: &pb.Link{CreatedAt: r.Link.CreatedAt}}
+}
+
+// wholeAgain is the answer to a repeat, with the link that the repeat asks for.
+func wholeAgain(c *pb.Command, kept *pb.Result) *pb.Result {
+	r := proto.CloneOf(kept)
+	if r.Link = nil; c.GetCreateLink().GetLink() != nil {
+		r.Link = madeFrom(c.GetCreateLink(), kept.Link.CreatedAt)
 	}
 	return r
 }
 
 // forget drops the results below answered.
 func (s *Session) forget(answered uint64) {
-	if answered > s.Row.Answered && answered-s.Row.Answered > uint64(len(s.Results)) { // fewer results than numbers
-		maps.DeleteFunc(s.Results, func(seq uint64, _ *pb.Result) bool { return seq < answered })
+	if answered > s.Row.Answered && answered-s.Row.Answered > uint64(len(s.Results)+len(s.Created)) { // fewer results than numbers
+		below := func(seq uint64, _ *pb.Result) bool { return seq < answered }
+		maps.DeleteFunc(s.Results, below)
+		maps.DeleteFunc(s.Created, below)
 		s.Row.Answered = answered
 	}
 	for ; s.Row.Answered < answered; s.Row.Answered++ {
 		delete(s.Results, s.Row.Answered)
+		delete(s.Created, s.Row.Answered)
 	}
 }
 
@@ -99,6 +132,9 @@ func (m *Model) idempotent(c *pb.Command) *pb.Result {
 			return &pb.Result{Code: pb.Code_IDEMPOTENCY_MISMATCH, Index: m.index, Term: m.term}
 		}
 		r := proto.CloneOf(old.Result)
+		if createsLink(c, r) && c.GetCreateLink().Link != nil {
+			r = wholeAgain(c, r)
+		}
 		r.Replayed = c.Request == nil || old.Session != session || old.Seq != seq
 		return r
 	}
@@ -107,7 +143,11 @@ func (m *Model) idempotent(c *pb.Command) *pb.Result {
 	}
 	r := m.execute(c)
 	if r != nil && !again(r) {
-		m.addRecord(key, &Record{string(c.Idempotency.Fingerprint), r, session, seq, m.State.Clock + idempotencyKept})
+		kept := r
+		if createsLink(c, r) {
+			kept = timeOnly(r)
+		}
+		m.addRecord(key, &Record{string(c.Idempotency.Fingerprint), kept, session, seq, m.State.Clock + idempotencyKept})
 	}
 	return r
 }

@@ -179,7 +179,7 @@ func (m *Model) pristine() bool {
 // burn is the key space with nothing left below the mark.
 func (m *Model) burn(s, theirs *Space, mark uint64) *Space {
 	row := proto.CloneOf(s.Row)
-	row.HighWaterMark = mark
+	row.HighWaterMark, row.LeasedTo = mark, mark
 	if row.Lost += row.Buffered; s == theirs { // another cluster's terms mean nothing here
 		row.BufferTerm = 0
 	}
