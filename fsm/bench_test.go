@@ -22,7 +22,7 @@ func benchDriver(b *testing.B) (d *driver, leaseID uint64) {
 	d.reopen()
 	d.ok(cmd(testInit()))
 	d.ok(generate(wide, MaxLease))
-	return d, d.ok(lease(wide, 50_000_000)).Grants[0].Lease
+	return d, d.ok(lease(wide, 4_000_000)).Grants[0].Lease
 }
 
 // applyAll applies entries one by one; making them is not measured.

@@ -19,19 +19,16 @@ type Applied struct {
 	Chain uint64
 }
 
-// next is the state after one more entry, whose operations are ops, one after the other, in Pebble's
-// batch encoding (kind, key length, key, value length, value). The term is left out: it is the log's affair, not the state's.
-func (a Applied) next(index, term uint64, ops ...[]byte) Applied {
-	var head [16]byte
-	binary.BigEndian.PutUint64(head[:8], a.Chain)
-	binary.BigEndian.PutUint64(head[8:], index)
-	var h xxhash.Digest
-	h.Reset()
-	_, _ = h.Write(head[:])
-	for _, part := range ops {
-		_, _ = h.Write(part)
-	}
-	return Applied{Index: index, Term: term, Chain: h.Sum64()}
+// next is the state after one more entry. adds and puts are the sums of its operations in Pebble's batch
+// encoding (kind, key length, key, value length, value): of the Adds, and of all others. The term is left
+// out: it is the log's affair, not the state's.
+func (a Applied) next(index, term, adds, puts uint64) Applied {
+	var b [32]byte
+	binary.BigEndian.PutUint64(b[:], a.Chain)
+	binary.BigEndian.PutUint64(b[8:], index)
+	binary.BigEndian.PutUint64(b[16:], adds)
+	binary.BigEndian.PutUint64(b[24:], puts)
+	return Applied{Index: index, Term: term, Chain: xxhash.Sum64(b[:])}
 }
 
 // The applied row: a layout version, then index, term and chain, big-endian.

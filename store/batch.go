@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
 )
 
@@ -23,14 +24,13 @@ type Batch struct {
 
 	added   *pebble.Batch // not indexed, see Add; committed before pb
 	addedIn [lastTable + 1]bool
+	indexed bool // what was added has been moved to pb
 
-	applied Applied
-	// The open entry's operations: what a read has moved, and offsets in added and pb. They enter the chain
-	// in an order that does not depend on reads, which a replica may save: the added rows, then the others.
-	movedAdded, moved []byte
-	addedStart, start int
-	dirty             bool
-	err               error
+	applied    Applied
+	adds, puts xxhash.Digest // sums of the open entry's operations: of the adds, and of the others
+	ops        int           // their number
+	dirty      bool
+	err        error
 
 	key, value []byte // scratch
 }
@@ -46,23 +46,28 @@ func (db *DB) NewBatch() *Batch {
 		return &Batch{err: err}
 	}
 	b := &Batch{db: db, s: s, pb: s.pdb.NewIndexedBatch(), added: s.pdb.NewBatch(), applied: *s.applied.Load()}
-	b.addedStart, b.start = b.added.Len(), b.pb.Len()
+	b.adds.Reset()
+	b.puts.Reset()
 	return b
 }
 
 // Put writes a row. key and value are copied.
-func (b *Batch) Put(t Table, key, value []byte) { b.set(b.pb, t, key, value) }
+func (b *Batch) Put(t Table, key, value []byte) { b.set(b.pb, &b.puts, t, key, value) }
 
 // Add is Put for a row that certainly is neither in the state nor was ever in this batch; for any other
-// the order of the writes is lost. It is for rows that nobody reads in the same batch: they are indexed
-// only when somebody does, which saves most of what writing a row costs.
+// the order of the writes is lost. It is for rows that are hardly ever read in the same batch: they are
+// indexed only once somebody does, which saves a good part of what writing a row costs.
 func (b *Batch) Add(t Table, key, value []byte) {
-	if b.set(b.added, t, key, value) {
+	if b.indexed {
+		b.set(b.pb, &b.adds, t, key, value)
+	} else if b.set(b.added, &b.adds, t, key, value) {
 		b.addedIn[t] = true
 	}
 }
 
-func (b *Batch) set(to *pebble.Batch, t Table, key, value []byte) bool {
+// set writes a row into to. Each operation enters one of two sums in the order of the calls: the chain
+// must not show where an added row is kept, since a replica may save the reads on which that depends.
+func (b *Batch) set(to *pebble.Batch, sum *xxhash.Digest, t Table, key, value []byte) bool {
 	if !b.writable(t) {
 		return false
 	}
@@ -71,26 +76,32 @@ func (b *Batch) set(to *pebble.Batch, t Table, key, value []byte) bool {
 		return false
 	}
 	b.key = rowKey(b.key[:0], t, key)
+	from := to.Len()
 	if err := to.Set(b.key, value, nil); err != nil {
 		b.fail(err)
 		return false
 	}
+	b.count(to, from, sum)
 	return true
 }
 
-// index makes the added rows visible to a read of t: below what was put and deleted, in a new batch.
+// count has the operation at an offset of a batch enter the sum.
+func (b *Batch) count(in *pebble.Batch, from int, sum *xxhash.Digest) {
+	_, _ = sum.Write(in.Repr()[from:])
+	b.ops++
+}
+
+// index makes the added rows of t visible to a read: below what was put and deleted, in a new batch.
+// It happens once in a batch, which from then on is as if nothing had been added.
 func (b *Batch) index(t Table) {
 	if b.err != nil || !t.known() || !b.addedIn[t] {
 		return
 	}
-	b.movedAdded = append(b.movedAdded, b.added.Repr()[b.addedStart:]...)
-	b.moved = append(b.moved, b.pb.Repr()[b.start:]...)
 	all := b.s.pdb.NewIndexedBatch()
 	err := errors.Join(b.closeIterator(), all.Apply(b.added, nil), all.Apply(b.pb, nil))
 	b.pb = all // the old one, which a scan may be at, is left to the collector
 	b.added.Reset()
-	b.addedStart, b.start = b.added.Len(), b.pb.Len()
-	b.addedIn = [lastTable + 1]bool{}
+	b.addedIn, b.indexed = [lastTable + 1]bool{}, true
 	if err != nil {
 		b.fail(err)
 	}
@@ -102,9 +113,12 @@ func (b *Batch) Delete(t Table, key []byte) {
 		return
 	}
 	b.key = rowKey(b.key[:0], t, key)
+	from := b.pb.Len()
 	if err := b.pb.Delete(b.key, nil); err != nil {
 		b.fail(err)
+		return
 	}
+	b.count(b.pb, from, &b.puts)
 }
 
 // EndEntry closes the current log entry: what was written since the last EndEntry is its doing, and the
@@ -117,11 +131,10 @@ func (b *Batch) EndEntry(index, term uint64) {
 		b.fail(fmt.Errorf("%w: entry %d after entry %d", ErrMisuse, index, b.applied.Index))
 		return
 	}
-	b.applied = b.applied.next(index, term,
-		b.movedAdded, b.added.Repr()[b.addedStart:], b.moved, b.pb.Repr()[b.start:])
-	b.movedAdded, b.moved = b.movedAdded[:0], b.moved[:0]
-	b.addedStart, b.start = b.added.Len(), b.pb.Len()
-	b.dirty = true
+	b.applied = b.applied.next(index, term, b.adds.Sum64(), b.puts.Sum64())
+	b.adds.Reset()
+	b.puts.Reset()
+	b.ops, b.dirty = 0, true
 }
 
 // Applied is how far the log is applied with the entries closed so far in this batch.
@@ -138,7 +151,7 @@ func (b *Batch) Commit() error {
 	if b.err != nil {
 		return b.err
 	}
-	if b.pb.Len() > b.start || b.added.Len() > b.addedStart || len(b.movedAdded)+len(b.moved) > 0 {
+	if b.ops > 0 {
 		b.fail(fmt.Errorf("%w: rows written after the last EndEntry", ErrMisuse))
 		return b.err
 	}
