@@ -51,7 +51,7 @@ var bugs = []bug{
 	{name: "unknown-called-failed", words: "a request that may have been committed is called failed",
 		edits: []edit{{"cluster/route.go", "		case unknown[at]:\n", "		case unknown[at] && false:\n"}}},
 	{name: "repeats-not-recognised", words: "a front end's repeat after an election is executed again",
-		edits: []edit{{"fsm/requests.go", "	if result, ok := s.results[id.Seq]; ok {\n		return result, nil\n	}\n	if len", "	if len"}}},
+		edits: []edit{{"fsm/requests.go", "	if k, ok := s.answers[id.Seq]; ok {\n		return k.repeat(cmd), nil\n	}\n	if len", "	if len"}}},
 	{name: "idempotency-forgotten", words: "an Idempotency-Key is not looked up",
 		edits: []edit{{"fsm/requests.go", "	if found {\n		return m.replay(cmd, record)\n	}\n", "	_ = found\n"}}},
 	{name: "map-order", words: "the state machine writes rows in the order of a Go map",
@@ -85,7 +85,7 @@ var bugs = []bug{
 	{name: "deleted-key-comes-back", words: "a deletion leaves no tombstone",
 		edits: []edit{{"fsm/links.go", "	m.put(store.Links, []byte(op.Key), m.tombstone(link))\n", "	m.batch.Delete(store.Links, []byte(op.Key))\n"}}},
 	{name: "taken-key-bound-twice", words: "a second link overwrites the one under a taken key",
-		edits: []edit{{"fsm/links.go", "	if m.batch.Has(store.Links, []byte(key)) {\n		return refuse(pb.Code_KEY_BOUND", "	if false {\n		return refuse(pb.Code_KEY_BOUND"}}},
+		edits: []edit{{"fsm/links.go", "	if m.isBound(s, row.Lease, pos, key) {\n		return refuse(pb.Code_KEY_BOUND", "	if false {\n		return refuse(pb.Code_KEY_BOUND"}}},
 	{name: "stale-tail-kept", words: "a node that a snapshot has overtaken keeps the old end of its log",
 		edits: []edit{
 			{"cluster/overtake.go", "err != nil || last == 0 || first > end.index {", "err != nil || last|1 != 0 || first > end.index {"},
