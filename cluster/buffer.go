@@ -40,6 +40,7 @@ type buffer struct {
 
 	mu        sync.Mutex
 	term      uint64 // 0: closed
+	settledTo uint64 // see settled
 	chunks    []grant
 	available int
 	handedOut uint64        // since the last report
@@ -110,7 +111,7 @@ func (b *buffer) close() {
 }
 
 func (b *buffer) reset() {
-	b.term, b.chunks, b.available, b.dry = 0, nil, 0, nil
+	b.term, b.settledTo, b.chunks, b.available, b.dry = 0, 0, nil, 0, nil
 	b.wake()
 }
 
@@ -278,16 +279,27 @@ func (b *buffer) unreported(handedOut uint64) {
 	b.handedOut += handedOut
 }
 
-// holds tells whether a position is in the buffer, not handed out.
-func (b *buffer) holds(pos uint64) bool {
+// holds tells whether a position is in the buffer, not handed out, and up to
+// which lease of this term, by log index, that is all there is to know.
+func (b *buffer) holds(pos uint64) (held bool, settledTo uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, c := range b.chunks {
 		if pos >= c.from && pos-c.from < c.count {
-			return true
+			return true, b.settledTo
 		}
 	}
-	return false
+	return false, b.settledTo
+}
+
+// settled notes that all keys of the term's lease at the log index have been
+// added, or handed out.
+func (b *buffer) settled(term, index uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.term == term {
+		b.settledTo = index
+	}
 }
 
 // bufferStats is a look at the buffer.

@@ -173,10 +173,30 @@ func TestBufferHoldsWhatItHasNotHandedOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	for pos, want := range map[uint64]bool{9: false, 10: false, 12: false, 13: true, 19: true, 20: false} {
-		if b.holds(pos) != want {
-			t.Errorf("position %d: %v", pos, !want)
+		if held, _ := b.holds(pos); held != want {
+			t.Errorf("position %d: %v", pos, held)
 		}
 	}
+}
+
+// Until all of a lease is in the buffer, whether it holds a key says nothing
+// about that lease.
+func TestBufferSaysUpToWhichLeaseItKnows(t *testing.T) {
+	b := testBuffer(10, 100)
+	expect := func(want uint64) {
+		t.Helper()
+		if _, got := b.holds(1); got != want {
+			t.Errorf("settled to %d, want %d", got, want)
+		}
+	}
+	b.open(3, time.Now())
+	expect(0)
+	b.settled(3, 7)
+	expect(7)
+	b.settled(2, 9) // of another term
+	expect(7)
+	b.close()
+	expect(0)
 }
 
 // The target follows the use of the last seconds, between the bounds.

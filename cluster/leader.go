@@ -304,6 +304,9 @@ func (n *Node) refill(ctx context.Context, term uint64, space string, b *buffer)
 			return true, ErrNotLeader
 		}
 	}
+	if count > 0 {
+		b.settled(term, result.Index)
+	}
 	return true, nil
 }
 

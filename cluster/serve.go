@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -92,7 +93,7 @@ func (n *Node) stampAndSubmit(ctx context.Context, commands []*pb.Command) []ans
 	return refused
 }
 
-// stamp returns the commands with generated keys filled in. A command that
+// stamp returns the commands with what the leader's buffer says filled in. A command that
 // cannot be proposed has its answer in refused, which is nil if all can.
 // The given commands are not changed: an earlier try may still be sending them.
 func (n *Node) stamp(ctx context.Context, commands []*pb.Command) (stamped []*pb.Command, refused []answer) {
@@ -104,6 +105,13 @@ func (n *Node) stamp(ctx context.Context, commands []*pb.Command) (stamped []*pb
 		}
 		refused[i] = a
 	}
+	stamp := func(i int, op *pb.CreateLink) {
+		if &stamped[0] == &commands[0] {
+			stamped = slices.Clone(commands)
+		}
+		stamped[i] = &pb.Command{Request: commands[i].Request, Idempotency: commands[i].Idempotency,
+			Op: &pb.Command_CreateLink{CreateLink: op}}
+	}
 	for i, cmd := range commands {
 		op := cmd.GetCreateLink()
 		switch {
@@ -113,17 +121,16 @@ func (n *Node) stamp(ctx context.Context, commands []*pb.Command) (stamped []*pb
 			refuse(i, answer{err: fmt.Errorf("%w: a command of %d bytes", ErrRefused, proto.Size(cmd))})
 		case op == nil || op.Alias != "":
 		case op.TakenKey != "":
-			if n.buffers(op.Keyspace, op.TakenKey) {
+			held, settledTo := n.buffers(op.Keyspace, op.TakenKey)
+			if held {
 				refuse(i, answer{result: &pb.Result{Code: pb.Code_KEY_NOT_TAKEN, Detail: op.TakenKey}})
+				continue
 			}
+			stamp(i, &pb.CreateLink{Keyspace: op.Keyspace, Link: op.Link, TakenKey: op.TakenKey, BufferedTo: settledTo})
 		default:
 			wanted[op.Keyspace]++
 		}
 	}
-	if len(wanted) == 0 {
-		return stamped, refused
-	}
-	stamped = append([]*pb.Command(nil), commands...)
 	for space, count := range wanted {
 		keys, err := n.takeGenerated(ctx, space, count)
 		for i, cmd := range commands {
@@ -135,8 +142,7 @@ func (n *Node) stamp(ctx context.Context, commands []*pb.Command) (stamped []*pb
 				refuse(i, answer{err: err})
 				continue
 			}
-			stamped[i] = &pb.Command{Request: cmd.Request, Idempotency: cmd.Idempotency, Op: &pb.Command_CreateLink{
-				CreateLink: &pb.CreateLink{Keyspace: space, Link: op.Link, Generated: keys[0]}}}
+			stamp(i, &pb.CreateLink{Keyspace: space, Link: op.Link, Generated: keys[0]})
 			keys = keys[1:]
 		}
 	}
@@ -162,13 +168,18 @@ func (n *Node) takeGenerated(ctx context.Context, space string, count int) ([]*p
 
 // buffers tells whether the key lies in this leader's buffer, or is never
 // handed out: it is in used_keys, but nobody has it, so nobody may bind it.
-func (n *Node) buffers(space, key string) bool {
+// settledTo is that of the buffer.
+func (n *Node) buffers(space, key string) (held bool, settledTo uint64) {
 	b, err := n.bufferOf(space)
 	if err != nil {
-		return false
+		return false, 0
 	}
 	pos, ok := b.keys.perm.Position(key)
-	return ok && (b.holds(pos) || b.keys.blocks(pos))
+	if !ok {
+		return false, 0
+	}
+	held, settledTo = b.holds(pos)
+	return held || b.keys.blocks(pos), settledTo
 }
 
 // takeHere takes keys from this leader's buffer; more than the buffer can be
@@ -197,7 +208,7 @@ func (n *Node) takeDirect(ctx context.Context, b *buffer, space string, count in
 		return nil, ErrNotLeader
 	}
 	var grants []grant
-	var leased uint64 // some may be blocked
+	var leased, index uint64 // some may be blocked
 	for count > 0 {
 		result, err := n.leaseKeys(ctx, &pb.Lease{Keyspace: space, Count: uint64(count)}, true)
 		if errors.Is(err, fsm.ErrOutcomeUnknown) || err == nil && result.Term != term {
@@ -206,7 +217,7 @@ func (n *Node) takeDirect(ctx context.Context, b *buffer, space string, count in
 		if err != nil {
 			return nil, err
 		}
-		leased += result.Count
+		leased, index = leased+result.Count, result.Index
 		encoded, err := n.encode(space, result.Grants)
 		if err != nil {
 			return nil, err
@@ -217,5 +228,6 @@ func (n *Node) takeDirect(ctx context.Context, b *buffer, space string, count in
 		}
 	}
 	b.gave(term, leased)
+	b.settled(term, index)
 	return grants, nil
 }

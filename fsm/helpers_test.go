@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"bytes"
+	"math"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -275,7 +276,8 @@ func alias(key string) *pb.Command {
 }
 
 func taken(space, key string) *pb.Command {
-	return cmd(&pb.CreateLink{TakenKey: key, Keyspace: space, Link: &pb.Link{Url: "https://example.com/" + key}})
+	return cmd(&pb.CreateLink{TakenKey: key, Keyspace: space, Link: &pb.Link{Url: "https://example.com/" + key},
+		BufferedTo: math.MaxUint64})
 }
 
 // generated creates a link under a position of a lease.

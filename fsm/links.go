@@ -22,7 +22,7 @@ func (m *Machine) createLink(op *pb.CreateLink) *pb.Result {
 		refused = m.claimAlias(key)
 	case op.TakenKey != "":
 		key = op.TakenKey
-		refused = m.checkTaken(op.Keyspace, key)
+		refused = m.checkTaken(op.Keyspace, key, op.BufferedTo)
 	default:
 		key = op.Generated.GetKey()
 		refused = m.checkGenerated(op.Keyspace, op.Generated)
@@ -87,7 +87,7 @@ func (m *Machine) claim(s *space, pos uint64) {
 }
 
 // checkTaken refuses a key that the caller cannot have been given.
-func (m *Machine) checkTaken(space, key string) *pb.Result {
+func (m *Machine) checkTaken(space, key string, bufferedTo uint64) *pb.Result {
 	s, refused := m.spaceNamed(space)
 	if refused != nil {
 		return refused
@@ -97,7 +97,8 @@ func (m *Machine) checkTaken(space, key string) *pb.Result {
 		return refuse(pb.Code_NOT_IN_KEYSPACE, "%s is not a key of %q", key, s.row.Name)
 	}
 	_, row, ok := m.used(s).Find(pos)
-	if !ok || row.Purpose != pb.Purpose_LEASE {
+	onItsWay := ok && !row.Direct && row.Term == m.entry.term && row.Index > bufferedTo
+	if !ok || row.Purpose != pb.Purpose_LEASE || onItsWay {
 		return refuse(pb.Code_KEY_NOT_TAKEN, "%s", key)
 	}
 	if m.isBound(s, row.Lease, pos, key) {

@@ -127,6 +127,25 @@ func TestCreateLinkWithTakenKey(t *testing.T) {
 	d.refused(pb.Code_KEY_BOUND, taken(digits, keys[0]))
 }
 
+// A key of a lease that is on its way into the leader's buffer can only have been
+// guessed: it may not be bound before somebody is given it.
+func TestKeyOnItsWayIntoTheBufferIsNotTaken(t *testing.T) {
+	d := newDriver(t)
+	d.ok(generate(digits, 100))
+	leased := d.ok(lease(digits, 10))
+	key := d.keysOf(digits, leased)[0]
+	bind := func(bufferedTo uint64) *pb.Command {
+		return cmd(&pb.CreateLink{TakenKey: key, Keyspace: digits, Link: &pb.Link{Url: "u"}, BufferedTo: bufferedTo})
+	}
+	d.refused(pb.Code_KEY_NOT_TAKEN, bind(0))
+	d.refused(pb.Code_KEY_NOT_TAKEN, bind(leased.Index-1))
+	d.ok(bind(leased.Index))
+
+	d.term++ // what another term leased is in nobody's buffer
+	key = d.keysOf(digits, leased)[1]
+	d.ok(bind(0))
+}
+
 func TestUpdateLink(t *testing.T) {
 	d := newDriver(t)
 	update := func(edit func(*pb.UpdateLink)) *pb.Command {

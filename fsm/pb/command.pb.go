@@ -1009,8 +1009,13 @@ type CreateLink struct {
 	TakenKey  string        `protobuf:"bytes,2,opt,name=taken_key,json=takenKey,proto3" json:"taken_key,omitempty"`
 	Generated *GeneratedKey `protobuf:"bytes,3,opt,name=generated,proto3" json:"generated,omitempty"`
 	// Key space of the generated or taken key; "" is the default one.
-	Keyspace      string `protobuf:"bytes,4,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
-	Link          *Link  `protobuf:"bytes,5,opt,name=link,proto3" json:"link,omitempty"`
+	Keyspace string `protobuf:"bytes,4,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
+	Link     *Link  `protobuf:"bytes,5,opt,name=link,proto3" json:"link,omitempty"`
+	// With taken_key: log index of the last lease of this term whose keys had all
+	// got into the leader's buffer when it did not find the key there. A later
+	// lease's keys may be on their way: nobody was given one, whoever names one
+	// has guessed it.
+	BufferedTo    uint64 `protobuf:"varint,6,opt,name=buffered_to,json=bufferedTo,proto3" json:"buffered_to,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1078,6 +1083,13 @@ func (x *CreateLink) GetLink() *Link {
 		return x.Link
 	}
 	return nil
+}
+
+func (x *CreateLink) GetBufferedTo() uint64 {
+	if x != nil {
+		return x.BufferedTo
+	}
+	return 0
 }
 
 // GeneratedKey is a key from the leader's buffer with its place in used_keys.
@@ -1815,14 +1827,16 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\n" +
 	"ReturnKeys\x12\x18\n" +
 	"\areceipt\x18\x01 \x01(\fR\areceipt\x12\x12\n" +
-	"\x04keys\x18\x02 \x03(\tR\x04keys\"\xb9\x01\n" +
+	"\x04keys\x18\x02 \x03(\tR\x04keys\"\xda\x01\n" +
 	"\n" +
 	"CreateLink\x12\x14\n" +
 	"\x05alias\x18\x01 \x01(\tR\x05alias\x12\x1b\n" +
 	"\ttaken_key\x18\x02 \x01(\tR\btakenKey\x126\n" +
 	"\tgenerated\x18\x03 \x01(\v2\x18.kgs.fsm.v1.GeneratedKeyR\tgenerated\x12\x1a\n" +
 	"\bkeyspace\x18\x04 \x01(\tR\bkeyspace\x12$\n" +
-	"\x04link\x18\x05 \x01(\v2\x10.kgs.fsm.v1.LinkR\x04link\"R\n" +
+	"\x04link\x18\x05 \x01(\v2\x10.kgs.fsm.v1.LinkR\x04link\x12\x1f\n" +
+	"\vbuffered_to\x18\x06 \x01(\x04R\n" +
+	"bufferedTo\"R\n" +
 	"\fGeneratedKey\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\x04R\bposition\x12\x14\n" +

@@ -16,7 +16,7 @@ func (m *Model) createLink(op *pb.CreateLink) *pb.Result {
 	case op.Alias != "":
 		key, refusal = op.Alias, m.checkAlias(op.Alias)
 	case op.TakenKey != "":
-		key, refusal = op.TakenKey, m.checkTaken(op.Keyspace, op.TakenKey)
+		key, refusal = op.TakenKey, m.checkTaken(op)
 	default:
 		key, refusal = op.Generated.GetKey(), m.checkGenerated(op.Keyspace, op.Generated)
 	}
@@ -53,8 +53,8 @@ func (m *Model) checkAlias(key string) pb.Code {
 	return pb.Code_OK
 }
 
-func (m *Model) checkTaken(space, key string) pb.Code {
-	s := m.Space(space)
+func (m *Model) checkTaken(op *pb.CreateLink) pb.Code {
+	key, s := op.TakenKey, m.Space(op.Keyspace)
 	if s == nil {
 		return pb.Code_KEYSPACE_NOT_FOUND
 	}
@@ -63,6 +63,10 @@ func (m *Model) checkTaken(space, key string) pb.Code {
 	case !ok:
 		return pb.Code_NOT_IN_KEYSPACE
 	case s.Used(pos) == nil || s.Used(pos).Purpose != pb.Purpose_LEASE:
+		return pb.Code_KEY_NOT_TAKEN
+	}
+	switch u := s.Used(pos); {
+	case u.Term == m.term && u.Index > op.BufferedTo && !u.Direct:
 		return pb.Code_KEY_NOT_TAKEN
 	case m.Links[key] != nil:
 		return pb.Code_KEY_BOUND
