@@ -1,10 +1,13 @@
 package fsm
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"hash"
+	"sync"
 )
 
 // Receipt says which keys of which leases a caller was given.
@@ -26,6 +29,9 @@ const (
 
 var errReceipt = errors.New("it was not issued by this cluster, or is damaged")
 
+// ReceiptSize is the room, in bytes, that the sealed form of one grant takes at most.
+const ReceiptSize = receiptHeader + binary.MaxVarintLen32 + 3*binary.MaxVarintLen64
+
 // Seal appends the receipt's sealed form to dst.
 func (r Receipt) Seal(dst, secret []byte) []byte {
 	start := len(dst)
@@ -37,15 +43,34 @@ func (r Receipt) Seal(dst, secret []byte) []byte {
 		dst = binary.AppendUvarint(dst, g.From)
 		dst = binary.AppendUvarint(dst, g.Count)
 	}
-	copy(dst[start+1:], seal(secret, dst[start+receiptHeader:]))
+	mac := seal(secret, dst[start+receiptHeader:])
+	copy(dst[start+1:], mac[:])
 	return dst
 }
 
-func seal(secret, body []byte) []byte {
-	mac := hmac.New(sha256.New, secret)
-	mac.Write([]byte{receiptVersion})
-	mac.Write(body)
-	return mac.Sum(nil)[:receiptMAC]
+// sealer is a MAC with its key. To key one costs more than to use it.
+type sealer struct {
+	secret []byte
+	mac    hash.Hash
+	sum    [sha256.Size]byte
+}
+
+// sealers are kept for reuse. There is one secret but in tests.
+var sealers = sync.Pool{New: func() any { return &sealer{} }}
+
+func seal(secret, body []byte) (mac [receiptMAC]byte) {
+	s := sealers.Get().(*sealer)
+	defer sealers.Put(s)
+	if s.mac == nil || !bytes.Equal(s.secret, secret) {
+		s.secret = bytes.Clone(secret)
+		s.mac = hmac.New(sha256.New, s.secret)
+	}
+	s.mac.Reset()
+	s.sum[0] = receiptVersion
+	s.mac.Write(s.sum[:1])
+	s.mac.Write(body)
+	copy(mac[:], s.mac.Sum(s.sum[:0]))
+	return mac
 }
 
 // OpenReceipt checks the seal and decodes.
@@ -54,7 +79,7 @@ func OpenReceipt(secret, sealed []byte) (Receipt, error) {
 		return Receipt{}, errReceipt
 	}
 	body := sealed[receiptHeader:]
-	if len(secret) == 0 || !hmac.Equal(sealed[1:receiptHeader], seal(secret, body)) {
+	if mac := seal(secret, body); len(secret) == 0 || !hmac.Equal(sealed[1:receiptHeader], mac[:]) {
 		return Receipt{}, errReceipt
 	}
 	var numbers []uint64
