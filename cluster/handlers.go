@@ -88,13 +88,9 @@ func (n *Node) handleTake(ctx context.Context, _ Identity, r *clusterpb.TakeRequ
 			response.Answers[i] = takeAnswer(nil, fmt.Errorf("%w: %d keys at once", ErrRefused, take.Count))
 			continue
 		}
-		b, err := n.bufferOf(take.Keyspace)
-		if err == nil {
-			grants, more, err := b.pop(nil, int(take.Count))
-			if err == nil && more == nil {
-				response.Answers[i] = takeAnswer(grants, nil)
-				continue
-			}
+		if grants, ok := n.takeBuffered(take.Keyspace, int(take.Count)); ok {
+			response.Answers[i] = takeAnswer(grants, nil)
+			continue
 		}
 		slow.Go(func() {
 			grants, err := n.takeHere(ctx, take.Keyspace, int(take.Count))

@@ -151,7 +151,7 @@ func (c *takeCall) size() (int, int) { return 1, c.count }
 
 // take asks the leader's buffer. Keys whose answer got lost on the way are
 // never seen by anybody: they are lost, not given twice.
-func (p *peer) take(ctx context.Context, space string, count int) ([]grant, error) {
+func (p *peer) take(ctx context.Context, leader target, space string, count int) ([]grant, error) {
 	c := &takeCall{space: space, count: count, deadline: deadlineOf(ctx), done: make(chan struct{})}
 	if err := p.takes.add(ctx, c); err != nil {
 		return nil, err
@@ -159,6 +159,8 @@ func (p *peer) take(ctx context.Context, space string, count int) ([]grant, erro
 	select {
 	case <-c.done:
 	case <-ctx.Done():
+		return nil, errNoAnswer
+	case <-leader.ctx.Done():
 		return nil, errNoAnswer
 	}
 	if c.err != nil {

@@ -124,21 +124,36 @@ func maybeDone(err error) bool {
 	return errors.Is(err, fsm.ErrOutcomeUnknown) || errors.Is(err, errNoAnswer)
 }
 
-// toLeader tries until an attempt ends otherwise than retryable, or ctx ends:
-// this is where front ends hold requests through an election. attempt gets the
-// context of one try. The error is then ErrNoLeader, or the outcome is unknown.
+// toLeader is hold for attempts that wait: each gets a context of its own, which
+// also ends when its leader does.
 func (n *Node) toLeader(ctx context.Context, attempt func(ctx context.Context, to target) error) error {
+	return n.hold(ctx, func(to target) error {
+		try, cancel := to.bound(ctx)
+		defer cancel()
+		return attempt(try, to)
+	})
+}
+
+// bound returns a context that ends with ctx, or when t leads no more.
+func (t target) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	try, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(t.ctx, cancel)
+	return try, func() {
+		stop()
+		cancel()
+	}
+}
+
+// hold tries until an attempt ends otherwise than retryable, or ctx ends: this
+// is where front ends hold requests through an election. An attempt ends with
+// ctx and with to.ctx. The error is then ErrNoLeader, or the outcome is unknown.
+func (n *Node) hold(ctx context.Context, attempt func(to target) error) error {
 	unknown := false
 	for {
 		to := n.leader.current()
 		err := ErrNoLeader
 		if to.id != "" {
-			try, cancel := context.WithCancel(ctx)
-			stop := context.AfterFunc(to.ctx, cancel)
-			err = attempt(try, to)
-			stop()
-			cancel()
-			if !tryAgain(err, to) {
+			if err = attempt(to); !tryAgain(err, to) {
 				return err
 			}
 			unknown = unknown || maybeDone(err)
@@ -257,10 +272,26 @@ func (n *Node) awaitOwn(ctx context.Context, commands []*pb.Command, answers []a
 	}
 }
 
-// takeAt makes one try at the leader's buffer, here or elsewhere.
+// takeAt makes one try at the leader's buffer, here or elsewhere. Here the keys
+// are nearly always there, and nothing waits.
 func (n *Node) takeAt(ctx context.Context, to target, space string, count int) ([]grant, error) {
-	if to.id == n.cfg.NodeID {
-		return n.takeHere(ctx, space, count)
+	if to.id != n.cfg.NodeID {
+		return n.peers.get(n, to.addr).take(ctx, to, space, count)
 	}
-	return n.peers.get(n, to.addr).take(ctx, space, count)
+	if grants, ok := n.takeBuffered(space, count); ok {
+		return grants, nil
+	}
+	try, cancel := to.bound(ctx)
+	defer cancel()
+	return n.takeHere(try, space, count)
+}
+
+// takeBuffered pops keys from this leader's buffer if they are there at once.
+func (n *Node) takeBuffered(space string, count int) (grants []grant, ok bool) {
+	b, err := n.bufferOf(space)
+	if err != nil || count > b.max/2 { // so many are leased straight from the log, see takeHere
+		return nil, false
+	}
+	grants, more, err := b.pop(nil, count)
+	return grants, err == nil && more == nil
 }

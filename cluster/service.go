@@ -34,7 +34,7 @@ func (n *Node) TakeKeys(ctx context.Context, r TakeRequest) (Keys, error) {
 	if r.Idempotency != nil {
 		grants, err = n.takeOnce(ctx, r, &keys)
 	} else {
-		err = n.toLeader(ctx, func(ctx context.Context, to target) (err error) {
+		err = n.hold(ctx, func(to target) (err error) {
 			grants, err = n.takeAt(ctx, to, r.Keyspace, r.Count)
 			return err
 		})
@@ -48,7 +48,7 @@ func (n *Node) TakeKeys(ctx context.Context, r TakeRequest) (Keys, error) {
 	if err != nil {
 		return Keys{}, err
 	}
-	receipt := fsm.Receipt{Space: id}
+	receipt := fsm.Receipt{Space: id, Grants: make([]fsm.Grant, 0, 1)}
 	for _, g := range grants {
 		if last := len(receipt.Grants) - 1; last >= 0 && receipt.Grants[last].Lease == g.lease &&
 			receipt.Grants[last].From+receipt.Grants[last].Count == g.from {
@@ -62,7 +62,7 @@ func (n *Node) TakeKeys(ctx context.Context, r TakeRequest) (Keys, error) {
 	for _, g := range grants[1:] {
 		keys.Bytes = append(keys.Bytes, g.keys...)
 	}
-	keys.Receipt = receipt.Seal(nil, n.machine.ReceiptSecret())
+	keys.Receipt = receipt.Seal(make([]byte, 0, fsm.ReceiptSize), n.machine.ReceiptSecret())
 	return keys, nil
 }
 
