@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"testing"
@@ -49,6 +50,7 @@ func play(t tester, w *world, more func() bool) *history {
 		for _, s := range w.model.Spaces {
 			d.checkCounters(s.Row.Name)
 		}
+		d.readLinks(w.model) // so that the cache knows them when the next entry changes them
 		h.entries = append(h.entries, entry)
 		h.results = append(h.results, got[0])
 		h.applied = append(h.applied, d.m.db.Applied())
@@ -139,6 +141,21 @@ func (d *driver) positions(table store.Table, space string) map[uint64]*pb.Used 
 		}
 	}
 	return all
+}
+
+// readLinks reads every link by its key.
+func (d *driver) readLinks(m *refmodel.Model) {
+	d.t.Helper()
+	for key, want := range m.Links {
+		got, err := d.m.Link(key)
+		if want.DeletedAt != 0 {
+			if !errors.Is(err, ErrLinkDeleted) {
+				d.t.Fatalf("deleted link %s: %v, %v", key, got, err)
+			}
+		} else if check(d.t, err); !proto.Equal(got, want) {
+			d.t.Fatalf("link %s is %v, want %v", key, got, want)
+		}
+	}
 }
 
 func (d *driver) compareLinks(m *refmodel.Model) {

@@ -160,6 +160,7 @@ func (m *Machine) updateLink(op *pb.UpdateLink) (*pb.Result, error) {
 		m.putTags(op.Key, link.Tags)
 	}
 	link.UpdatedAt = m.state.Clock
+	m.links.forget(op.Key)
 	m.put(store.Links, []byte(op.Key), link)
 	return &pb.Result{Key: op.Key, Link: link}, nil
 }
@@ -171,6 +172,7 @@ func (m *Machine) deleteLink(op *pb.DeleteLink) (*pb.Result, error) {
 		return refused, err
 	}
 	m.deleteTags(op.Key, link.Tags)
+	m.links.forget(op.Key)
 	m.put(store.Links, []byte(op.Key), m.tombstone(link))
 	m.state.Links--
 	return &pb.Result{Key: op.Key}, nil

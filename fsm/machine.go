@@ -52,6 +52,7 @@ type Machine struct {
 	published published
 	applied   atomic.Uint64
 	compared  atomic.Uint64 // entries
+	links     linkCache
 	waiters   waiters
 }
 
@@ -167,6 +168,7 @@ func (m *Machine) Apply(entries []LogEntry) ([][]*pb.Result, error) {
 	}
 	m.batch = m.db.NewBatch()
 	defer func() { m.batch.Close() }() // a restore opens another one
+	defer m.links.settled()
 	results := make([][]*pb.Result, len(entries))
 	for i, e := range entries {
 		var err error
@@ -312,6 +314,8 @@ func (m *Machine) execute(cmd *pb.Command) (*pb.Result, error) {
 // failed goes on from there. On an error of the stream the old state stays, in
 // the store and here; a state that was restored but cannot be read fails the machine.
 func (m *Machine) Restore(stream reader) error {
+	m.links.forgetAll()
+	defer m.links.settled()
 	if _, err := m.db.Restore(stream); err != nil {
 		return err
 	}

@@ -48,19 +48,34 @@ func (m *Machine) Space(name string) (perm *keyspace.Permutation, id uint32, err
 // Link returns a link that is there, else ErrLinkNotFound or ErrLinkDeleted.
 func (m *Machine) Link(key string) (*pb.Link, error) {
 	link := &pb.Link{}
-	found, err := m.db.Use(store.Links, []byte(key), func(value []byte) error {
-		return proto.Unmarshal(value, link)
-	})
+	found, version, err := m.links.get(key, link)
+	if err == nil && !found {
+		err = m.loadLink(key, link, version)
+	}
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case !found:
-		return nil, fmt.Errorf("%w: %s", ErrLinkNotFound, key)
-	case link.DeletedAt != 0:
-		return nil, fmt.Errorf("%w: %s", ErrLinkDeleted, key)
-	}
 	return link, nil
+}
+
+// loadLink reads a link that was not in the cache at that version of it.
+func (m *Machine) loadLink(key string, link *pb.Link, version uint64) error {
+	found, err := m.db.Use(store.Links, []byte(key), func(row []byte) error {
+		err := proto.Unmarshal(row, link)
+		if err == nil && link.DeletedAt == 0 {
+			m.links.put(key, row, version)
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return fmt.Errorf("%w: %s", ErrLinkNotFound, key)
+	case link.DeletedAt != 0:
+		return fmt.Errorf("%w: %s", ErrLinkDeleted, key)
+	}
+	return nil
 }
 
 // KeyedLink is a link with its key.

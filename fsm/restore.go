@@ -129,6 +129,7 @@ func (m *Machine) restoreBackup(op *pb.RestoreBackup) (*pb.Result, error) {
 func (m *Machine) replaceState(index, term uint64) error {
 	r := m.restoring
 	m.restoring = nil
+	m.links.forgetAll()
 	if err := m.batch.Replace(index, term, r.run); err != nil {
 		return err
 	}
