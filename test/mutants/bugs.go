@@ -84,6 +84,9 @@ var bugs = []bug{
 		edits: []edit{{"fsm/links.go", "	m.put(store.Links, []byte(op.Key), m.tombstone(link))\n	m.state.Links--\n", ""}}},
 	{name: "deleted-key-comes-back", words: "a deletion leaves no tombstone",
 		edits: []edit{{"fsm/links.go", "	m.put(store.Links, []byte(op.Key), m.tombstone(link))\n", "	m.batch.Delete(store.Links, []byte(op.Key))\n"}}},
+	{name: "stale-link-cached", words: "a link that changes stays in the cache as it was",
+		edits: []edit{{"fsm/links.go", "	m.links.forget(op.Key)\n	m.put(store.Links, []byte(op.Key), link)\n", "	m.put(store.Links, []byte(op.Key), link)\n"}},
+		pkg:   "./fsm", run: "TestLinkNeverGoesBack|TestAgainstModel"},
 	{name: "taken-key-bound-twice", words: "a second link overwrites the one under a taken key",
 		edits: []edit{{"fsm/links.go", "	if m.isBound(s, row.Lease, pos, key) {\n		return refuse(pb.Code_KEY_BOUND", "	if false {\n		return refuse(pb.Code_KEY_BOUND"}}},
 	{name: "stale-tail-kept", words: "a node that a snapshot has overtaken keeps the old end of its log",
@@ -125,6 +128,6 @@ var bugs = []bug{
 		edits: []edit{{"cluster/snapshots.go", "	err := r.PipeReader.Close()\n	<-r.done\n", "	<-r.done\n	err := r.PipeReader.Close()\n"}},
 		pkg:   "./test", run: "TestTwoHundredShutdownsUnderLoad"},
 	{name: "lost-buffer-kept", words: "a leader that is elected again goes on with its old buffer",
-		edits: []edit{{"cluster/buffer.go", "	b.term, b.chunks, b.available, b.dry = 0, nil, 0, nil\n", "	b.term, b.dry = 0, nil\n"}},
+		edits: []edit{{"cluster/buffer.go", "	b.term, b.settledTo, b.chunks, b.available, b.dry = 0, 0, nil, 0, nil\n", "	b.term, b.settledTo, b.dry = 0, 0, nil\n"}},
 		pkg:   "./test", run: "TestP1_ReelectedLeaderNeverUsesItsOldBuffer"},
 }
