@@ -12,10 +12,10 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BUF         := github.com/bufbuild/buf/cmd/buf@v1.50.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint race bench sim chaos mutants fuzz report proto clean
+.PHONY: help run build test lint race microbench bench bench-growth bench-check sim chaos mutants fuzz report proto clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## a cluster of three nodes on this machine; ARGS="--nodes 5" and the like go to kgs dev
 	./bin/kgs dev $(ARGS)
@@ -27,17 +27,26 @@ test: ## all tests; needs nothing but Go
 	go test -skip '^TestSim$$' ./...
 	go test ./test/sim -timeout 20m
 
-lint: ## gofmt, go vet and staticcheck
+lint: ## gofmt, go vet and staticcheck; of test/bench too if its modules are on this machine
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w these: $$unformatted"; exit 1; }
 	go vet ./...
 	go run $(STATICCHECK) ./...
+	@cd test/bench && if GOPROXY=off go list -deps -test ./... >/dev/null 2>&1; then \
+		go vet ./... && go run $(STATICCHECK) ./...; \
+	else echo "test/bench is not looked at: its modules are not here"; fi
 
 race: ## the tests of the packages with goroutines, under the race detector; needs a C compiler
 	go test -race -short ./cluster/... ./fsm/... ./store/... ./httpapi/... ./cmd/...
 
-bench: ## all benchmarks: those of the packages, then kgs against what it could be compared with
+microbench: ## the benchmarks of the packages
 	go test -run '^$$' -bench . ./cluster/... ./fsm/... ./store/... ./httpapi/...
-	cd test/bench && go test -run '^$$' -bench . ./...
+
+# A module of its own: its rivals are no dependencies of the product.
+BENCH := cd test/bench && KGS_BENCH_ROUNDS='$(ROUNDS)' KGS_BENCH_SECONDS='$(SECONDS)' KGS_BENCH_LINKS='$(LINKS)' \
+	KGS_BENCH_ONLY='$(ONLY)' KGS_BENCH_URLS='$(abspath $(URLS))' go test -count=1 -v -timeout 0
+
+bench: ## kgs against etcd, Postgres, Redis and its limits; quick: ROUNDS=1 SECONDS=2; some rows: ONLY=REGEXP; another file: URLS=FILE
+	export KGS_BENCH=1; $(BENCH) -run TestTable
 
 sim: ## the death of leaders in virtual time: SEEDS (72) runs of 90 virtual seconds
 	KGS_REPORT_DIR=$(REPORT) KGS_SIM_SEEDS=$(SEEDS) go test ./test/sim -run TestSim -count=1 -v -timeout 0

@@ -1,7 +1,17 @@
-// Package bench measures kgs against what it could be compared with: the naive
-// way of making keys, a bare HTTP server, a bare raft log. Each comparison runs
-// both sides in one process run, in turn, because machines are noisy: read the
-// ratios.
+// Package bench measures kgs against what people would use instead, and against
+// the limits of what it is made of.
 //
-//	make bench
+//	make bench          the table; ROUNDS, SECONDS and LINKS change how long it takes
+//	make bench-growth   curves over links, nodes, clients, aliases, used keys
+//	make bench-check    has a ratio become worse than the committed baseline.json?
+//
+// It is a module of its own, so that the product does not depend on its rivals.
+// All servers are processes on loopback with their data on a real disk: kgs as
+// make build makes it, etcd, the echo server and the bare raft group as this
+// test binary run again (child_test.go), PostgreSQL and Redis as installed. The
+// test process is the load generator.
+//
+// A cell is one measurement, a row compares two. All cells are measured once a
+// round, in turn and back again, and what counts is the median of the rounds'
+// ratios: a noisy machine is noisy for both sides.
 package bench

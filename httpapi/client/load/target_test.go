@@ -98,6 +98,9 @@ func TestURLsAreDistinct(t *testing.T) {
 	if strings.Join(got, " ") != want {
 		t.Errorf("%s", got)
 	}
+	if next := urls.Next(); next != "https://a/<x>?n=2" {
+		t.Errorf("%s", next)
+	}
 	if _, err := ReadURLs(strings.NewReader("\n")); err == nil {
 		t.Error("no URLs, no error")
 	}

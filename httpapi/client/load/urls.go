@@ -15,6 +15,7 @@ import (
 // clients. Used up, they begin anew with a number appended as a parameter, so
 // that no two links are of the same URL.
 type URLs struct {
+	lines  []string
 	quoted [][]byte // as JSON strings, without the last quote
 	marks  []byte   // what goes before the parameter: ? or &
 	next   atomic.Int64
@@ -22,7 +23,7 @@ type URLs struct {
 
 // NewURLs takes lines of text, at least one.
 func NewURLs(lines []string) *URLs {
-	u := &URLs{}
+	u := &URLs{lines: lines}
 	for _, line := range lines {
 		var quoted bytes.Buffer
 		encoder := json.NewEncoder(&quoted)
@@ -60,13 +61,27 @@ func SomeURLs() *URLs {
 	return NewURLs([]string{"https://www.example.org/articles/2026/why-keys-collide.html"})
 }
 
+// Next is the next one.
+func (u *URLs) Next() string {
+	i, cycle := u.draw()
+	return string(u.appendCycle([]byte(u.lines[i]), i, cycle))
+}
+
 // appendLink appends the next one as the JSON of a new link.
 func (u *URLs) appendLink(dst []byte) []byte {
-	n := u.next.Add(1) - 1
-	i, cycle := n%int64(len(u.quoted)), n/int64(len(u.quoted))
+	i, cycle := u.draw()
 	dst = append(append(dst, `{"url":`...), u.quoted[i]...)
-	if cycle > 0 {
-		dst = strconv.AppendInt(append(append(dst, u.marks[i]), "n="...), cycle, 10)
+	return append(u.appendCycle(dst, i, cycle), `"}`...)
+}
+
+func (u *URLs) draw() (i, cycle int64) {
+	n := u.next.Add(1) - 1
+	return n % int64(len(u.lines)), n / int64(len(u.lines))
+}
+
+func (u *URLs) appendCycle(dst []byte, i, cycle int64) []byte {
+	if cycle == 0 {
+		return dst
 	}
-	return append(dst, `"}`...)
+	return strconv.AppendInt(append(append(dst, u.marks[i]), "n="...), cycle, 10)
 }
