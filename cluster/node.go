@@ -215,6 +215,7 @@ func (n *Node) startRaft() error {
 	if err := n.overtake(); err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
+	n.snaps.took = func(end snapshotEnd) { n.transport.snapshot.Store(&end) }
 	n.adaptor = fsm.NewRaft(n.machine, n.db.Flush, n.fail)
 	machine := raft.BatchingFSM(overtakingFSM{n.adaptor, n.overtake})
 	if n.cfg.wrapFSM != nil {

@@ -20,6 +20,11 @@ import (
 //     is no cure: it goes on believing in its last entry. So the transport tells
 //     raft to compare nothing when a leader's entries follow on the snapshot: its
 //     end is committed, and what lies beyond is compared entry by entry.
+//
+// The latter is as true of a node's own snapshot. Its last entry is deleted with
+// the others when enough follow in the log, though they may never be committed;
+// a new leader that asks for it was told "not found", went on to older entries
+// and at last sent a snapshot older than the node's own.
 
 // snapshotEnd is the last entry that a snapshot includes.
 type snapshotEnd struct{ index, term uint64 }

@@ -34,6 +34,7 @@ type snapshots struct {
 	dir  string
 	db   *store.DB
 	room func(bytes int64) error // nil: the disk has room for so much of another node's snapshot
+	took func(snapshotEnd)       // called when one of the node's own is there, before raft deletes log entries
 }
 
 // keptNotes is how many notes stay; raft wants the newest only.
@@ -52,7 +53,7 @@ func openSnapshots(fs vfs.FS, dir string, db *store.DB) (*snapshots, error) {
 	if err := makeDir(fs, dir); err != nil {
 		return nil, err
 	}
-	s := &snapshots{fs: fs, dir: dir, db: db, room: func(int64) error { return nil }}
+	s := &snapshots{fs: fs, dir: dir, db: db, room: func(int64) error { return nil }, took: func(snapshotEnd) {}}
 	return s, s.clean()
 }
 
@@ -60,9 +61,19 @@ func (s *snapshots) path(id, ext string) string { return filepath.Join(s.dir, id
 
 // Create implements raft.SnapshotStore: for a snapshot of one's own, which
 // writes nothing to the sink, and for a received one, which writes the stream.
+//
+// One that ends before the newest is refused. Only a leader that knows less of
+// this node's log than it could sends one (overtake.go), and raft would go back
+// to it: to a state from which the log, which begins at the newest snapshot, does
+// not go on.
 func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration, configurationIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
 	if version != 1 {
 		return nil, fmt.Errorf("unknown snapshot version %d", version)
+	}
+	if notes, err := s.notes(); err != nil {
+		return nil, err
+	} else if len(notes) > 0 && index < notes[len(notes)-1].Index {
+		return nil, fmt.Errorf("a snapshot up to log index %d is older than this node's own up to %d", index, notes[len(notes)-1].Index)
 	}
 	id := fmt.Sprintf("%020d-%020d-%s", index, term, randomID())
 	return &sink{store: s, note: note{Applied: s.db.Applied().Index, SnapshotMeta: raft.SnapshotMeta{ // not flushed yet
@@ -280,6 +291,9 @@ func (k *sink) Close() error {
 	}
 	if err := replaceFile(k.store.fs, k.store.path(k.note.ID, ".json"), data); err != nil {
 		return err
+	}
+	if k.file == nil {
+		k.store.took(snapshotEnd{k.note.Index, k.note.Term})
 	}
 	return k.store.dropOld()
 }

@@ -205,6 +205,24 @@ func TestSnapshotNotesDoNotPileUp(t *testing.T) {
 	}
 }
 
+// The log begins at the newest snapshot: from an older one it does not go on.
+func TestSnapshotOlderThanTheNewestIsRefused(t *testing.T) {
+	r := openReplica(t, t.TempDir())
+	var took []snapshotEnd
+	r.snaps.took = func(end snapshotEnd) { took = append(took, end) }
+	r.apply(20)
+	r.snapshot(20)
+	if k, err := r.snaps.Create(1, 19, 1, raft.Configuration{}, 1, nil); err == nil {
+		t.Error("one up to 19 is taken", k)
+	}
+	r.receive(20, r.stream())
+	r.apply(30)
+	r.snapshot(30)
+	if want := []snapshotEnd{{20, 1}, {30, 1}}; !slices.Equal(took, want) { // not the received one: the machine does not have it yet
+		t.Errorf("told of %v, want %v", took, want)
+	}
+}
+
 // The stream is the state of the moment at which it is opened, which is ahead
 // of the note; the receiver skips the entries that it then has.
 func TestSnapshotStreamIsAheadOfItsNote(t *testing.T) {

@@ -61,6 +61,37 @@ func deposedLeader(t *testing.T, own int, restart bool) {
 	works(t, c)
 }
 
+// As before, but the deposed leader alone has taken a snapshot: all that its
+// successor has to send are the entries that follow on it. Raft does not find the
+// snapshot's last entry in the log any more, and would ask for older ones and at
+// last for a snapshot, which the successor does not have.
+func TestADeposedLeaderGoesOnFromItsOwnSnapshot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		disks := memDisks{}
+		c := harness.Start(t, 3, func(cfg *cluster.Config) {
+			disks.tune(cfg)
+			cfg.SnapshotInterval, cfg.SnapshotThreshold, cfg.TrailingLogs = 20*time.Millisecond, 1<<30, 1
+			if cfg.NodeID == "n1" {
+				cfg.SnapshotThreshold = 1
+			}
+		})
+		<-time.After(time.Second)
+		mustTransferTo(t, c, "n1")
+		<-time.After(time.Second)
+		c.Isolate("n1")
+		for i := range 3 {
+			go create(within(t, time.Second), c.Node("n1"), aliasTo(fmt.Sprintf("never-%d", i), "http://example.com/"), nil)
+			<-time.After(time.Millisecond)
+		}
+		c.WaitLeaderOther("n1")
+		<-time.After(5 * time.Second)
+		c.Heal()
+		<-time.After(5 * time.Second)
+		works(t, c)
+	})
+}
+
 // streamCounter counts the snapshots that come from other nodes.
 type streamCounter struct {
 	vfs.FS

@@ -117,8 +117,8 @@ func (w *world) add(id string, initial map[string]string) *member {
 		Logger: w.log(id), Now: func() time.Time { return time.Now().Add(time.Duration(m.clock.Load())) },
 	}
 	if initial == nil {
-		for _, other := range w.alive() {
-			m.cfg.Join = append(m.cfg.Join, addr(other.member.id))
+		for _, other := range w.members { // also those that are down
+			m.cfg.Join = append(m.cfg.Join, addr(other.id))
 		}
 	}
 	w.mu.Lock()
