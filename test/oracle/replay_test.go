@@ -66,7 +66,7 @@ func (l *raftLog) generatedOf(pos uint64, url string) *pb.Command {
 }
 
 func takenOf(key, url string) *pb.Command {
-	return &pb.Command{Op: &pb.Command_CreateLink{CreateLink: &pb.CreateLink{TakenKey: key, Link: &pb.Link{Url: url}}}}
+	return &pb.Command{Op: &pb.Command_CreateLink{CreateLink: &pb.CreateLink{TakenKey: key, Link: &pb.Link{Url: url}, BufferedTo: 1 << 62}}}
 }
 
 func updateOf(key, url string) *pb.Command {
