@@ -13,7 +13,7 @@ import (
 // What the disk's limit is measured with: pages as a database writes them, in a
 // file that is there already, so that no file system metadata is synced.
 const (
-	page      = 4 << 10
+	pageSize  = 4 << 10
 	filePages = 4 << 10
 )
 
@@ -25,10 +25,10 @@ func diskSync(t *testing.T) connect {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := f.Write(make([]byte, page*filePages)); err != nil {
+		if _, err := f.Write(make([]byte, pageSize*filePages)); err != nil {
 			return nil, err
 		}
-		return &syncer{File: f, data: make([]byte, page)}, f.Sync()
+		return &syncer{File: f, data: make([]byte, pageSize)}, f.Sync()
 	}
 }
 
@@ -39,7 +39,7 @@ type syncer struct {
 }
 
 func (s *syncer) Do(context.Context) (load.Done, error) {
-	if _, err := s.WriteAt(s.data, s.next%filePages*page); err != nil {
+	if _, err := s.WriteAt(s.data, s.next%filePages*pageSize); err != nil {
 		return load.Done{}, err
 	}
 	s.next++

@@ -174,11 +174,12 @@ func (r *Result) save(t *testing.T, name string) {
 	if err := os.WriteFile(path+".json", append(data, '\n'), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Printf("\nsaved as %s.json\n", path)
-}
-
-// Curve is how figures change as something grows.
-type Curve struct {
-	ID   string `json:"id"`
-	What string `json:"what"`
+	html, err := r.html()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path+".html", html, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Printf("\nsaved as %s.json and %s.html\n", path, path)
 }
