@@ -12,7 +12,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BUF         := github.com/bufbuild/buf/cmd/buf@v1.50.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint race microbench bench bench-growth bench-check sim chaos mutants fuzz report proto clean
+.PHONY: help run build test lint race microbench bench bench-growth sim chaos mutants fuzz report proto clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ BENCH := cd test/bench && KGS_BENCH_ROUNDS='$(ROUNDS)' KGS_BENCH_SECONDS='$(SECO
 
 bench: ## kgs against etcd, Postgres, Redis and its limits; quick: ROUNDS=1 SECONDS=2; some rows: ONLY=REGEXP; another file: URLS=FILE
 	export KGS_BENCH=1; $(BENCH) -run TestTable
+
+bench-growth: ## curves over links, nodes, clients, used keys, aliases; up to LINKS (1000000) links, some curves: ONLY=REGEXP
+	export KGS_BENCH_GROWTH=1; $(BENCH) -run TestGrowth
 
 sim: ## the death of leaders in virtual time: SEEDS (72) runs of 90 virtual seconds
 	KGS_REPORT_DIR=$(REPORT) KGS_SIM_SEEDS=$(SEEDS) go test ./test/sim -run TestSim -count=1 -v -timeout 0

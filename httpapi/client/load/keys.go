@@ -30,6 +30,9 @@ func (k *Keys) Len() int {
 	return len(k.keys)
 }
 
+// Append adds all of others, before the first read.
+func (k *Keys) Append(others *Keys) { k.keys = append(k.keys, others.keys...) }
+
 // add is for any goroutine; at and choosers are for the time after the last add.
 func (k *Keys) add(texts [][]byte) error {
 	k.mu.Lock()
