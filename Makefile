@@ -12,7 +12,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BUF         := github.com/bufbuild/buf/cmd/buf@v1.50.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint race microbench bench bench-growth sim chaos mutants fuzz report proto clean
+.PHONY: help run build test lint race microbench bench bench-growth bench-check sim chaos mutants fuzz report proto clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench: ## kgs against etcd, Postgres, Redis and its limits; quick: ROUNDS=1 SECO
 
 bench-growth: ## curves over links, nodes, clients, used keys, aliases; up to LINKS (1000000) links, some curves: ONLY=REGEXP
 	export KGS_BENCH_GROWTH=1; $(BENCH) -run TestGrowth
+
+bench-check: ## fails if a ratio of make bench is a fifth worse than in test/bench/baseline.json; UPDATE=1 writes that file
+	export KGS_BENCH_CHECK=1 KGS_BENCH_UPDATE='$(UPDATE)'; $(BENCH) -run TestCheck
 
 sim: ## the death of leaders in virtual time: SEEDS (72) runs of 90 virtual seconds
 	KGS_REPORT_DIR=$(REPORT) KGS_SIM_SEEDS=$(SEEDS) go test ./test/sim -run TestSim -count=1 -v -timeout 0

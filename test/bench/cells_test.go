@@ -249,6 +249,9 @@ func popBuffer(*bench) (measure, error) {
 		if found == nil {
 			return nil, errors.New("no BenchmarkBufferPop in cluster")
 		}
+		if allocations := string(found[2]); allocations != "0" {
+			return nil, fmt.Errorf("a key costs %s allocations", allocations)
+		}
 		ns, _ := strconv.ParseFloat(string(found[1]), 64) // digits, as matched
 		return sample{value: 1000 / ns}, nil
 	}, nil

@@ -11,6 +11,10 @@
 // test binary run again (child_test.go), PostgreSQL and Redis as installed. The
 // test process is the load generator.
 //
+// All clients are closed loops at the same concurrency: a latency is that of a
+// server with so many requests under way, not that of a rate. kgs bench --rate
+// is for those.
+//
 // A cell is one measurement, a row compares two. All cells are measured once a
 // round, in turn and back again, and what counts is the median of the rounds'
 // ratios: a noisy machine is noisy for both sides.
