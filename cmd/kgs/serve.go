@@ -7,8 +7,6 @@ import (
 	"io"
 	"net"
 	"net/url"
-	"os"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -62,16 +60,12 @@ func serve(ctx context.Context, f *serveFlags, stderr io.Writer) error {
 	if config.HTTPAdvertise == "" {
 		config.HTTPAdvertise = "http://" + listener.Addr().String()
 	}
-	if os.Getenv("GOGC") == "" {
-		// The store's cache and memtables are on the heap: what the collector
-		// lets grow on top of them is memory for nothing.
-		debug.SetGCPercent(50)
-	}
 	log := newLogger(f, stderr)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	tuneMemory(running)
 	config.Logger, config.Registry, config.Reserved = log, registry, httpapi.Reserved
 	config.Fatal = func(err error) { stop(fatalError{err}) }
 
