@@ -22,6 +22,14 @@ type grant struct {
 	keys               []byte // one after the other
 }
 
+// split cuts off the first n keys.
+func (g *grant) split(n uint64) grant {
+	size := len(g.keys) / int(g.count) * int(n)
+	first := grant{g.lease, g.from, n, g.keys[:size:size]}
+	g.from, g.count, g.keys = g.from+n, g.count-n, g.keys[size:]
+	return first
+}
+
 // buffer holds the leader's leased keys of one key space, encoded, ready to be
 // popped. Its rules, each from a real system's bug:
 //
@@ -164,12 +172,10 @@ func (b *buffer) pop(dst []grant, n int) (grants []grant, more <-chan struct{}, 
 		b.target = max(b.target, min(2*n, b.max))
 		return dst, b.more, nil
 	}
-	length := b.keys.perm.Space().Length
 	for left := n; left > 0; {
 		c := &b.chunks[0]
 		k := min(left, int(c.count))
-		dst = append(dst, grant{c.lease, c.from, uint64(k), c.keys[: k*length : k*length]})
-		c.from, c.count, c.keys = c.from+uint64(k), c.count-uint64(k), c.keys[k*length:]
+		dst = append(dst, c.split(uint64(k)))
 		if c.count == 0 {
 			b.chunks = b.chunks[1:]
 		}

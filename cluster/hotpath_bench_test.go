@@ -42,7 +42,7 @@ func BenchmarkTakeKeys(b *testing.B) {
 // BenchmarkTakeThroughFollower is the same at a node that asks the leader over
 // loopback, 64 requests at a time, each with a deadline.
 func BenchmarkTakeThroughFollower(b *testing.B) {
-	n := followerOfTwo(b)
+	n := followerOfTwo(b, Config{BufferMin: 1_000_000})
 	b.ReportAllocs()
 	b.SetParallelism(32)
 	b.RunParallel(func(pb *testing.PB) {
@@ -57,32 +57,31 @@ func BenchmarkTakeThroughFollower(b *testing.B) {
 }
 
 // followerOfTwo is the follower of a cluster of two over loopback.
-func followerOfTwo(b *testing.B) *Node {
-	b.Helper()
+func followerOfTwo(tb testing.TB, cfg Config) *Node {
+	tb.Helper()
 	initial := map[string]string{}
 	for _, id := range []string{"n1", "n2"} {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
-			b.Fatal(err)
+			tb.Fatal(err)
 		}
 		initial[id] = listener.Addr().String()
 		listener.Close()
 	}
 	nodes := map[string]*Node{}
 	for id, addr := range initial {
-		n, err := Open(Config{
-			NodeID: id, DataDir: b.TempDir(), ClusterAddr: addr, InitialCluster: initial, BufferMin: 1_000_000,
-		})
+		cfg.NodeID, cfg.DataDir, cfg.ClusterAddr, cfg.InitialCluster = id, tb.TempDir(), addr, initial
+		n, err := Open(cfg)
 		if err != nil {
-			b.Fatal(err)
+			tb.Fatal(err)
 		}
-		b.Cleanup(func() { n.Close() })
+		tb.Cleanup(func() { n.Close() })
 		nodes[id] = n
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if _, err := nodes["n1"].TakeKeys(ctx, TakeRequest{Count: 1}); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	if nodes["n1"].leader.current().id == "n1" {
 		return nodes["n2"]

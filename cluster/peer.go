@@ -19,6 +19,7 @@ const (
 	maxRPCsAhead    = 4       // RPCs of one kind under way to a peer
 	maxRPCTakes     = 1024    // requests for keys in one RPC
 	maxRPCTakenKeys = 100_000 // keys in one RPC, unless one request wants more
+	maxMergedKeys   = 256     // keys in one RPC that were asked for separately and are taken in one piece
 	maxTakenKeys    = 1 << 18 // keys of one request: as the longest keys they fit into a frame
 )
 
@@ -141,8 +142,8 @@ type takeCall struct {
 	space    string
 	count    int
 	deadline time.Time
-	keys     []byte
-	grants   []*pb.Grant
+	grants   []grant
+	room     [1]grant // of grants, nearly always enough
 	err      error
 	done     chan struct{}
 }
@@ -158,59 +159,98 @@ func (p *peer) take(ctx context.Context, leader target, space string, count int)
 	}
 	select {
 	case <-c.done:
+		return c.grants, c.err
 	case <-ctx.Done():
-		return nil, errNoAnswer
 	case <-leader.ctx.Done():
-		return nil, errNoAnswer
 	}
-	if c.err != nil {
-		return nil, c.err
-	}
-	var total uint64
-	for _, g := range c.grants {
-		total += g.Count
-	}
-	keys := c.keys
-	if total == 0 || uint64(len(keys))%total != 0 {
-		return nil, fmt.Errorf("%w: %d bytes of %d keys", errNoAnswer, len(keys), total)
-	}
-	length := len(keys) / int(total)
-	grants := make([]grant, 0, len(c.grants))
-	for _, g := range c.grants {
-		if length == 0 || g.Count > uint64(len(keys)/length) { // the sum may have wrapped around
-			return nil, fmt.Errorf("%w: fewer keys than grants", errNoAnswer)
-		}
-		size := int(g.Count) * length
-		grants = append(grants, grant{g.Lease, g.From, g.Count, keys[:size]})
-		keys = keys[size:]
-	}
-	return grants, nil
+	return nil, errNoAnswer
 }
 
+// sendTakes makes one RPC, in which takes of the same key space are one. Where
+// the leader cannot serve so many it serves nobody: they go again, one by one.
 func (p *peer) sendTakes(calls []*takeCall, done func()) {
 	go func() {
 		defer done()
-		request := &clusterpb.TakeRequest{}
-		var deadline time.Time
-		for _, c := range calls {
-			deadline = later(deadline, c.deadline)
-			request.Takes = append(request.Takes, &clusterpb.TakeOne{Keyspace: c.space, Count: uint64(c.count)})
-		}
-		response := &clusterpb.TakeResponse{}
-		err := p.call(deadline, methodTake, request, response)
-		if err == nil && len(response.Answers) != len(calls) {
-			err = fmt.Errorf("%w: %d answers to %d requests", errNoAnswer, len(response.Answers), len(calls))
-		}
-		for i, c := range calls {
-			switch {
-			case err != nil:
-				c.err = err
-			case response.Answers[i].Error != 0 || len(response.Answers[i].Grants) == 0:
-				c.err = codeToError(uint16(response.Answers[i].Error), response.Answers[i].Detail)
-			default:
-				c.keys, c.grants = response.Answers[i].Keys, response.Answers[i].Grants
-			}
-			close(c.done)
+		if again := p.takeTogether(calls, maxMergedKeys); len(again) > 0 {
+			p.takeTogether(again, 0)
 		}
 	}()
+}
+
+// takeTogether answers the calls, but for those that were merged in vain. Calls
+// that follow on each other are merged while they want up to so many keys.
+func (p *peer) takeTogether(calls []*takeCall, merged int) (again []*takeCall) {
+	request := &clusterpb.TakeRequest{}
+	var groups [][]*takeCall // one for each of request.Takes
+	var deadline time.Time   // of the most patient
+	for i, c := range calls {
+		deadline = later(deadline, c.deadline)
+		last := len(groups) - 1
+		if last >= 0 && c.space == request.Takes[last].Keyspace && int(request.Takes[last].Count)+c.count <= merged {
+			request.Takes[last].Count += uint64(c.count)
+			groups[last] = groups[last][:len(groups[last])+1]
+		} else {
+			request.Takes = append(request.Takes, &clusterpb.TakeOne{Keyspace: c.space, Count: uint64(c.count)})
+			groups = append(groups, calls[i:i+1])
+		}
+	}
+	response := &clusterpb.TakeResponse{}
+	err := p.call(deadline, methodTake, request, response)
+	if err == nil && len(response.Answers) != len(groups) {
+		err = fmt.Errorf("%w: %d answers to %d requests", errNoAnswer, len(response.Answers), len(groups))
+	}
+	for i, group := range groups {
+		refused := err
+		if err == nil {
+			if a := response.Answers[i]; a.Error != 0 || len(a.Grants) == 0 {
+				if refused = codeToError(uint16(a.Error), a.Detail); len(group) > 1 && !retryable(refused) {
+					again = append(again, group...)
+					continue
+				}
+			} else {
+				refused = share(a, group)
+			}
+		}
+		for _, c := range group {
+			c.err = refused
+			close(c.done)
+		}
+	}
+	return again
+}
+
+// share gives each of the calls its part of their common answer.
+func share(a *clusterpb.TakeAnswer, calls []*takeCall) error {
+	left := make([]grant, len(a.Grants))
+	var total, wanted uint64
+	for i, g := range a.Grants {
+		if g.Count == 0 || g.Count > maxTakenKeys {
+			return fmt.Errorf("%w: a grant of %d keys", errNoAnswer, g.Count)
+		}
+		left[i] = grant{lease: g.Lease, from: g.From, count: g.Count}
+		total += g.Count
+	}
+	for _, c := range calls {
+		wanted += uint64(c.count)
+	}
+	length := uint64(len(a.Keys)) / max(total, 1)
+	if length == 0 || uint64(len(a.Keys)) != length*total || total != wanted {
+		return fmt.Errorf("%w: %d bytes of %d keys, %d were asked for", errNoAnswer, len(a.Keys), total, wanted)
+	}
+	keys := a.Keys
+	for i, g := range left {
+		left[i].keys, keys = keys[:g.count*length:g.count*length], keys[g.count*length:]
+	}
+	for _, c := range calls {
+		c.grants = c.room[:0]
+		for need := uint64(c.count); need > 0; {
+			g := &left[0]
+			n := min(need, g.count)
+			c.grants = append(c.grants, g.split(n))
+			if need -= n; g.count == 0 {
+				left = left[1:]
+			}
+		}
+	}
+	return nil
 }
