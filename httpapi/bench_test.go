@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,7 +28,10 @@ func (*instant) TakeKeys(context.Context, cluster.TakeRequest) (cluster.Keys, er
 	return oneKey, nil
 }
 func (*instant) Link(context.Context, cluster.Level, string) (*pb.Link, error) { return oneLink, nil }
-func (*instant) Age() (time.Duration, bool)                                    { return 42 * time.Millisecond, false }
+func (*instant) CreateLinks(_ context.Context, rs []cluster.CreateRequest) []cluster.Outcome {
+	return []cluster.Outcome{{Index: 12345, Key: "aB3xZ9", Link: rs[0].Create.Link}}
+}
+func (*instant) Age() (time.Duration, bool) { return 42 * time.Millisecond, false }
 
 func instantServer(b *testing.B) http.Handler {
 	s, err := New(Config{Service: &instant{fakenode.Node{Name: "n1"}}})
@@ -42,6 +46,9 @@ func bare() http.Handler {
 	e := echo.New()
 	e.POST("/v1/keys", func(c echo.Context) error {
 		return c.JSONBlob(http.StatusCreated, []byte(`{"keyspace":"default","keys":["aB3xZ9"],"receipt":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`+"\n"))
+	})
+	e.POST("/v1/links", func(c echo.Context) error {
+		return c.JSONBlob(http.StatusCreated, []byte(`{"key":"aB3xZ9","short_url":"http://example.com/aB3xZ9","url":"`+oneLink.Url+`","created_at":"2026-01-02T03:04:05.678Z","redirect":302,"alias":false}`+"\n"))
 	})
 	e.GET("/:key", func(c echo.Context) error { return c.Redirect(http.StatusFound, oneLink.Url) })
 	return e
@@ -61,7 +68,11 @@ func (s *sink) Header() http.Header         { return s.header }
 func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
 func (s *sink) WriteHeader(int)             {}
 
-var benchRequests = []struct{ name, method, path string }{{"take", "POST", "/v1/keys"}, {"redirect", "GET", "/aB3xZ9"}}
+var benchRequests = []struct{ name, method, path, body string }{
+	{"take", "POST", "/v1/keys", ""},
+	{"create", "POST", "/v1/links", `{"url":"` + oneLink.Url + `"}`},
+	{"redirect", "GET", "/aB3xZ9", ""},
+}
 
 // In memory: what this package costs, without net/http.
 func BenchmarkHandler(b *testing.B) {
@@ -69,10 +80,12 @@ func BenchmarkHandler(b *testing.B) {
 		for _, side := range sides(b) {
 			b.Run(r.name+"/"+side.name, func(b *testing.B) {
 				b.ReportAllocs()
-				request := httptest.NewRequest(r.method, r.path, nil)
+				body := strings.NewReader(r.body)
+				request := httptest.NewRequest(r.method, r.path, body)
 				w := &sink{http.Header{}}
 				for b.Loop() {
 					clear(w.header)
+					body.Reset(r.body)
 					side.handler.ServeHTTP(w, request)
 				}
 			})
@@ -92,12 +105,14 @@ func BenchmarkServer(b *testing.B) {
 				b.ReportAllocs()
 				b.SetParallelism(8)
 				b.RunParallel(func(pb *testing.PB) {
-					request, err := http.NewRequest(r.method, server.URL+r.path, nil)
+					body := strings.NewReader(r.body)
+					request, err := http.NewRequest(r.method, server.URL+r.path, body)
 					if err != nil {
 						b.Error(err)
 						return
 					}
 					for pb.Next() {
+						body.Reset(r.body)
 						response, err := transport.RoundTrip(request)
 						if err != nil {
 							b.Error(err)

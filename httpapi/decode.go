@@ -35,6 +35,13 @@ const (
 // "URL" for "url", take the last of two, and put U+FFFD for bytes that are not
 // UTF-8.
 func decodeObject(data []byte, null nulls, fields ...field) error {
+	if decodePlain(data, fields) {
+		return nil
+	}
+	return decodeStrictly(data, null, fields)
+}
+
+func decodeStrictly(data []byte, null nulls, fields []field) error {
 	if !utf8.Valid(data) {
 		return invalidf("the JSON is not UTF-8")
 	}

@@ -203,6 +203,37 @@ func FuzzDecodeObject(f *testing.F) {
 	})
 }
 
+// What decodePlain takes, decodeStrictly takes for the same; and what it leaves
+// to that, it leaves no trace in.
+func FuzzDecodePlain(f *testing.F) {
+	for _, seed := range []string{`{}`, ` { "url" : "x" , "redirect":301 } `, `{"url":"é","alias":"abc","count":7,"keyspace":"k"}`, `{"url":"a","url":"b"}`,
+		`{"redirect":null,"title":null}`, `{"redirect":01}`, `{"redirect":301.0}`, `{"redirect":-1}`, `{"redirect":1234567890}`, `{"redirect":7}x`, `{"url":"a",}`,
+		`{"url":"\n"}`, "{\"url\":\"\n\"}", "{\"url\":\"\xff\"}", `{"tags":["a"],"url":"b"}`, `{"ttl":"1h"}`, `{"url":"a"`, `{"url"`, `{"redirect":3`, `{"keyspace":null,"count":2}`} {
+		f.Add([]byte(seed))
+	}
+	type members struct {
+		linkFields
+		Count int
+		Space string
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, null := range []nulls{nullIsAbsent, nullIsWrong} {
+			var whole, plain, strict members
+			fields := func(m *members) []field {
+				return append(m.common(), field{"alias", &m.alias, wantString}, field{"count", &m.Count, ""}, field{"keyspace", &m.Space, wantString})
+			}
+			wantErr := decodeStrictly(data, null, fields(&strict))
+			if decodePlain(data, fields(&plain)) && (wantErr != nil || !reflect.DeepEqual(plain, strict)) {
+				t.Fatalf("%q is plain: %+v; strictly: %+v, %v", data, plain, strict, wantErr)
+			}
+			err := decodeObject(data, null, fields(&whole)...)
+			if (err == nil) != (wantErr == nil) || err == nil && !reflect.DeepEqual(whole, strict) {
+				t.Fatalf("%q: %+v, %v; strictly: %+v, %v", data, whole, err, strict, wantErr)
+			}
+		}
+	})
+}
+
 // checkMembers: an object that was accepted has only members of ours, each
 // once, and no character that encoding/json made up.
 func checkMembers(t *testing.T, data []byte) {

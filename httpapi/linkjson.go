@@ -17,14 +17,15 @@ type linkFields struct {
 }
 
 // common are the members of POST and PATCH, those of later versions included.
-func (f *linkFields) common() []field {
-	return []field{
-		{"url", &f.url, wantString},
-		{"title", &f.title, wantString},
-		{"redirect", &f.redirect, "301, 302, 307 or 308"},
-		{"tags", &f.tags, wantStrings},
-		{name: "expires_at"}, {name: "ttl"}, {name: "not_before"}, {name: "max_visits"},
-	}
+func (f *linkFields) common() []field { return f.appendCommon(nil) }
+
+func (f *linkFields) appendCommon(to []field) []field {
+	return append(to,
+		field{"url", &f.url, wantString},
+		field{"title", &f.title, wantString},
+		field{"redirect", &f.redirect, "301, 302, 307 or 308"},
+		field{"tags", &f.tags, wantStrings},
+		field{name: "expires_at"}, field{name: "ttl"}, field{name: "not_before"}, field{name: "max_visits"})
 }
 
 func (f *linkFields) check(own ownOrigins, r *http.Request) error {
@@ -70,7 +71,8 @@ func (f *linkFields) checkPlace() error {
 // decodeCreate decodes and checks one new link.
 func (s *Server) decodeCreate(body []byte, r *http.Request) (*pb.CreateLink, error) {
 	var f linkFields
-	fields := append(f.common(),
+	var room [12]field
+	fields := append(f.appendCommon(room[:0]),
 		field{"alias", &f.alias, wantString},
 		field{"key", &f.key, wantString},
 		field{"keyspace", &f.keyspace, wantString},

@@ -136,12 +136,14 @@ func canonicalHost(host string) (string, error) {
 		}
 		return canonicalAddr(addr), nil
 	}
-	host, err := url.PathUnescape(host)
-	if err != nil || !utf8.ValidString(host) {
-		return "", errHost
-	}
-	if host, err = hostProfile.ToASCII(host); err != nil {
-		return "", errHost
+	if !isPlainHost(host) {
+		unescaped, err := url.PathUnescape(host)
+		if err != nil || !utf8.ValidString(unescaped) {
+			return "", errHost
+		}
+		if host, err = hostProfile.ToASCII(unescaped); err != nil {
+			return "", errHost
+		}
 	}
 	host = strings.TrimSuffix(host, ".")
 	if host == "" {
@@ -163,6 +165,16 @@ func canonicalHost(host string) (string, error) {
 		return "", errHost
 	}
 	return canonicalAddr(addr), nil
+}
+
+// isPlainHost: to map it as browsers do would not change it.
+func isPlainHost(host string) bool {
+	for i := range len(host) {
+		if c := host[i]; !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '.' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return !strings.Contains(host, "xn--") // Punycode, which may be wrong
 }
 
 func canonicalAddr(addr netip.Addr) string {

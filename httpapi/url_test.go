@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -130,4 +131,21 @@ func TestLoopbackIsOneHost(t *testing.T) {
 	if err := own.checkURL("http://localhost:8081/", r); err != nil {
 		t.Errorf("another port: %v", err)
 	}
+}
+
+// Hosts that need no mapping are those that the mapping leaves as they are.
+func FuzzPlainHost(f *testing.F) {
+	for _, seed := range []string{"", ".", "a", "www.example.org", "a_b.c-d", "-a.-b-", "a..b", ".a", "ab--c.d", "xn--a", "1.2.3.4", strings.Repeat("a", 300), strings.Repeat("a.", 200)} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, host string) {
+		if !isPlainHost(host) {
+			return
+		}
+		unescaped, err := url.PathUnescape(host)
+		mapped, idnaErr := hostProfile.ToASCII(host)
+		if err != nil || unescaped != host || idnaErr != nil || mapped != host {
+			t.Fatalf("%q: unescaped %q, %v; mapped %q, %v", host, unescaped, err, mapped, idnaErr)
+		}
+	})
 }
