@@ -3,6 +3,7 @@ package httpapi
 import (
 	"errors"
 	"net"
+	"net/http"
 	"os"
 	"sync"
 	"testing"
@@ -107,4 +108,46 @@ func TestTimedConnFollowsProgress(t *testing.T) {
 			}
 		}
 	})
+}
+
+// BenchmarkTimedConn is a request with all of the server's timeouts, over one
+// kept-alive connection.
+func BenchmarkTimedConn(b *testing.B) {
+	for _, side := range []string{"plain", "timed"} {
+		b.Run(side, func(b *testing.B) {
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				b.Fatal(err)
+			}
+			server := &http.Server{
+				Handler:           http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }),
+				ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+			}
+			if side == "timed" {
+				listener = timedConns{listener}
+			}
+			go server.Serve(listener)
+			defer server.Close()
+			var conns [64]net.Conn
+			for i := range conns {
+				if conns[i], err = net.Dial("tcp", listener.Addr().String()); err != nil {
+					b.Fatal(err)
+				}
+				defer conns[i].Close()
+			}
+			answer := make([]byte, 4096)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				conn := conns[i%64]
+				if i >= 64 {
+					if _, err := conn.Read(answer); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if _, err := conn.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
