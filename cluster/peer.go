@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	clusterpb "github.com/kgs-cluster/kgs/cluster/pb"
+	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/fsm/pb"
 )
 
@@ -59,12 +60,19 @@ func (p *peers) get(n *Node, addr string) *peer {
 }
 
 // propose sends the commands with others' and returns an answer for each.
-func (p *peer) propose(ctx context.Context, commands []*pb.Command) []answer {
+// When ctx, or leader's time, ends first, all are unknown.
+func (p *peer) propose(ctx context.Context, leader target, commands []*pb.Command) []answer {
 	c := newCall(ctx, commands)
 	if err := p.commands.add(ctx, c); err != nil {
 		return failAll(len(commands), err)
 	}
-	return c.wait(ctx)
+	select {
+	case <-c.done:
+		return c.answers
+	case <-ctx.Done():
+	case <-leader.ctx.Done():
+	}
+	return failAll(len(commands), fsm.ErrOutcomeUnknown)
 }
 
 // sendCommands makes one RPC. It ends when the leader is known to be another:

@@ -202,7 +202,8 @@ func (n *Node) propose(ctx context.Context, commands []*pb.Command) []answer {
 	return answers
 }
 
-// tryFunc makes one try at a leader and returns an answer for each command.
+// tryFunc makes one try at a leader, until ctx or to.ctx ends, and returns an
+// answer for each command.
 type tryFunc func(ctx context.Context, to target, commands []*pb.Command) []answer
 
 // proposeCall tries the commands that have no final answer yet.
@@ -212,7 +213,7 @@ func (n *Node) proposeCall(ctx context.Context, commands []*pb.Command, answers 
 		open[i] = i
 	}
 	unknown := make([]bool, len(commands))
-	err := n.toLeader(ctx, func(ctx context.Context, to target) error {
+	err := n.hold(ctx, func(to target) error {
 		pending := make([]*pb.Command, len(open))
 		for i, at := range open {
 			pending[i] = commands[at]
@@ -245,10 +246,12 @@ func (n *Node) proposeCall(ctx context.Context, commands []*pb.Command, answers 
 
 // proposeAt makes one try at the leader, here or elsewhere.
 func (n *Node) proposeAt(ctx context.Context, to target, commands []*pb.Command) []answer {
-	if to.id == n.cfg.NodeID {
-		return n.proposeHere(ctx, commands)
+	if to.id != n.cfg.NodeID {
+		return n.peers.get(n, to.addr).propose(ctx, to, commands)
 	}
-	return n.peers.get(n, to.addr).propose(ctx, commands)
+	try, cancel := to.bound(ctx)
+	defer cancel()
+	return n.proposeHere(try, commands)
 }
 
 // awaitOwn waits until this node has applied what it is about to acknowledge,
