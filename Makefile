@@ -43,7 +43,7 @@ microbench: ## the benchmarks of the packages
 
 # A module of its own: its rivals are no dependencies of the product.
 BENCH := cd test/bench && KGS_BENCH_ROUNDS='$(ROUNDS)' KGS_BENCH_SECONDS='$(SECONDS)' KGS_BENCH_LINKS='$(LINKS)' \
-	KGS_BENCH_ONLY='$(ONLY)' KGS_BENCH_URLS='$(abspath $(URLS))' go test -count=1 -v -timeout 0
+	KGS_BENCH_ONLY='$(value ONLY)' KGS_BENCH_URLS='$(abspath $(URLS))' go test -count=1 -v -timeout 0
 
 bench: ## kgs against etcd, Postgres, Redis and its limits; quick: ROUNDS=1 SECONDS=2; some rows: ONLY=REGEXP; another file: URLS=FILE
 	export KGS_BENCH=1; $(BENCH) -run TestTable
