@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/fsm/keyspace"
@@ -166,7 +167,7 @@ func (n *Node) formCluster(ctx context.Context) error {
 func (n *Node) proposeOne(ctx context.Context, cmd *pb.Command) (*pb.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, barrierTimeout)
 	defer cancel()
-	a := n.proposer.submit(ctx, []*pb.Command{cmd})[0]
+	a := n.proposer.submit(ctx, []*pb.Command{cmd}, proto.Size(cmd))[0]
 	if a.err != nil {
 		return nil, a.err
 	}

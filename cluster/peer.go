@@ -62,7 +62,7 @@ func (p *peers) get(n *Node, addr string) *peer {
 // propose sends the commands with others' and returns an answer for each.
 // When ctx, or leader's time, ends first, all are unknown.
 func (p *peer) propose(ctx context.Context, leader target, commands []*pb.Command) []answer {
-	c := newCall(ctx, commands)
+	c := newCall(ctx, commands, sizeOf(commands))
 	if err := p.commands.add(ctx, c); err != nil {
 		return failAll(len(commands), err)
 	}

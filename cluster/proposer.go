@@ -31,13 +31,21 @@ type answer struct {
 // call is a group of commands that one request waits for.
 type call struct {
 	commands []*pb.Command
+	bytes    int       // of the commands, about
 	deadline time.Time // after it nobody waits
 	answers  []answer  // set before done is closed
 	done     chan struct{}
 }
 
-func newCall(ctx context.Context, commands []*pb.Command) *call {
-	return &call{commands: commands, deadline: deadlineOf(ctx), done: make(chan struct{})}
+func newCall(ctx context.Context, commands []*pb.Command, bytes int) *call {
+	return &call{commands: commands, bytes: bytes, deadline: deadlineOf(ctx), done: make(chan struct{})}
+}
+
+func sizeOf(commands []*pb.Command) (bytes int) {
+	for _, cmd := range commands {
+		bytes += proto.Size(cmd)
+	}
+	return bytes
 }
 
 // maxRequestTime is the longest that a request waits: the longest deadline that
@@ -67,13 +75,10 @@ func failAll(n int, err error) []answer {
 
 func (c *call) size() (count, bytes int) {
 	count = len(c.commands)
-	for _, cmd := range c.commands {
-		bytes += proto.Size(cmd)
-		if isRestore(cmd) {
-			count = max(maxEntryCommands, maxRPCCommands) // alone
-		}
+	if count == 1 && isRestore(c.commands[0]) { // a restore comes alone, and stays so
+		count = max(maxEntryCommands, maxRPCCommands)
 	}
-	return count, bytes
+	return count, c.bytes
 }
 
 // wait returns the answers; when ctx ends first, all are unknown: the commands
@@ -107,9 +112,9 @@ func newProposer(ctx context.Context, node string, r *raft.Raft, f *futures, pos
 	return p
 }
 
-// submit proposes the commands and returns an answer for each.
-func (p *proposer) submit(ctx context.Context, commands []*pb.Command) []answer {
-	c := newCall(ctx, commands)
+// submit proposes the commands, of about so many bytes, and returns an answer for each.
+func (p *proposer) submit(ctx context.Context, commands []*pb.Command, bytes int) []answer {
+	c := newCall(ctx, commands, bytes)
 	if err := p.group.add(ctx, c); err != nil {
 		return failAll(len(commands), err)
 	}

@@ -71,99 +71,127 @@ func (n *Node) mend(ctx context.Context, cmd *pb.Command, r *pb.Result) bool {
 
 // stampAndSubmit proposes what needs no mending first.
 func (n *Node) stampAndSubmit(ctx context.Context, commands []*pb.Command) []answer {
-	stamped, refused := n.stamp(ctx, commands)
-	if refused == nil {
-		return n.proposer.submit(ctx, stamped)
+	st := n.stamp(ctx, commands)
+	if st.refused == nil {
+		return n.proposer.submit(ctx, st.commands, st.bytes)
 	}
 	var pass []*pb.Command
-	for i, a := range refused {
-		if a == (answer{}) {
-			pass = append(pass, stamped[i])
+	for i, cmd := range st.commands {
+		if !st.isRefused(i) {
+			pass = append(pass, cmd)
 		}
 	}
 	if len(pass) == 0 {
-		return refused
+		return st.refused
 	}
-	passed := n.proposer.submit(ctx, pass)
-	for i, a := range refused {
-		if a == (answer{}) {
-			refused[i], passed = passed[0], passed[1:]
+	passed := n.proposer.submit(ctx, pass, st.bytes)
+	for i := range st.refused {
+		if !st.isRefused(i) {
+			st.refused[i], passed = passed[0], passed[1:]
 		}
 	}
-	return refused
+	return st.refused
 }
 
-// stamp returns the commands with what the leader's buffer says filled in. A command that
-// cannot be proposed has its answer in refused, which is nil if all can.
-// The given commands are not changed: an earlier try may still be sending them.
-func (n *Node) stamp(ctx context.Context, commands []*pb.Command) (stamped []*pb.Command, refused []answer) {
-	stamped = commands
+// stamped are commands with what the leader's buffer says filled in.
+type stamped struct {
+	given    []*pb.Command // not changed: an earlier try may still be sending them
+	commands []*pb.Command
+	bytes    int      // of the commands, about
+	refused  []answer // of a command that cannot be proposed; nil if all can
+}
+
+// stampBytes is what filling in makes a command longer, about.
+const stampBytes = 32
+
+// stampedLink is what filling in a command allocates.
+type stampedLink struct {
+	command pb.Command
+	op      pb.Command_CreateLink
+	create  pb.CreateLink
+	key     pb.GeneratedKey
+}
+
+// fill puts a copy of the command in its place, with what is in l.create.
+func (s *stamped) fill(i int, l *stampedLink) {
+	if &s.commands[0] == &s.given[0] {
+		s.commands = slices.Clone(s.given)
+	}
+	from := s.given[i]
+	l.create.Keyspace, l.create.Link = from.GetCreateLink().Keyspace, from.GetCreateLink().Link
+	l.op.CreateLink = &l.create
+	l.command.Request, l.command.Idempotency, l.command.Op = from.Request, from.Idempotency, &l.op
+	s.commands[i] = &l.command
+	s.bytes += stampBytes
+}
+
+func (s *stamped) refuse(i int, a answer) {
+	if s.refused == nil {
+		s.refused = make([]answer, len(s.given))
+	}
+	s.refused[i] = a
+}
+
+func (s *stamped) isRefused(i int) bool { return s.refused != nil && s.refused[i] != (answer{}) }
+
+func (n *Node) stamp(ctx context.Context, commands []*pb.Command) *stamped {
+	s := &stamped{given: commands, commands: commands}
 	wanted := map[string]int{}
-	refuse := func(i int, a answer) {
-		if refused == nil {
-			refused = make([]answer, len(commands))
-		}
-		refused[i] = a
-	}
-	stamp := func(i int, op *pb.CreateLink) {
-		if &stamped[0] == &commands[0] {
-			stamped = slices.Clone(commands)
-		}
-		stamped[i] = &pb.Command{Request: commands[i].Request, Idempotency: commands[i].Idempotency,
-			Op: &pb.Command_CreateLink{CreateLink: op}}
-	}
 	for i, cmd := range commands {
+		size := proto.Size(cmd)
+		s.bytes += size
 		op := cmd.GetCreateLink()
 		switch {
 		case cmd.Op == nil: // in the log it would stop every node that does not know it
-			refuse(i, answer{err: fmt.Errorf("%w: the leader %s does not know this command; it runs an older version", ErrRefused, n.cfg.NodeID)})
-		case proto.Size(cmd) > maxCommandBytes:
-			refuse(i, answer{err: fmt.Errorf("%w: a command of %d bytes", ErrRefused, proto.Size(cmd))})
+			s.refuse(i, answer{err: fmt.Errorf("%w: the leader %s does not know this command; it runs an older version", ErrRefused, n.cfg.NodeID)})
+		case size > maxCommandBytes:
+			s.refuse(i, answer{err: fmt.Errorf("%w: a command of %d bytes", ErrRefused, size)})
 		case op == nil || op.Alias != "":
 		case op.TakenKey != "":
 			held, settledTo := n.buffers(op.Keyspace, op.TakenKey)
 			if held {
-				refuse(i, answer{result: &pb.Result{Code: pb.Code_KEY_NOT_TAKEN, Detail: op.TakenKey}})
+				s.refuse(i, answer{result: &pb.Result{Code: pb.Code_KEY_NOT_TAKEN, Detail: op.TakenKey}})
 				continue
 			}
-			stamp(i, &pb.CreateLink{Keyspace: op.Keyspace, Link: op.Link, TakenKey: op.TakenKey, BufferedTo: settledTo})
+			s.fill(i, &stampedLink{create: pb.CreateLink{TakenKey: op.TakenKey, BufferedTo: settledTo}})
 		default:
 			wanted[op.Keyspace]++
 		}
 	}
 	for space, count := range wanted {
-		keys, err := n.takeGenerated(ctx, space, count)
-		for i, cmd := range commands {
-			op := cmd.GetCreateLink()
-			if op == nil || op.Alias != "" || op.TakenKey != "" || op.Keyspace != space {
-				continue
-			}
-			if err != nil {
-				refuse(i, answer{err: err})
-				continue
-			}
-			stamp(i, &pb.CreateLink{Keyspace: space, Link: op.Link, Generated: keys[0]})
-			keys = keys[1:]
-		}
+		n.stampGenerated(ctx, s, space, count)
 	}
-	return stamped, refused
+	return s
 }
 
-func (n *Node) takeGenerated(ctx context.Context, space string, count int) ([]*pb.GeneratedKey, error) {
+// stampGenerated gives the links of a key space that have no key yet one each.
+func (n *Node) stampGenerated(ctx context.Context, s *stamped, space string, count int) {
 	grants, err := n.takeHere(ctx, space, count)
-	if err != nil {
-		return nil, err
-	}
-	keys := make([]*pb.GeneratedKey, 0, count)
-	for _, g := range grants {
-		length := len(g.keys) / int(g.count)
-		for i := range g.count {
-			at := int(i) * length
-			keys = append(keys, &pb.GeneratedKey{
-				Key: string(g.keys[at : at+length]), Position: g.from + i, Lease: g.lease})
+	links := make([]stampedLink, count)
+	var keys string // of the first grant
+	for i, cmd := range s.given {
+		op := cmd.GetCreateLink()
+		if op == nil || op.Alias != "" || op.TakenKey != "" || op.Keyspace != space || s.isRefused(i) {
+			continue
+		}
+		if err != nil {
+			s.refuse(i, answer{err: err})
+			continue
+		}
+		g := &grants[0]
+		if keys == "" {
+			keys = string(g.keys)
+		}
+		length := len(keys) / int(g.count)
+		l := &links[0]
+		l.key.Key, l.key.Position, l.key.Lease = keys[:length], g.from, g.lease
+		l.create.Generated = &l.key
+		s.fill(i, l)
+		links, keys = links[1:], keys[length:]
+		if g.from, g.count = g.from+1, g.count-1; g.count == 0 {
+			grants = grants[1:]
 		}
 	}
-	return keys, nil
 }
 
 // buffers tells whether the key lies in this leader's buffer, or is never

@@ -119,7 +119,7 @@ func (s *Server) writeBatch(buf *bytes.Buffer, r *http.Request, b *batch, outcom
 			outcome := outcomes[0]
 			outcomes = outcomes[1:]
 			if fault = outcome.Err; fault == nil {
-				if err := encodeTo(buf, s.newLinkJSON(r, outcome.Key, outcome.Link)); err != nil {
+				if err := s.appendLink(buf, r, outcome.Key, outcome.Link); err != nil {
 					return err
 				}
 				continue

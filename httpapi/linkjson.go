@@ -1,7 +1,10 @@
 package httpapi
 
 import (
+	"bytes"
 	"net/http"
+	"strconv"
+	"unicode/utf8"
 
 	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/fsm/pb"
@@ -152,6 +155,34 @@ func (s *Server) newLinkJSON(r *http.Request, key string, link *pb.Link) linkJSO
 		j.UpdatedAt = timestamp(link.GetUpdatedAt())
 	}
 	return j
+}
+
+// appendLink is the same as JSON, a line. What links mostly have is written by
+// hand: a batch answers thousands.
+func (s *Server) appendLink(buf *bytes.Buffer, r *http.Request, key string, link *pb.Link) error {
+	short := s.shortURL(r, key)
+	if !isPlain(short) || link.GetTitle() != "" || len(link.GetTags()) > 0 || link.GetUpdatedAt() != 0 || !isPlain(link.GetUrl()) {
+		return encodeTo(buf, s.newLinkJSON(r, key, link))
+	}
+	dst := buf.AvailableBuffer()
+	dst = append(append(dst, `{"key":"`...), key...) // of keyChars
+	dst = append(append(dst, `","short_url":"`...), short...)
+	dst = append(append(dst, `","url":"`...), link.GetUrl()...)
+	dst = append(append(dst, `","created_at":"`...), timestamp(link.GetCreatedAt())...)
+	dst = strconv.AppendInt(append(dst, `","redirect":`...), int64(redirectStatus(link)), 10)
+	dst = strconv.AppendBool(append(dst, `,"alias":`...), link.GetAlias())
+	_, err := buf.Write(append(dst, "}\n"...))
+	return err
+}
+
+// isPlain: the string stands in JSON as it is.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *Server) shortURL(r *http.Request, key string) string {
