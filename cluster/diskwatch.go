@@ -155,7 +155,7 @@ const standBack = 10
 // standsBack: another node should be elected, if one can be.
 func (n *Node) standsBack() bool {
 	full, _ := n.disk.fullness()
-	if full == "" && !n.stalled.Load() {
+	if full == "" && n.stalled.Load() == nil {
 		return false
 	}
 	age, _ := n.Age()

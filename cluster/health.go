@@ -44,8 +44,8 @@ func (n *Node) problem() string {
 	if fault := n.fault.Load(); fault != nil {
 		return (*fault).Error()
 	}
-	if n.stalled.Load() {
-		return "the log's disk hangs"
+	if stalled := n.stalled.Load(); stalled != nil {
+		return (*stalled).Error()
 	}
 	return ""
 }

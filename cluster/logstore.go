@@ -35,6 +35,7 @@ type logConfig struct {
 	OnStall       func(error)   // writes hang or fail: the node takes none
 	OnRecover     func()        // writes work again, or may be tried again
 	OnDead        func(error)   // it will not recover without a restart; may be called again
+	RaftRuns      func() bool   // on its own goroutine, whose panics nobody recovers
 	Disk          *diskGuard    // what has room for entries; default: anything has
 }
 
@@ -47,6 +48,9 @@ func (c logConfig) withDefaults() logConfig {
 	}
 	if c.OnRecover == nil {
 		c.OnRecover = func() {}
+	}
+	if c.RaftRuns == nil {
+		c.RaftRuns = func() bool { return true }
 	}
 	if c.OnDead == nil {
 		c.OnDead = func(error) {}

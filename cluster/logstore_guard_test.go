@@ -339,6 +339,33 @@ func TestGuardStableStallIsHeardOf(t *testing.T) {
 	})
 }
 
+// Raft panics when its term cannot be stored. Its main goroutine ends instead,
+// and the node says why; before raft runs the error is the opener's.
+func TestStableThatFailsEndsTheNode(t *testing.T) {
+	g := newGuardUnderTest()
+	runs := true
+	g.watch.cfg.RaftRuns = func() bool { return runs }
+	stable := &guardedStable{failingStable{raft.NewInmemStore()}, g.watch, g.cfg.Disk}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		t.Error("returned", stable.SetUint64([]byte("term"), 7))
+	}()
+	<-ended
+	if g.heard() != "[dead]" {
+		t.Error("heard", g.heard())
+	}
+	runs = false
+	if err := stable.Set([]byte("vote"), nil); !errors.Is(err, syscall.EIO) {
+		t.Error(err)
+	}
+}
+
+type failingStable struct{ raft.StableStore }
+
+func (failingStable) Set(k, v []byte) error              { return syscall.EIO }
+func (failingStable) SetUint64(k []byte, v uint64) error { return syscall.EIO }
+
 type slowStable struct{ raft.StableStore }
 
 func (s slowStable) Set(k, v []byte) error {

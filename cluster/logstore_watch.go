@@ -128,6 +128,9 @@ func (w *stallWatch) during() (over func()) {
 // guardedStable is a raft.StableStore whose stalls are heard of. Its writes
 // are not given up: raft panics when one fails, and a vote must not be granted
 // before it is on disk. They are made by followers and candidates only.
+//
+// A write that fails ends the node with a word that says why: in place of raft's
+// panic, its main goroutine ends here.
 type guardedStable struct {
 	raft.StableStore
 	watch *stallWatch
@@ -153,7 +156,14 @@ func (s *guardedStable) write(write func() error) error {
 		over := s.watch.during()
 		err := write()
 		over()
+		if err == nil {
+			return nil
+		}
 		if !foundNoRoom(err) {
+			if s.watch.cfg.RaftRuns() {
+				s.watch.cfg.OnDead(fmt.Errorf("raft's term and vote cannot be stored, the disk fails: %w", err))
+				runtime.Goexit()
+			}
 			return err
 		}
 		if !s.disk.await(err) {

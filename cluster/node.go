@@ -29,7 +29,8 @@ type Node struct {
 	logs      raft.LogStore
 	stable    raft.StableStore
 	endLogs   func() error
-	stalled   atomic.Bool // the log's disk hangs
+	stalled   atomic.Pointer[error] // the log's disk hangs or fails
+	raftRuns  atomic.Bool
 	disk      *diskGuard
 	disks     diskWatch
 	snaps     *snapshots
@@ -149,15 +150,16 @@ func (n *Node) openState() (err error) {
 	}
 	n.logs, n.stable, n.endLogs, err = openLog(n.cfg.Disk, filepath.Join(dir, "raft"), logConfig{
 		OnStall: func(err error) {
-			n.stalled.Store(true)
-			n.log.Error("the log's disk hangs; this node cannot lead", "error", err)
+			n.stalled.Store(&err)
+			n.log.Error("this node cannot lead", "reason", err)
 		},
 		OnRecover: func() {
-			n.stalled.Store(false)
-			n.log.Warn("the log's disk answers again")
+			n.stalled.Store(nil)
+			n.log.Warn("the log's disk takes writes again")
 		},
-		OnDead: n.fail,
-		Disk:   n.disk,
+		OnDead:   n.fail,
+		RaftRuns: n.raftRuns.Load,
+		Disk:     n.disk,
 	})
 	if err != nil {
 		return fmt.Errorf("log: %w", err)
@@ -226,6 +228,7 @@ func (n *Node) startRaft() error {
 	if err != nil {
 		return fmt.Errorf("raft: %w; if the log or the state is damaged: remove this node from the cluster, empty its data directory and join it again", err)
 	}
+	n.raftRuns.Store(true)
 	n.leader.raft = n.raft
 	n.transport.standsBack.Store(new(n.standsBack))
 	return nil

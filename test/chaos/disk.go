@@ -88,10 +88,15 @@ func (r *run) failDisk(victim *proc.Node) {
 // revive starts a node again if it has given up: a node may do so, with a word,
 // when it cannot trust its files any more.
 func (r *run) revive(n *proc.Node) {
-	if !n.Running() {
-		r.logf("%s ended by itself: %s", n.ID, lastWords(n))
-		n.Start()
+	if n.Running() {
+		return
 	}
+	words := lastWords(n)
+	r.logf("%s ended by itself: %s", n.ID, words)
+	if strings.HasPrefix(words, "panic: ") {
+		r.violatef(oracleEnds, "%s panicked:\n%s", n.ID, n.Output)
+	}
+	n.Start()
 }
 
 // lastWords is why a node gave up: its panic, else the last line that it said.
