@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"time"
@@ -85,11 +86,25 @@ func (r *run) failDisk(victim *proc.Node) {
 	r.revive(victim)
 }
 
+// endsWithin is the longest that a node which gives up takes to close.
+const endsWithin = 30 * time.Second
+
+func isReady(n *proc.Node) bool {
+	response, err := plainClient.Get(n.URL + "/readyz")
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close()
+	return response.StatusCode == http.StatusOK
+}
+
 // revive starts a node again if it has given up: a node may do so, with a word,
 // when it cannot trust its files any more.
 func (r *run) revive(n *proc.Node) {
-	if n.Running() {
-		return
+	for end := time.Now().Add(endsWithin); n.Running(); time.Sleep(100 * time.Millisecond) {
+		if isReady(n) || time.Now().After(end) {
+			return
+		}
 	}
 	words := lastWords(n)
 	r.logf("%s ended by itself: %s", n.ID, words)
