@@ -194,12 +194,22 @@ func createEtcd(clients int) func(*bench) (measure, error) {
 
 func movePostgres(b *bench) (measure, error) {
 	at, err := b.postgres()
-	return func() (sample, error) { return b.load(64, pgMove(at)) }, err
+	return b.onPostgres(at, pgMove(at)), err
 }
 
 func createPostgres(b *bench) (measure, error) {
 	at, err := b.postgres()
-	return func() (sample, error) { return b.load(64, pgCreate(at, b.urls)) }, err
+	return b.onPostgres(at, pgCreate(at, b.urls)), err
+}
+
+func (b *bench) onPostgres(at string, connect connect) measure {
+	return func() (sample, error) {
+		s, err := b.load(64, connect)
+		if err != nil {
+			return nil, err
+		}
+		return s, pgSettle(b.ctx, at)
+	}
 }
 
 // redisRate is more than Redis gives, in keys a second: the set must not get empty.

@@ -107,6 +107,22 @@ func dialPostgres(ctx context.Context, at string) (*pgx.Conn, error) {
 	}
 }
 
+// pgSettle does now what the server would do in the background, while others are
+// measured.
+func pgSettle(ctx context.Context, at string) error {
+	db, err := dialPostgres(ctx, at)
+	if err != nil {
+		return err
+	}
+	defer db.Close(ctx)
+	for _, statement := range []string{`VACUUM`, `CHECKPOINT`} {
+		if _, err := db.Exec(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // The statements are prepared once per connection, by pgx.
 const (
 	moveKey = `WITH k AS (
