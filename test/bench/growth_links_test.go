@@ -41,8 +41,14 @@ func (g *growth) overLinks() {
 			curve.Steps = append(curve.Steps, figure(float64(n)))
 		}
 		rates.add("links made in batches of 5,000, links/s", filled)
-		rates.add("redirects/s", g.at(g.leader(), 64, load.ReadLinks(all, 0))[rate])
-		rates.add("bare echo, redirects/s", g.at(load.Target{Addrs: []string{echo}}, 64, load.ReadLinks(all, 0))[rate])
+		g.settle(c)
+		var own, bare []float64
+		for range 3 { // in turn: they are compared
+			own = append(own, g.at(g.leader(), 64, load.ReadLinks(all, 0))[rate])
+			bare = append(bare, g.at(load.Target{Addrs: []string{echo}}, 64, load.ReadLinks(all, 0))[rate])
+		}
+		rates.add("redirects/s", median(own))
+		rates.add("bare echo, redirects/s", median(bare))
 		before = g.at(g.leader(), 64, load.CreateLinks(g.urls))
 		rates.add("links created/s", before[rate])
 		times.add("creation, p99, ms", before[p99])
@@ -81,6 +87,37 @@ func (g *growth) otherThan(leader *proc.Node) *proc.Node {
 		}
 	}
 	return leader
+}
+
+// settle waits until the nodes have put in order what was written, as long as
+// they work on it with more than a tenth of a core; a minute at most.
+func (g *growth) settle(c *proc.Cluster) {
+	const pause = 500 * time.Millisecond
+	before := g.worked(c)
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
+		time.Sleep(pause)
+		now := g.worked(c)
+		if now-before < pause/10 {
+			return
+		}
+		before = now
+	}
+}
+
+// worked is how much processor time the nodes have had.
+func (g *growth) worked(c *proc.Cluster) (total time.Duration) {
+	for _, n := range c.Nodes {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.Pid()))
+		g.must(err)
+		_, rest, _ := strings.Cut(string(data), ") ") // the name before it may have spaces
+		fields := strings.Fields(rest)
+		for _, field := range fields[11:13] { // utime, stime: proc(5)
+			ticks, err := strconv.Atoi(field)
+			g.must(err)
+			total += time.Duration(ticks) * (time.Second / 100) // USER_HZ
+		}
+	}
+	return total
 }
 
 // restart is how many seconds a node takes from its start until it is ready,
