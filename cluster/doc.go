@@ -5,7 +5,7 @@
 // # The way of a write
 //
 //	service.go   CreateLinks, TakeKeys, ...: what a front end may ask
-//	route.go     hold and repeat until the leader answers (toLeader); request ids
+//	route.go     hold and repeat until the leader answers (hold); request ids
 //	peer.go      to a leader elsewhere: requests gather for one RPC (gather.go)
 //	serve.go     on the leader: keys from the buffer, transient refusals mended
 //	proposer.go  waiting commands become one log entry (group commit)

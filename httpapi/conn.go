@@ -32,23 +32,18 @@ type timedConn struct {
 }
 
 // deadline of one direction; the zero time is none.
-type deadline struct{ want, have time.Time }
-
-// set makes have do for want.
-func (d *deadline) set(move func(time.Time) error) error {
-	if d.good() {
-		return nil
-	}
-	d.have = d.want
-	return move(d.want)
+type deadline struct {
+	want, have time.Time
+	span       time.Duration // that have was ahead when it was set
 }
 
-// good: at most a sixteenth of the time is missing.
-func (d *deadline) good() bool {
-	if d.want.IsZero() || d.have.IsZero() || d.have.After(d.want) {
-		return d.want.IsZero() && d.have.IsZero()
+// set makes have do for want: at most a sixteenth of the time may be missing.
+func (d *deadline) set(move func(time.Time) error) error {
+	if missing := d.want.Sub(d.have); d.want == d.have || !d.want.IsZero() && missing >= 0 && missing <= d.span/16 {
+		return nil
 	}
-	return d.want.Sub(d.have) <= time.Until(d.want)/16
+	d.have, d.span = d.want, time.Until(d.want)
+	return move(d.want)
 }
 
 func (c *timedConn) Read(p []byte) (int, error) {

@@ -4,7 +4,8 @@
 //
 // # The way of a request
 //
-//	server.go    Server, its http.Server, X-Kgs-Node, graceful shutdown
+//	server.go    Server, its http.Server, X-Kgs-Node, graceful shutdown;
+//	             conn.go makes its timeouts cheap
 //	routes.go    the route table, and what wraps every handler: the deadline,
 //	             recovery, metrics
 //	keys.go links.go batch.go keyspaces.go members.go redirect.go health.go
@@ -13,7 +14,7 @@
 //	errors.go    the table from Go errors to problems; problem.go writes them
 //
 // and what the handlers share: body.go and decode.go (bounded bodies, strict
-// JSON), ndjson.go (lines), fields.go and url.go (the limits of a link),
+// JSON; decode_plain.go is its short cut), ndjson.go (lines), fields.go and url.go (the limits of a link),
 // query.go (consistency, limit, cursor), idempotency.go, deadline.go,
 // respond.go, metrics.go.
 //

@@ -3,6 +3,7 @@
 //
 //	main.go run.go         start, root command, exit codes
 //	serve*.go settings.go  one node: its flags, environment, file; start and stop
+//	memory.go              when the garbage collector runs
 //	again.go               a node that waits for room on its disk, or starts again for it
 //	dev*.go                node processes, watched and restarted
 //	session.go output.go   what all client commands share
