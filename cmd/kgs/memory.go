@@ -14,7 +14,7 @@ import (
 // they are full, the collector keeps the process at memoryTarget instead.
 const (
 	gcPercent    = 200
-	memoryTarget = 320 << 20 // bytes of the Go runtime: heap, stacks, free memory
+	memoryTarget = 256 << 20 // bytes of the Go runtime: heap, stacks, free memory
 	memoryTick   = time.Second
 )
 
