@@ -51,5 +51,5 @@ func tuneMemory(ctx context.Context) {
 // It goes in steps, since to set it stops the process for a moment.
 func memoryLimit(live int64) int64 {
 	const step = memoryTarget / 4
-	return max(memoryTarget, (live*3/2/step+1)*step)
+	return max(memoryTarget, (live*5/4/step+1)*step)
 }

@@ -7,7 +7,7 @@ func TestMemoryLimitLeavesRoom(t *testing.T) {
 	last := int64(0)
 	for live := int64(0); live < 4<<30; live += 1 << 20 {
 		limit := memoryLimit(live)
-		if limit < last || limit < memoryTarget || limit < live*3/2 || limit > max(memoryTarget, live*3/2+memoryTarget/4) {
+		if limit < last || limit < memoryTarget || limit < live*5/4 || limit > max(memoryTarget, live*5/4+memoryTarget/4) {
 			t.Fatalf("%d of %d", limit, live)
 		}
 		last = limit
