@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	defaultSeeds = 24
+	defaultSeeds = 72
 	// seedLength is how long the nemesis of one seed works, in virtual time.
 	seedLength = 90 * time.Second
 )
