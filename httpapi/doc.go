@@ -4,8 +4,7 @@
 //
 // # The way of a request
 //
-//	server.go    Server, its http.Server, X-Kgs-Node, graceful shutdown;
-//	             conn.go makes its timeouts cheap
+//	server.go    Server, its http.Server, X-Kgs-Node, graceful shutdown
 //	routes.go    the route table, and what wraps every handler: the deadline,
 //	             recovery, metrics
 //	keys.go links.go batch.go keyspaces.go members.go redirect.go health.go

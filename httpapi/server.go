@@ -19,10 +19,10 @@ import (
 // what the node may take is bounded by the request's own deadline.
 const (
 	readHeaderTimeout = 10 * time.Second
-	readTimeout       = 75 * time.Second           // header and body: 16 MiB at 1.8 Mbit/s
+	readTimeout       = time.Minute                // header and body: 16 MiB at 2.2 Mbit/s
 	writeTimeout      = maxTimeout + 2*time.Minute // from the header on
-	idleTimeout       = readTimeout                // the same, so that it need not be moved back and forth: see timedConn
-	maxHeader         = 32 << 10                   // bytes
+	idleTimeout       = 2 * time.Minute
+	maxHeader         = 32 << 10 // bytes
 )
 
 // Server is the HTTP front end of one node. It is safe for concurrent use.
@@ -95,7 +95,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		ErrorLog:          s.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(timedConns{netutil.LimitListener(listener, s.maxConns)}) }()
+	go func() { failed <- server.Serve(netutil.LimitListener(listener, s.maxConns)) }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("httpapi: %w", err)
