@@ -48,7 +48,8 @@ type buffer struct {
 
 	mu        sync.Mutex
 	term      uint64 // 0: closed
-	settledTo uint64 // see settled
+	settled   settledLease
+	coming    []keyspace.Run // positions of a lease that are about to be pushed
 	chunks    []grant
 	available int
 	handedOut uint64        // since the last report
@@ -119,7 +120,7 @@ func (b *buffer) close() {
 }
 
 func (b *buffer) reset() {
-	b.term, b.settledTo, b.chunks, b.available, b.dry = 0, 0, nil, 0, nil
+	b.term, b.coming, b.chunks, b.available, b.dry = 0, nil, nil, 0, nil
 	b.wake()
 }
 
@@ -236,6 +237,7 @@ func (b *buffer) push(term uint64, g grant) bool {
 		b.lost += g.count
 		return false
 	}
+	b.arrived(g.from, g.from+g.count)
 	b.chunks = append(b.chunks, g)
 	b.available += int(g.count)
 	b.dry = nil
@@ -285,27 +287,51 @@ func (b *buffer) unreported(handedOut uint64) {
 	b.handedOut += handedOut
 }
 
-// holds tells whether a position is in the buffer, not handed out, and up to
-// which lease of this term, by log index, that is all there is to know.
-func (b *buffer) holds(pos uint64) (held bool, settledTo uint64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, c := range b.chunks {
-		if pos >= c.from && pos-c.from < c.count {
-			return true, b.settledTo
-		}
-	}
-	return false, b.settledTo
-}
+// settledLease is a term's newest lease of which the buffer knows every key:
+// given to somebody, or held. It outlives a hand-over that fails: who was given
+// keys before still has them in the same term.
+type settledLease struct{ term, index uint64 }
 
-// settled notes that all keys of the term's lease at the log index have been
-// added, or handed out.
-func (b *buffer) settled(term, index uint64) {
+// settle takes notice of the term's lease at the log index before any of its
+// keys is given to anybody: those of coming are about to be pushed.
+func (b *buffer) settle(term, index uint64, coming []keyspace.Run) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.term == term {
-		b.settledTo = index
+		b.settled, b.coming = settledLease{term, index}, coming
 	}
+}
+
+// arrived takes a pushed run, and what was left out before it, off what is coming.
+func (b *buffer) arrived(from, to uint64) {
+	for len(b.coming) > 0 && !b.coming[0].Contains(from) {
+		b.coming = b.coming[1:]
+	}
+	if len(b.coming) > 0 {
+		if b.coming[0].From = to; b.coming[0].From >= b.coming[0].To {
+			b.coming = b.coming[1:]
+		}
+	}
+}
+
+// holds tells whether a position is in the buffer or on its way there, not handed
+// out, and up to which lease of this term, by log index, the answer is good.
+func (b *buffer) holds(pos uint64) (held bool, settledTo uint64, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.term == 0 {
+		return false, 0, ErrNotLeader
+	}
+	if b.settled.term == b.term {
+		settledTo = b.settled.index
+	}
+	for _, c := range b.chunks {
+		held = held || pos >= c.from && pos-c.from < c.count
+	}
+	for _, run := range b.coming {
+		held = held || run.Contains(pos)
+	}
+	return held, settledTo, nil
 }
 
 // bufferStats is a look at the buffer.

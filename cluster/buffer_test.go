@@ -173,30 +173,49 @@ func TestBufferHoldsWhatItHasNotHandedOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	for pos, want := range map[uint64]bool{9: false, 10: false, 12: false, 13: true, 19: true, 20: false} {
-		if held, _ := b.holds(pos); held != want {
+		if held, _, err := b.holds(pos); held != want || err != nil {
 			t.Errorf("position %d: %v", pos, held)
 		}
 	}
 }
 
-// Until all of a lease is in the buffer, whether it holds a key says nothing
-// about that lease.
+// A key of a lease is held from before anybody can be given one of it until it is
+// given; what the buffer does not know of, it does not answer for.
 func TestBufferSaysUpToWhichLeaseItKnows(t *testing.T) {
 	b := testBuffer(10, 100)
-	expect := func(want uint64) {
+	expect := func(pos uint64, held bool, settledTo uint64) {
 		t.Helper()
-		if _, got := b.holds(1); got != want {
-			t.Errorf("settled to %d, want %d", got, want)
+		if h, s, err := b.holds(pos); h != held || s != settledTo || err != nil {
+			t.Errorf("position %d: %v, settled to %d, %v; want %v, %d", pos, h, s, err, held, settledTo)
 		}
 	}
 	b.open(3, time.Now())
-	expect(0)
-	b.settled(3, 7)
-	expect(7)
-	b.settled(2, 9) // of another term
-	expect(7)
+	expect(10, false, 0)
+	b.settle(2, 9, []keyspace.Run{run(10, 20)}) // of another term
+	expect(10, false, 0)
+	b.settle(3, 7, []keyspace.Run{run(10, 20), run(30, 40)})
+	expect(10, true, 7)
+	b.push(3, grant{1, 10, 5, make([]byte, 5*b.keys.perm.Space().Length)})
+	expect(10, true, 7)
+	if _, err := popped(b, 5); err != nil {
+		t.Fatal(err)
+	}
+	expect(10, false, 7) // given
+	expect(15, true, 7)
+	b.push(3, grant{1, 32, 8, make([]byte, 8*b.keys.perm.Space().Length)}) // what comes before is left out
+	expect(15, false, 7)
+	expect(30, false, 7)
+	expect(39, true, 7)
+
 	b.close()
-	expect(0)
+	if _, _, err := b.holds(10); !errors.Is(err, ErrNotLeader) {
+		t.Error("closed:", err)
+	}
+	b.open(3, time.Now()) // a hand-over has failed: who has keys still has them
+	expect(10, false, 7)
+	b.close()
+	b.open(4, time.Now())
+	expect(10, false, 0)
 }
 
 // The target follows the use of the last seconds, between the bounds.

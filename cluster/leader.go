@@ -300,13 +300,17 @@ func (n *Node) refill(ctx context.Context, term uint64, space string, b *buffer)
 	if result.Term != term {
 		return true, ErrNotLeader
 	}
+	if count > 0 {
+		coming := make([]keyspace.Run, len(result.Grants))
+		for i, g := range result.Grants {
+			coming[i] = keyspace.Run{From: g.From, To: g.From + g.Count}
+		}
+		b.settle(term, result.Index, coming)
+	}
 	for _, g := range result.Grants {
 		if !b.add(term, g.Lease, keyspace.Run{From: g.From, To: g.From + g.Count}) {
 			return true, ErrNotLeader
 		}
-	}
-	if count > 0 {
-		b.settled(term, result.Index)
 	}
 	return true, nil
 }

@@ -148,7 +148,11 @@ func (n *Node) stamp(ctx context.Context, commands []*pb.Command) *stamped {
 			s.refuse(i, answer{err: fmt.Errorf("%w: a command of %d bytes", ErrRefused, size)})
 		case op == nil || op.Alias != "":
 		case op.TakenKey != "":
-			held, settledTo := n.buffers(op.Keyspace, op.TakenKey)
+			held, settledTo, err := n.buffers(op.Keyspace, op.TakenKey)
+			if err != nil {
+				s.refuse(i, answer{err: err})
+				continue
+			}
 			if held {
 				s.refuse(i, answer{result: &pb.Result{Code: pb.Code_KEY_NOT_TAKEN, Detail: op.TakenKey}})
 				continue
@@ -197,17 +201,20 @@ func (n *Node) stampGenerated(ctx context.Context, s *stamped, space string, cou
 // buffers tells whether the key lies in this leader's buffer, or is never
 // handed out: it is in used_keys, but nobody has it, so nobody may bind it.
 // settledTo is that of the buffer.
-func (n *Node) buffers(space, key string) (held bool, settledTo uint64) {
+func (n *Node) buffers(space, key string) (held bool, settledTo uint64, err error) {
 	b, err := n.bufferOf(space)
+	if errors.Is(err, fsm.ErrKeyspaceNotFound) {
+		return false, 0, nil // the log says so
+	}
 	if err != nil {
-		return false, 0
+		return false, 0, err
 	}
 	pos, ok := b.keys.perm.Position(key)
 	if !ok {
-		return false, 0
+		return false, 0, nil // the log says so
 	}
-	held, settledTo = b.holds(pos)
-	return held || b.keys.blocks(pos), settledTo
+	held, settledTo, err = b.holds(pos)
+	return held || b.keys.blocks(pos), settledTo, err
 }
 
 // takeHere takes keys from this leader's buffer; more than the buffer can be
@@ -256,6 +263,6 @@ func (n *Node) takeDirect(ctx context.Context, b *buffer, space string, count in
 		}
 	}
 	b.gave(term, leased)
-	b.settled(term, index)
+	b.settle(term, index, nil)
 	return grants, nil
 }

@@ -70,16 +70,22 @@ func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, con
 	if version != 1 {
 		return nil, fmt.Errorf("unknown snapshot version %d", version)
 	}
-	if notes, err := s.notes(); err != nil {
+	if err := s.isNewest(index); err != nil {
 		return nil, err
-	} else if len(notes) > 0 && index < notes[len(notes)-1].Index {
-		return nil, fmt.Errorf("a snapshot up to log index %d is older than this node's own up to %d", index, notes[len(notes)-1].Index)
 	}
 	id := fmt.Sprintf("%020d-%020d-%s", index, term, randomID())
 	return &sink{store: s, note: note{Applied: s.db.Applied().Index, SnapshotMeta: raft.SnapshotMeta{ // not flushed yet
 		Version: version, ID: id, Index: index, Term: term,
 		Configuration: configuration, ConfigurationIndex: configurationIndex,
 	}}}, nil
+}
+
+func (s *snapshots) isNewest(index uint64) error {
+	notes, err := s.notes()
+	if err == nil && len(notes) > 0 && index < notes[len(notes)-1].Index {
+		err = fmt.Errorf("a snapshot up to log index %d is older than the newest here, up to %d", index, notes[len(notes)-1].Index)
+	}
+	return err
 }
 
 // List implements raft.SnapshotStore: newest first.
@@ -283,6 +289,12 @@ func (k *sink) Close() error {
 		// The state that is made of it needs about as much again.
 		if err := errors.Join(k.store.room(k.note.Size), k.file.Sync(), k.file.Close(), k.readApplied()); err != nil {
 			return errors.Join(err, k.store.fs.Remove(k.data()))
+		}
+	}
+	if k.file == nil {
+		// Another node's may have come in meanwhile; that one was compared when it began.
+		if err := k.store.isNewest(k.note.Index); err != nil {
+			return err
 		}
 	}
 	data, err := json.Marshal(k.note)

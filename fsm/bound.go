@@ -32,8 +32,19 @@ func (m *Machine) watch(s *space, lease uint64, run keyspace.Run) {
 	m.watched = append(m.watched, watchedRun{space: s, lease: lease, run: run})
 }
 
-// bind notes that the key at a position has a link.
-func (m *Machine) bind(s *space, pos uint64) {
+// bind notes that the key, at a position of the space, has a link. It may be a key
+// of other spaces too.
+func (m *Machine) bind(in *space, pos uint64, key string) {
+	for _, s := range m.spaces {
+		if s == in {
+			m.bindPosition(s, pos)
+		} else if other, ok := s.perm.Position(key); ok {
+			m.bindPosition(s, other)
+		}
+	}
+}
+
+func (m *Machine) bindPosition(s *space, pos uint64) {
 	for i := range m.watched {
 		if w := &m.watched[i]; w.space == s && w.run.Contains(pos) {
 			if w.bound == nil {

@@ -104,7 +104,7 @@ func (m *Machine) checkTaken(space, key string, bufferedTo uint64) *pb.Result {
 	if m.isBound(s, row.Lease, pos, key) {
 		return refuse(pb.Code_KEY_BOUND, "%s", key)
 	}
-	m.bind(s, pos)
+	m.bind(s, pos, key)
 	return nil
 }
 
@@ -123,7 +123,7 @@ func (m *Machine) checkGenerated(space string, key *pb.GeneratedKey) *pb.Result 
 		m.isBound(s, row.Lease, key.GetPosition(), key.GetKey()) {
 		return refuse(pb.Code_GENERATED_KEY_BOUND, "%s", key.GetKey())
 	}
-	m.bind(s, key.GetPosition())
+	m.bind(s, key.GetPosition(), key.GetKey())
 	return nil
 }
 

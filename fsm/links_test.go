@@ -146,6 +146,30 @@ func TestKeyOnItsWayIntoTheBufferIsNotTaken(t *testing.T) {
 	d.ok(bind(0))
 }
 
+// A link is under its key in every key space that has it, whichever was named,
+// and whether or not the replica has seen the key's lease.
+func TestKeyOfTwoSpacesIsBoundInBoth(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		d := newDriver(t)
+		d.ok(generate(digits, 1000))
+		d.ok(generate(hex, 10_000_000))
+		var key string
+		var pos uint64
+		for _, k := range d.keysOf(digits, d.ok(lease(digits, 1000))) {
+			if p, ok := d.perm(hex).Position(k); ok && p < 4_000_000 {
+				key, pos = k, p
+				break
+			}
+		}
+		leased := d.ok(lease(hex, 4_000_000))
+		if restart {
+			d.reopen()
+		}
+		d.ok(taken(digits, key))
+		d.refused(pb.Code_GENERATED_KEY_BOUND, d.generated(hex, leased.Grants[0].Lease, pos))
+	}
+}
+
 func TestUpdateLink(t *testing.T) {
 	d := newDriver(t)
 	update := func(edit func(*pb.UpdateLink)) *pb.Command {

@@ -1011,10 +1011,9 @@ type CreateLink struct {
 	// Key space of the generated or taken key; "" is the default one.
 	Keyspace string `protobuf:"bytes,4,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
 	Link     *Link  `protobuf:"bytes,5,opt,name=link,proto3" json:"link,omitempty"`
-	// With taken_key: log index of the last lease of this term whose keys had all
-	// got into the leader's buffer when it did not find the key there. A later
-	// lease's keys may be on their way: nobody was given one, whoever names one
-	// has guessed it.
+	// With taken_key: log index of the last lease of this term that the leader's
+	// buffer knew of when the key was not in it. Nobody was given a key of a later
+	// lease: whoever names one has guessed it.
 	BufferedTo    uint64 `protobuf:"varint,6,opt,name=buffered_to,json=bufferedTo,proto3" json:"buffered_to,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
