@@ -131,6 +131,6 @@ var bugs = []bug{
 		edits: []edit{{"cluster/snapshots.go", "	err := r.PipeReader.Close()\n	<-r.done\n", "	<-r.done\n	err := r.PipeReader.Close()\n"}},
 		pkg:   "./test", run: "TestTwoHundredShutdownsUnderLoad"},
 	{name: "lost-buffer-kept", words: "a leader that is elected again goes on with its old buffer",
-		edits: []edit{{"cluster/buffer.go", "	b.term, b.settledTo, b.chunks, b.available, b.dry = 0, 0, nil, 0, nil\n", "	b.term, b.settledTo, b.dry = 0, 0, nil\n"}},
+		edits: []edit{{"cluster/buffer.go", "	b.term, b.coming, b.chunks, b.available, b.dry = 0, nil, nil, 0, nil\n", "	b.term, b.coming, b.dry = 0, nil, nil\n"}},
 		pkg:   "./test", run: "TestP1_ReelectedLeaderNeverUsesItsOldBuffer"},
 }
