@@ -34,8 +34,8 @@ type session struct {
 	id      uint64
 	row     *pb.Session
 	answers map[uint64]kept
-	fresh   *answersRow // of the present entry, nil if there is none yet
-	dirty   bool        // the row changed in the present entry
+	fresh   []*answersRow // of the present entry
+	dirty   bool          // the row changed in the present entry
 }
 
 // kept is an answer that may be asked for again.
@@ -45,12 +45,29 @@ type kept struct {
 	result *pb.Result // of anything else
 }
 
-// answersRow is a row of requests: the answers of an entry to a session.
+// answersRow is a row of requests: the answers of an entry to a session, or a
+// part of them.
 type answersRow struct {
 	index, term uint64
+	part        byte
 	time        int64
-	seqs        []uint64 // in the present entry
-	left        int      // answers not forgotten; with the last one the row goes
+	left        int // answers not forgotten; with the last one the row goes
+
+	// Until it is written.
+	seqs  []uint64
+	bytes int // of the answers, about
+	fresh bool
+}
+
+// maxAnswersRow bounds a row of requests, unless one answer is larger.
+const maxAnswersRow = 4 << 20
+
+func (r *answersRow) key(session uint64) []byte {
+	key := requestKey(session, r.index)
+	if r.part > 0 {
+		key = append(key, r.part)
+	}
+	return key
 }
 
 func newSession(id uint64, row *pb.Session) *session {
@@ -73,6 +90,9 @@ func (m *Machine) loadSessions() error {
 			return nil
 		}
 		of := &answersRow{index: binary.BigEndian.Uint64(key[8:]), term: row.Term, time: row.Time}
+		if len(key) > 16 {
+			of.part = key[16]
+		}
 		for _, a := range row.Answers {
 			k := kept{row: of, key: a.Key}
 			if a.Key == "" {
@@ -121,17 +141,25 @@ func (m *Machine) applyOnce(cmd *pb.Command) (*pb.Result, error) {
 
 // keep remembers an answer of the present entry.
 func (m *Machine) keep(s *session, seq uint64, cmd *pb.Command, result *pb.Result) {
-	if s.fresh == nil {
-		s.fresh = &answersRow{index: m.entry.index, term: m.entry.term, time: m.state.Clock}
-		m.changed(s)
-	}
-	k := kept{row: s.fresh, result: result}
+	k := kept{result: result}
+	size := 16
 	if result.Index == m.entry.index && !result.Replayed && created(cmd, result) {
 		k.key, k.result = result.Key, nil
+	} else {
+		size += proto.Size(result)
 	}
+	last := len(s.fresh) - 1
+	if last < 0 || s.fresh[last].bytes+size > maxAnswersRow {
+		last++
+		s.fresh = append(s.fresh, &answersRow{
+			index: m.entry.index, term: m.entry.term, part: byte(last), time: m.state.Clock, fresh: true})
+		m.changed(s)
+	}
+	k.row = s.fresh[last]
+	k.row.seqs = append(k.row.seqs, seq)
+	k.row.bytes += size
+	k.row.left++
 	s.answers[seq] = k
-	s.fresh.seqs = append(s.fresh.seqs, seq)
-	s.fresh.left++
 }
 
 // created: the answer is a link made from the command.
@@ -157,11 +185,16 @@ func recreated(cmd *pb.Command, result *pb.Result, time int64) *pb.Result {
 
 // writeAnswers writes what the present entry answered to the session.
 func (m *Machine) writeAnswers(s *session) {
-	of := s.fresh
-	s.fresh = nil
-	if of == nil || of.left == 0 {
-		return
+	for _, of := range s.fresh {
+		if of.left > 0 {
+			m.writeRow(s, of)
+		}
+		of.seqs, of.fresh = nil, false
 	}
+	s.fresh = s.fresh[:0]
+}
+
+func (m *Machine) writeRow(s *session, of *answersRow) {
 	answers := make([]pb.Answer, of.left)
 	row := &pb.Answers{Term: of.term, Time: of.time, Answers: make([]*pb.Answer, 0, of.left)}
 	for _, seq := range of.seqs {
@@ -178,8 +211,7 @@ func (m *Machine) writeAnswers(s *session) {
 		}
 		row.Answers = append(row.Answers, a)
 	}
-	of.seqs = nil
-	m.add(store.Requests, requestKey(s.id, of.index), row)
+	m.add(store.Requests, of.key(s.id), row)
 }
 
 // transient results invite the leader to try the same request again after it
@@ -244,8 +276,8 @@ func (m *Machine) forget(s *session, seq uint64) {
 		return
 	}
 	delete(s.answers, seq)
-	if k.row.left--; k.row.left == 0 && k.row != s.fresh {
-		m.batch.Delete(store.Requests, requestKey(s.id, k.row.index))
+	if k.row.left--; k.row.left == 0 && !k.row.fresh {
+		m.batch.Delete(store.Requests, k.row.key(s.id))
 	}
 }
 

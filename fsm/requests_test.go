@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -101,6 +102,29 @@ func TestTransientRefusalsAreRetried(t *testing.T) {
 	linked := d.ok(request(d.generated(digits, id, 4), 77, 2, 1))
 	expectResult(t, d.do(request(d.generated(digits, id, 5), 77, 2, 1)), linked)
 	equal(t, d.count(store.Links), 2)
+}
+
+// However much an entry answers to a session, each row stays far below what the
+// store takes.
+func TestAnswersOfAnEntryInSeveralRows(t *testing.T) {
+	d := newDriver(t)
+	d.ok(alias("a"))
+	title := strings.Repeat("x", 1<<20)
+	var cmds []*pb.Command
+	for seq := uint64(1); seq <= 10; seq++ {
+		cmds = append(cmds, request(cmd(&pb.UpdateLink{Key: "a", Title: &title}), 77, seq, 1))
+	}
+	first := d.apply(cmds...)
+	equal(t, d.count(store.Requests), 4) // three of a mebibyte fit into one
+	d.reopen()
+	for i, c := range cmds {
+		expectResult(t, d.do(c), first[i])
+	}
+	d.ok(request(generate(digits, 1), 77, 11, 6)) // all of the first row, half of the second
+	equal(t, d.count(store.Requests), 3+1)
+	expectResult(t, d.do(cmds[5]), first[5])
+	d.ok(request(generate(digits, 1), 77, 12, 12))
+	equal(t, d.count(store.Requests), 1)
 }
 
 func TestUnansweredResultsAreBounded(t *testing.T) {

@@ -25,7 +25,7 @@ import (
 //	link_tags           tag, 0, key                            -
 //	nodes               node id                                pb.Node
 //	sessions            session, 8 bytes                       pb.Session
-//	requests            session, log index, 8 bytes            pb.Answers
+//	requests            session, log index, 8 bytes, part       pb.Answers
 //	idempotency         key                                    pb.IdempotencyRecord
 //	idempotency_expiry  time, 8 bytes, key                     -
 //
