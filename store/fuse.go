@@ -17,7 +17,10 @@ type fuse struct {
 	failure *failure
 }
 
-const markerPrefix = "marker."
+const (
+	markerPrefix   = "marker."
+	manifestPrefix = "MANIFEST-"
+)
 
 func (f *fuse) Unwrap() vfs.FS { return f.FS }
 
@@ -32,7 +35,11 @@ func (f *fuse) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 			return nil, err
 		}
 	}
-	return f.file(f.opened(func() (vfs.File, error) { return f.FS.Create(name, c) }))
+	file, err := f.file(f.opened(func() (vfs.File, error) { return f.FS.Create(name, c) }))
+	if err == nil && strings.HasPrefix(f.FS.PathBase(name), manifestPrefix) {
+		return &fuseManifest{File: file, failure: f.failure}, nil
+	}
+	return file, err
 }
 
 func (f *fuse) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
@@ -111,6 +118,27 @@ type fuseDir struct {
 }
 
 func (f *fuseDir) Sync() error {
+	if err := f.File.Sync(); err != nil {
+		f.failure.set(err)
+	}
+	return nil
+}
+
+// fuseManifest does so too. After a write to the manifest has failed, Pebble repeats a flush that makes no
+// file for ever, without one call that could slow it down (retryPause).
+type fuseManifest struct {
+	vfs.File // a fuseFile
+	failure  *failure
+}
+
+func (f *fuseManifest) Write(p []byte) (int, error) {
+	if _, err := f.File.Write(p); err != nil {
+		f.failure.set(err)
+	}
+	return len(p), nil
+}
+
+func (f *fuseManifest) Sync() error {
 	if err := f.File.Sync(); err != nil {
 		f.failure.set(err)
 	}
