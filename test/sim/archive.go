@@ -17,9 +17,12 @@ type archive struct {
 	mu      sync.Mutex
 	entries map[uint64]raft.Log
 	differs []string
+	dropped map[uint64][]raft.Log // entries that were committed, or not
 }
 
-func newArchive() *archive { return &archive{entries: map[uint64]raft.Log{}} }
+func newArchive() *archive {
+	return &archive{entries: map[uint64]raft.Log{}, dropped: map[uint64][]raft.Log{}}
+}
 
 // add takes committed entries of one node.
 func (a *archive) add(entries []raft.Log) {
@@ -38,11 +41,43 @@ func (a *archive) add(entries []raft.Log) {
 	}
 }
 
+// drop takes entries that one node has removed.
+func (a *archive) drop(entries []raft.Log) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, e := range entries {
+		a.dropped[e.Index] = append(a.dropped[e.Index], e)
+	}
+}
+
+// complete finds the committed entry at an index among what was dropped, when it
+// was dropped by all that ever had it: those nodes were overtaken by snapshots of
+// one that got there by a snapshot itself. Another form of it is of a leader that
+// was deposed before, and has a lower term. What is taken here is judged by the
+// replay like everything else.
+func (a *archive) complete(index uint64) (committed raft.Log, ok bool) {
+	next, last := a.entries[index+1]
+	for _, e := range a.dropped[index] {
+		if (!last || e.Term <= next.Term) && (!ok || e.Term > committed.Term) {
+			committed, ok = e, true
+		}
+	}
+	return committed, ok
+}
+
 // commands are the entries of the state machine up to an index, in order. An
 // entry that no node has shown is an error.
 func (a *archive) commands(upTo uint64) ([]fsm.LogEntry, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	for index := upTo; index > 0; index-- {
+		if _, ok := a.entries[index]; ok {
+			continue
+		}
+		if e, ok := a.complete(index); ok {
+			a.entries[index] = e
+		}
+	}
 	var commands []fsm.LogEntry
 	for index := uint64(1); index <= upTo; index++ {
 		e, ok := a.entries[index]

@@ -106,7 +106,8 @@ func (l *memLog) store(entries []*raft.Log) {
 }
 
 // DeleteRange removes a prefix or a suffix. raft compacts only what is
-// committed: a removed prefix goes to the archive.
+// committed: a removed prefix goes to the archive. Of a removed suffix, or a log
+// that a snapshot has overtaken, it cannot be told.
 func (l *memLog) DeleteRange(from, to uint64) error {
 	if err := l.faults.write(); err != nil && !errors.Is(err, errAfterWrite) {
 		return err
@@ -118,6 +119,8 @@ func (l *memLog) DeleteRange(from, to uint64) error {
 	end, _ := l.at(to + 1)
 	if begin == 0 && end < len(l.entries) {
 		l.archive.add(l.entries[:end])
+	} else {
+		l.archive.drop(l.entries[begin:end])
 	}
 	l.entries = slices.Concat(l.entries[:begin], l.entries[end:])
 	return nil
