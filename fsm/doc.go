@@ -105,6 +105,7 @@
 //	             keys are burned, restore_keys.go and restore_merge.go the new rows
 //	members.go   InitCluster, PutNode, RemoveNode
 //	tables.go    how rows are keyed; the key tables over the store
+//	bound.go     which keys of the newest leases have links
 //	linkcache.go rows of links that were read lately
 //	receipt.go   the sealed proof of what a caller was given
 //	reads.go     what other packages read

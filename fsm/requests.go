@@ -194,6 +194,7 @@ func (m *Machine) writeAnswers(s *session) {
 	s.fresh = s.fresh[:0]
 }
 
+// writeRow writes one of its rows.
 func (m *Machine) writeRow(s *session, of *answersRow) {
 	answers := make([]pb.Answer, of.left)
 	row := &pb.Answers{Term: of.term, Time: of.time, Answers: make([]*pb.Answer, 0, of.left)}
