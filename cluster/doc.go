@@ -52,6 +52,7 @@
 //	rpc*.go       framed requests and answers over it
 //	transport.go  raft's transport, and what keeps raft from committing or
 //	              comparing what it should not
+//	sending.go    the state on its way to a node that lags
 //	overtake.go   the log after a snapshot from another node
 //	logstore*.go  raft's log, guarded against a disk that hangs
 //	diskguard.go  free space, and a ballast to give free

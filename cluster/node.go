@@ -224,7 +224,7 @@ func (n *Node) startRaft() error {
 		machine = n.cfg.wrapFSM(machine)
 	}
 	var err error
-	n.raft, err = newRaft(c, machine, n.logs, n.stable, n.snaps, n.transport)
+	n.raft, err = newRaft(c, machine, sendingLog{n.logs, n.transport.sending}, n.stable, n.snaps, n.transport)
 	if err != nil {
 		return fmt.Errorf("raft: %w; if the log or the state is damaged: remove this node from the cluster, empty its data directory and join it again", err)
 	}

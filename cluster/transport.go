@@ -31,6 +31,7 @@ const transportPool = 3
 type transport struct {
 	*raft.NetworkTransport
 	acks       *acks
+	sending    *sending
 	standsBack atomic.Pointer[func() bool] // this node should not seek election
 	snapshot   atomic.Pointer[snapshotEnd] // the machine has it (overtake.go)
 
@@ -49,7 +50,7 @@ type transport struct {
 // (raft#612, raft#614; TestRaftFollowerDiskFails).
 func newTransport(layer raft.StreamLayer, logger hclog.Logger, timeout time.Duration, maxRPCsInFlight int) *transport {
 	t := &transport{
-		acks: newAcks(), requests: make(chan raft.RPC), closed: make(chan struct{}),
+		acks: newAcks(), sending: newSending(), requests: make(chan raft.RPC), closed: make(chan struct{}),
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Stream:          layer,
 			Logger:          logger,

@@ -1,0 +1,97 @@
+package cluster
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// While a snapshot is on its way, what follows on it stays in the log, and a
+// while longer.
+func TestLogIsKeptForASnapshotUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSending()
+		log := sendingLog{raft.NewInmemStore(), s}
+		check := func(when string, want uint64) {
+			t.Helper()
+			if first, err := log.FirstIndex(); err != nil || first != want {
+				t.Errorf("%s: the log begins at %d, not %d (%v)", when, first, want, err)
+			}
+		}
+		compact := func(last uint64) {
+			t.Helper()
+			first, err := log.FirstIndex()
+			if err = errors.Join(err, log.DeleteRange(first, last)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := log.StoreLogs(batch(1, 100, 1)); err != nil {
+			t.Fatal(err)
+		}
+		compact(10)
+		check("nothing under way", 11)
+		endFirst := s.begin(20, 0)
+		endSecond := s.begin(30, 0)
+		compact(50)
+		check("two under way", 20)
+		endFirst()
+		<-time.After(keepAfter)
+		compact(50)
+		check("the first has just arrived", 20)
+		<-time.After(time.Second)
+		compact(50)
+		check("the first is long there", 30)
+		endSecond()
+		<-time.After(keepAfter + time.Second)
+		compact(50)
+		check("both are long there", 51)
+	})
+}
+
+// A log that outgrows the snapshot is not kept for it.
+func TestLogIsNotKeptForEver(t *testing.T) {
+	s := newSending()
+	log := sendingLog{raft.NewInmemStore(), s}
+	if err := log.StoreLogs(batch(1, 100, 1)); err != nil {
+		t.Fatal(err)
+	}
+	s.begin(20, keptLogBytes+1000)
+	large := &raft.Log{Index: 101, Term: 1, Data: make([]byte, keptLogBytes+1000)}
+	if err := log.StoreLogs([]*raft.Log{large}); err != nil {
+		t.Fatal(err)
+	}
+	if last := s.deletable(50); last != 19 {
+		t.Errorf("up to %d may be deleted", last)
+	}
+	if err := log.StoreLogs(batch(102, 102, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if last := s.deletable(50); last != 50 {
+		t.Errorf("with more in the log than in the snapshot only up to %d may be deleted", last)
+	}
+}
+
+// What raft truncates, and what a snapshot overtakes, goes all the same.
+func TestKeptLogIsTruncated(t *testing.T) {
+	s := newSending()
+	log := sendingLog{raft.NewInmemStore(), s}
+	if err := log.StoreLogs(batch(1, 100, 1)); err != nil {
+		t.Fatal(err)
+	}
+	s.begin(20, 0)
+	if err := log.DeleteRange(60, 100); err != nil {
+		t.Fatal(err)
+	}
+	if last, err := log.LastIndex(); err != nil || last != 59 {
+		t.Errorf("the log ends at %d, %v", last, err)
+	}
+	if err := overtakeLog(log.LogStore, snapshotEnd{40, 2}); err != nil {
+		t.Fatal(err)
+	}
+	if first, err := log.FirstIndex(); err != nil || first != 41 {
+		t.Errorf("overtaken up to 40, the log begins at %d, %v", first, err)
+	}
+}
