@@ -17,7 +17,7 @@ type archive struct {
 	mu      sync.Mutex
 	entries map[uint64]raft.Log
 	differs []string
-	dropped map[uint64][]raft.Log // entries that were committed, or not
+	dropped map[uint64][]raft.Log // entries that may have been committed
 }
 
 func newArchive() *archive {
@@ -41,7 +41,7 @@ func (a *archive) add(entries []raft.Log) {
 	}
 }
 
-// drop takes entries that one node has removed.
+// drop takes entries that one node has removed, or has at the end.
 func (a *archive) drop(entries []raft.Log) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -50,9 +50,9 @@ func (a *archive) drop(entries []raft.Log) {
 	}
 }
 
-// complete finds the committed entry at an index among what was dropped, when it
-// was dropped by all that ever had it: those nodes were overtaken by snapshots of
-// one that got there by a snapshot itself. Another form of it is of a leader that
+// complete finds the committed entry at an index among what was dropped, when no
+// node at work ever showed it: those that had it were overtaken by snapshots of
+// one that got there by a snapshot itself, or were removed. Another form of it is of a leader that
 // was deposed before, and has a lower term. What is taken here is judged by the
 // replay like everything else.
 func (a *archive) complete(index uint64) (committed raft.Log, ok bool) {

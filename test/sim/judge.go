@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -192,8 +193,12 @@ func (w *world) judgeStates() {
 	}
 }
 
-// judgeLogs: what is committed is the same on all nodes.
+// judgeLogs: what is committed is the same on all nodes. Some entries may be only
+// on those that were removed.
 func (w *world) judgeLogs() {
+	for _, m := range w.members {
+		w.archive.drop(m.disk.log.upTo(math.MaxInt64))
+	}
 	for _, p := range w.alive() {
 		entries := p.disk.log.upTo(p.node.Machine().Applied())
 		w.archive.add(entries)
