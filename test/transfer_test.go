@@ -117,6 +117,7 @@ func TestTransferToAnyNodeMovesOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.WaitLeader()
+			c.WaitEqual(t) // all nodes know of the new term
 			if after := term(t, through); after != before+1 {
 				t.Errorf("one transfer from term %d led to term %d", before, after)
 			}
