@@ -19,7 +19,7 @@ import (
 // node has to ask for it first. If that becomes more than the snapshot itself,
 // another one would be the shorter way, and the log is given free.
 const (
-	sendRate  = 32 << 20 // bytes/s
+	sendRate  = 24 << 20 // bytes/s
 	sendChunk = 256 << 10
 	keepAfter = 10 * time.Second
 )
