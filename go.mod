@@ -23,6 +23,8 @@ require github.com/anishathalye/porcupine v1.3.1
 
 require github.com/HdrHistogram/hdrhistogram-go v1.4.0
 
+require go.yaml.in/yaml/v3 v3.0.5 // indirect
+
 require (
 	github.com/DataDog/zstd v1.5.7 // indirect
 	github.com/RaduBerinde/axisds v0.1.0 // indirect

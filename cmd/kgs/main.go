@@ -2,7 +2,9 @@
 // one machine to try it (dev), and the client of a running cluster.
 //
 //	main.go run.go         start, root command, exit codes
-//	serve*.go settings.go  one node: its flags, environment, file; start and stop
+//	serve*.go              one node: its flags, start and stop
+//	settings*.go config.go where its settings are from: flags, environment, file
+//	reload.go              what SIGHUP changes while it runs
 //	memory.go              when the garbage collector runs
 //	again.go               a node that waits for room on its disk, or starts again for it
 //	dev*.go                node processes, watched and restarted

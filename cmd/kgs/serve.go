@@ -27,18 +27,24 @@ func newServe() *cobra.Command {
 		Long: `Run one node of a cluster.
 
 Every flag may also stand in the environment (KGS_NODE_ID for --node-id) or in the
-file of --config, a JSON object: {"node-id": "n1", "heartbeat": "300ms"}. A flag
-counts before the environment, that before the file.
+file of --config, YAML or JSON, as a line "heartbeat: 300ms". A flag counts before
+the environment, that before the file; 'kgs config print' shows what comes of it.
+
+SIGHUP has the file read again: log-level changes at once, the log says what else
+needs a restart.
 
 SIGTERM or Ctrl-C stops it: it takes no more requests, ends those under way and
 hands leadership over. A second one ends it at once. Its pid is in DIR/kgs.pid.`,
 		Example: `  kgs serve --node-id n1 --data-dir /var/lib/kgs --initial-cluster n1=127.0.0.1:9080`,
 		Args:    wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := applySettings(cmd.Flags()); err != nil {
+			from, err := applySettings(cmd.Flags())
+			if err != nil {
 				return err
 			}
-			return serve(cmd.Context(), f, cmd.ErrOrStderr())
+			log := newLogger(f, cmd.ErrOrStderr())
+			onHangup(cmd.Context(), newReloader(cmd.Flags(), from, log).reload)
+			return serve(cmd.Context(), f, log)
 		},
 	}
 	f.register(cmd.Flags())
@@ -48,7 +54,7 @@ hands leadership over. A second one ends it at once. Its pid is in DIR/kgs.pid.`
 // serve runs a node until ctx ends or the node cannot go on. Nothing is opened
 // before the settings are known to be right, and no file before the HTTP port
 // is ours.
-func serve(ctx context.Context, f *serveFlags, stderr io.Writer) error {
+func serve(ctx context.Context, f *serveFlags, log hclog.Logger) error {
 	config, err := f.cluster()
 	if err != nil {
 		return err
@@ -60,7 +66,6 @@ func serve(ctx context.Context, f *serveFlags, stderr io.Writer) error {
 	if config.HTTPAdvertise == "" {
 		config.HTTPAdvertise = "http://" + listener.Addr().String()
 	}
-	log := newLogger(f, stderr)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	running, stop := context.WithCancelCause(ctx)

@@ -49,7 +49,7 @@ func (f *serveFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.baseURL, "base-url", "", "`URL` that short links start with (default: the host of each request)")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
-	flags.StringVar(&f.config, configFlag, "", "`FILE` with settings, a JSON object: {\"node-id\": \"n1\", ...}")
+	flags.StringVar(&f.config, configFlag, "", "`FILE` with settings, YAML or JSON: a line \"node-id: n1\" for --node-id n1")
 	flags.BoolVar(&f.insecure, "insecure", false, "allow addresses that other machines can reach, without any protection")
 }
 

@@ -10,7 +10,14 @@ import (
 
 // TestPrecedence: flag, then environment, then file, then default.
 func TestPrecedence(t *testing.T) {
-	file := writeFile(t, `{"node-id": "file", "buffer-min": 7, "non-voter": true, "join": ["a:1", "b:2"], "log-level": "warn", "election": "2s"}`)
+	file := writeFile(t, `# of n1
+node-id: file
+buffer-min: 7
+non-voter: true
+join: [a:1, b:2]
+log-level: warn
+election: 2s
+`)
 	t.Setenv("KGS_CONFIG", file)
 	t.Setenv("KGS_NODE_ID", "env")
 	t.Setenv("KGS_LOG_LEVEL", "error")
@@ -22,8 +29,16 @@ func TestPrecedence(t *testing.T) {
 	if err := flags.Parse([]string{"--node-id", "flag"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := applySettings(flags); err != nil {
+	from, err := applySettings(flags)
+	if err != nil {
 		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"node-id": "flag", "log-level": "env KGS_LOG_LEVEL", "buffer-min": "file " + file + ":3", "http-addr": "default",
+	} {
+		if got := from.of(name); got != want {
+			t.Errorf("%s is from %q, want %q", name, got, want)
+		}
 	}
 	for name, pair := range map[string][2]any{
 		"flag over all":      {f.nodeID, "flag"},
@@ -48,16 +63,22 @@ func TestSettingsFaults(t *testing.T) {
 		env, file string
 		want      string
 	}{
-		"environment":      {"soon", `{}`, "KGS_HEARTBEAT=soon: time: invalid duration"},
-		"unknown key":      {"", `{"node_id": "n1"}`, `unknown key "node_id"`},
-		"config in itself": {"", `{"config": "x"}`, `unknown key "config"`},
-		"wrong value":      {"", `{"heartbeat": "soon"}`, "heartbeat: time: invalid duration"},
-		"wrong type":       {"", `{"heartbeat": {}}`, "heartbeat: want a string"},
-		"list of numbers":  {"", `{"join": [1]}`, "join: want a list of strings"},
-		"twice":            {"", `{"node-id": "a", "node-id": "b"}`, "node-id is there twice"},
-		"cut off":          {"", `{"node-id":`, "ends in the middle"},
-		"not an object":    {"", `[]`, "want a JSON object"},
-		"more than one":    {"", `{} {}`, "something follows"},
+		"environment":         {"soon", `{}`, "KGS_HEARTBEAT=soon: time: invalid duration"},
+		"unknown key":         {"", "log-level: info\nnode_id: n1", `:2: unknown key "node_id"`},
+		"config in itself":    {"", "config: x", `unknown key "config"`},
+		"wrong value":         {"", `{"heartbeat": "soon"}`, "heartbeat: time: invalid duration"},
+		"nested":              {"", "heartbeat:\n  of: 1s", ":1: heartbeat: there are settings below it"},
+		"unknown, nested":     {"", "tls:\n  cert: x", `unknown key "tls"`},
+		"list of maps":        {"", `{"join": [{}]}`, "join: want a list of plain values"},
+		"no value":            {"", "heartbeat:", "heartbeat: it has no value"},
+		"binary":              {"", "node-id: !!binary bjE=", "node-id: a value of type !!binary"},
+		"reference":           {"", "node-id: &a n1\ndata-dir: *a", "data-dir: want a value, not a reference"},
+		"twice":               {"", "node-id: a\ndata-dir: b\nnode-id: c", "line 3: node-id is there twice, first in line 1"},
+		"twice, JSON":         {"", `{"node-id": "a", "node-id": "b"}`, "node-id is there twice"},
+		"cut off":             {"", `{"node-id":`, "line 1: "},
+		"not settings":        {"", `[]`, "want settings"},
+		"more than one":       {"", "node-id: a\n---\nnode-id: b", "line 2: a second document begins"},
+		"more than one, JSON": {"", `{} {}`, "document start"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("KGS_HEARTBEAT", tt.env)
@@ -70,5 +91,14 @@ func TestSettingsFaults(t *testing.T) {
 	}
 	if got := kgs(t, "", "serve", "--config", "/does/not/exist"); got.code != exitLocal || !strings.Contains(got.stderr, "configuration file") {
 		t.Errorf("missing file: %+v", got)
+	}
+}
+
+// TestEmptySettingsFile: one with comments only sets nothing.
+func TestEmptySettingsFile(t *testing.T) {
+	for _, content := range []string{"", "# node-id: n1\n", "{}"} {
+		if got := kgs(t, "", "config", "print", "--config", writeFile(t, content)); !strings.Contains(got.stdout, "node-id ") {
+			t.Errorf("%q: %+v", content, got)
+		}
 	}
 }
