@@ -96,6 +96,13 @@ func (d *driver) compare(m *refmodel.Model) {
 	listed, err := d.m.Nodes()
 	check(d.t, err)
 	equal(d.t, len(listed), nodes)
+	tokens := d.m.Tokens()
+	equal(d.t, len(tokens), len(m.Tokens))
+	for _, got := range tokens {
+		if want := m.Tokens[got.ID]; !proto.Equal(got.Token, want) {
+			d.t.Fatalf("token %s is %v, want %v", got.ID, got.Token, want)
+		}
+	}
 }
 
 func (d *driver) compareKeys(s *refmodel.Space) {

@@ -50,6 +50,9 @@
 //   - Keys lost in a crashed leader's buffer are counted as an upper bound: what
 //     was leased into the buffer of a term and neither reported as handed out
 //     nor released when the next term's leader leases.
+//   - A token that has expired, by the machine's clock, counts for nothing: not
+//     among MaxTokens, and not as an admin's. Its row goes with the next
+//     CreateToken. A revoked token's row goes at once.
 //
 // # Restore
 //
@@ -74,8 +77,8 @@
 //     of the backup and of the cluster, become used with purpose blocked: they
 //     can be neither handed out nor bound nor returned, so old receipts are void.
 //     Aliases above the mark stay used.
-//   - Members, cluster id, receipts' secret: the cluster's. Clock, next lease and
-//     next key space: the larger ones.
+//   - Members, cluster id, receipts' secret: the cluster's. Tokens, too: one that
+//     was revoked stays so. Clock, next lease and next key space: the larger ones.
 //   - Requests and idempotency keys: the cluster's. They answer repeats of what
 //     was answered, or decided, before the restore, also if the restore undid it:
 //     that is what happened. The backup's are older versions of the same.
@@ -104,6 +107,7 @@
 //	restore.go   StageBackup, RestoreBackup; restore_plan.go up to where
 //	             keys are burned, restore_keys.go and restore_merge.go the new rows
 //	members.go   InitCluster, PutNode, RemoveNode
+//	tokens.go    CreateToken, RevokeToken; token.go a token's text, and whose it is
 //	tables.go    how rows are keyed; the key tables over the store
 //	bound.go     which keys of the newest leases have links
 //	linkcache.go rows of links that were read lately

@@ -27,6 +27,9 @@ var (
 	ErrNotStaged           = errors.New("the backup is not staged: another restore began, or this one waited too long")
 	ErrNotStopped          = errors.New("the leader has not stopped handing out keys")
 	ErrRestoreRefused      = errors.New("the backup cannot be restored here")
+	ErrTooManyTokens       = errors.New("too many tokens; revoke some that nobody needs")
+	ErrTokenNotFound       = errors.New("no such token")
+	ErrLastAdmin           = errors.New("it is the last admin token; create another one first")
 )
 
 // ErrLinkDeleted is an ErrLinkNotFound that is final.
@@ -69,6 +72,9 @@ var codeErrors = map[pb.Code]error{
 	pb.Code_NOT_STAGED:           ErrNotStaged,
 	pb.Code_NOT_STOPPED:          ErrNotStopped,
 	pb.Code_RESTORE_REFUSED:      ErrRestoreRefused,
+	pb.Code_TOO_MANY_TOKENS:      ErrTooManyTokens,
+	pb.Code_TOKEN_NOT_FOUND:      ErrTokenNotFound,
+	pb.Code_LAST_ADMIN:           ErrLastAdmin,
 }
 
 // ResultError is the error that a result stands for: nil for OK, else one of

@@ -291,6 +291,12 @@ func (d *driver) generated(space string, leaseID, pos uint64) *pb.Command {
 
 func deleteLink(key string) *pb.Command { return cmd(&pb.DeleteLink{Key: key}) }
 
+func createToken(id string, role pb.Role, ttl int64) *pb.Command {
+	return cmd(&pb.CreateToken{Id: id, Hash: make([]byte, 32), Role: role, Ttl: ttl})
+}
+
+func revokeToken(id string) *pb.Command { return cmd(&pb.RevokeToken{Id: id}) }
+
 func returnKeys(receipt []byte, keys ...string) *pb.Command {
 	return cmd(&pb.ReturnKeys{Receipt: receipt, Keys: keys})
 }

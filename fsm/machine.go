@@ -3,6 +3,7 @@ package fsm
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -35,11 +36,12 @@ type Machine struct {
 	swept         int64 // minute of the last sweep of sessions
 	expiry        int64 // no idempotency record expires before this
 	chains        chainRing
-	damage        error        // a table that does not hold what it must, see expect
-	failed        error        // sticky: a machine that failed applies nothing more
-	unpublished   bool         // published is behind the state
-	staged        *pb.Staged   // nil: no backup is staged
-	restoring     *restoration // of the present entry
+	damage        error                // a table that does not hold what it must, see expect
+	failed        error                // sticky: a machine that failed applies nothing more
+	unpublished   bool                 // published is behind the state
+	staged        *pb.Staged           // nil: no backup is staged
+	tokens        map[string]*pb.Token // by id; a row is never changed, see publish
+	restoring     *restoration         // of the present entry
 
 	entry     entryContext
 	lastLease leaseRow
@@ -83,6 +85,7 @@ type published struct {
 	clusterID string
 	secret    []byte
 	spaces    []publishedSpace
+	tokens    map[string]*pb.Token
 }
 
 type publishedSpace struct {
@@ -111,6 +114,9 @@ func (m *Machine) load() error {
 		}
 	}
 	if err := m.loadStaged(); err != nil {
+		return err
+	}
+	if err := m.loadTokens(); err != nil {
 		return err
 	}
 	m.spaces = nil
@@ -145,7 +151,7 @@ func newSpace(row *pb.Keyspace) (*space, error) {
 }
 
 func (m *Machine) publish() {
-	p := published{clusterID: m.state.ClusterId, secret: m.state.ReceiptSecret}
+	p := published{clusterID: m.state.ClusterId, secret: m.state.ReceiptSecret, tokens: maps.Clone(m.tokens)}
 	for _, s := range m.spaces {
 		p.spaces = append(p.spaces, publishedSpace{s.row.Id, s.row.Name, s.perm})
 	}
@@ -305,6 +311,10 @@ func (m *Machine) execute(cmd *pb.Command) (*pb.Result, error) {
 		return m.putNode(op.PutNode)
 	case *pb.Command_RemoveNode:
 		return m.removeNode(op.RemoveNode)
+	case *pb.Command_CreateToken:
+		return m.createToken(op.CreateToken), nil
+	case *pb.Command_RevokeToken:
+		return m.revokeToken(op.RevokeToken), nil
 	default:
 		return nil, ErrUnknownCommand
 	}

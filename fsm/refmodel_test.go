@@ -23,6 +23,7 @@ func lived(t *testing.T) *driver {
 	d.ok(request(idempotent(taken(digits, keys[0]), "once"), 7, 1, 1))
 	d.ok(taken(digits, keys[1]))
 	d.ok(deleteLink(keys[1]))
+	d.ok(createToken("AAAAAAAA", pb.Role_READ, 0))
 	d.ok(cmd(&pb.StageBackup{Restore: "r", Data: []byte("a part")}))
 	return d
 }
@@ -31,7 +32,7 @@ func lived(t *testing.T) *driver {
 func TestRefmodelSeesDamage(t *testing.T) {
 	whole, err := refmodel.Load(lived(t).m.db)
 	check(t, err)
-	for table := store.Keyspaces; table <= store.Staging; table++ {
+	for table := store.Keyspaces; table <= store.Tokens; table++ {
 		t.Run(table.String(), func(t *testing.T) {
 			damages := map[string]func(d *driver, b *store.Batch, key, value []byte){
 				"lost": func(_ *driver, b *store.Batch, key, _ []byte) { b.Delete(table, key) },
@@ -86,6 +87,7 @@ func changed(d *driver, table store.Table, value []byte) []byte {
 	rows := map[store.Table]proto.Message{
 		store.Keyspaces: &pb.Keyspace{}, store.UsedKeys: &pb.Used{}, store.Links: &pb.Link{}, store.Nodes: &pb.Node{},
 		store.Sessions: &pb.Session{}, store.Requests: &pb.Answers{}, store.Idempotency: &pb.IdempotencyRecord{}, store.Meta: &pb.Staged{},
+		store.Tokens: &pb.Token{},
 	}
 	row := rows[table]
 	if table == store.Staging {
@@ -112,6 +114,8 @@ func changed(d *driver, table store.Table, value []byte) []byte {
 		row.Seq++
 	case *pb.Staged:
 		row.Time++
+	case *pb.Token:
+		row.Role = pb.Role_ADMIN
 	}
 	encoded, err := proto.Marshal(row)
 	check(d.t, err)

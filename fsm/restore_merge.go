@@ -48,7 +48,7 @@ func (r *restoration) run(put func(t store.Table, key, value []byte) error) (err
 		func() error {
 			return r.keep(store.Nodes, store.Sessions, store.Requests, store.Idempotency, store.IdempotencyExpiry)
 		},
-		r.putState,
+		r.putState, func() error { return r.keep(store.Tokens) },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil || r.refused != nil {

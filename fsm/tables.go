@@ -24,6 +24,7 @@ import (
 //	links               key                                    pb.Link
 //	link_tags           tag, 0, key                            -
 //	nodes               node id                                pb.Node
+//	tokens              token id                               pb.Token
 //	sessions            session, 8 bytes                       pb.Session
 //	requests            session, log index, 8 bytes, part       pb.Answers
 //	idempotency         key                                    pb.IdempotencyRecord

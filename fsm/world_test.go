@@ -3,6 +3,7 @@ package fsm
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -201,7 +202,7 @@ func (w *world) tags() []string {
 }
 
 func (w *world) operation() *pb.Command {
-	switch w.draw(36, "operation") {
+	switch w.draw(40, "operation") {
 	case 0:
 		return cmd(testInit())
 	case 1:
@@ -245,9 +246,17 @@ func (w *world) operation() *pb.Command {
 			op.Tags = w.tags()
 		}
 		return cmd(op)
+	case 34, 35, 36:
+		return createToken(w.tokenID(), pb.Role(w.draw(6, "role")), pick(w, []int64{0, 0, 1, minute, 60 * minute, -1, math.MaxInt64}, "ttl"))
+	case 37:
+		return cmd(&pb.RevokeToken{Id: w.tokenID()})
 	default:
 		return cmd(&pb.DeleteLink{Key: w.key()})
 	}
+}
+
+func (w *world) tokenID() string {
+	return pick(w, []string{"AAAAAAAA", "BBBBBBBB", "CCCCCCCC", "DDDDDDDD", "EEEEEEEE", "", "AAAAAAA_"}, "token id")
 }
 
 func (w *world) drawNode() *pb.Node {

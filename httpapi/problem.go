@@ -29,6 +29,7 @@ var (
 	kindLinkNotFound     = &kind{http.StatusNotFound, "link_not_found", "No such link"}
 	kindKeyspaceNotFound = &kind{http.StatusNotFound, "keyspace_not_found", "No such key space"}
 	kindNotInKeyspace    = &kind{http.StatusNotFound, "not_in_keyspace", "Not a key of the key space"}
+	kindTokenNotFound    = &kind{http.StatusNotFound, "token_not_found", "No such token"}
 	kindNodeNotFound     = &kind{http.StatusNotFound, "node_not_found", "No such node"}
 	kindMethodNotAllowed = &kind{http.StatusMethodNotAllowed, "method_not_allowed", "The path does not take this method"}
 
@@ -39,6 +40,8 @@ var (
 	kindRefused       = &kind{http.StatusConflict, "refused", "The change would harm the cluster"}
 	kindNotRestored   = &kind{http.StatusConflict, "not_restored", "The backup was not restored; nothing has changed"}
 	kindNodeConflict  = &kind{http.StatusConflict, "node_conflict", "The node is known with another identity"}
+	kindLastAdmin     = &kind{http.StatusConflict, "last_admin", "The last admin token cannot be revoked"}
+	kindTooManyTokens = &kind{http.StatusConflict, "too_many_tokens", "There are too many tokens"}
 	kindWrongCluster  = &kind{http.StatusConflict, "wrong_cluster", "The node belongs to another cluster"}
 
 	kindBodyTooLarge         = &kind{http.StatusRequestEntityTooLarge, "body_too_large", "The body is too large"}

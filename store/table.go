@@ -20,9 +20,10 @@ const (
 	Quarantine
 	Meta // the state machine's own singletons
 	Staging
+	Tokens
 
 	internal  Table = 0 // the store's own row: how far the log is applied
-	lastTable       = Staging
+	lastTable       = Tokens
 )
 
 var tableNames = [...]string{
@@ -40,6 +41,7 @@ var tableNames = [...]string{
 	Quarantine:        "quarantine",
 	Meta:              "meta",
 	Staging:           "staging",
+	Tokens:            "tokens",
 }
 
 func (t Table) String() string {

@@ -54,6 +54,10 @@ const (
 	Code_NOT_STOPPED Code = 20
 	// The backup is none that may be restored here.
 	Code_RESTORE_REFUSED Code = 21
+	Code_TOO_MANY_TOKENS Code = 22
+	Code_TOKEN_NOT_FOUND Code = 23
+	// Without this token nobody could make another one.
+	Code_LAST_ADMIN Code = 24
 )
 
 // Enum value maps for Code.
@@ -81,6 +85,9 @@ var (
 		19: "NOT_STAGED",
 		20: "NOT_STOPPED",
 		21: "RESTORE_REFUSED",
+		22: "TOO_MANY_TOKENS",
+		23: "TOKEN_NOT_FOUND",
+		24: "LAST_ADMIN",
 	}
 	Code_value = map[string]int32{
 		"OK":                   0,
@@ -105,6 +112,9 @@ var (
 		"NOT_STAGED":           19,
 		"NOT_STOPPED":          20,
 		"RESTORE_REFUSED":      21,
+		"TOO_MANY_TOKENS":      22,
+		"TOKEN_NOT_FOUND":      23,
+		"LAST_ADMIN":           24,
 	}
 )
 
@@ -248,6 +258,8 @@ type Command struct {
 	//	*Command_DeleteLink
 	//	*Command_StageBackup
 	//	*Command_RestoreBackup
+	//	*Command_CreateToken
+	//	*Command_RevokeToken
 	Op            isCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -412,6 +424,24 @@ func (x *Command) GetRestoreBackup() *RestoreBackup {
 	return nil
 }
 
+func (x *Command) GetCreateToken() *CreateToken {
+	if x != nil {
+		if x, ok := x.Op.(*Command_CreateToken); ok {
+			return x.CreateToken
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRevokeToken() *RevokeToken {
+	if x != nil {
+		if x, ok := x.Op.(*Command_RevokeToken); ok {
+			return x.RevokeToken
+		}
+	}
+	return nil
+}
+
 type isCommand_Op interface {
 	isCommand_Op()
 }
@@ -464,6 +494,14 @@ type Command_RestoreBackup struct {
 	RestoreBackup *RestoreBackup `protobuf:"bytes,21,opt,name=restore_backup,json=restoreBackup,proto3,oneof"`
 }
 
+type Command_CreateToken struct {
+	CreateToken *CreateToken `protobuf:"bytes,22,opt,name=create_token,json=createToken,proto3,oneof"`
+}
+
+type Command_RevokeToken struct {
+	RevokeToken *RevokeToken `protobuf:"bytes,23,opt,name=revoke_token,json=revokeToken,proto3,oneof"`
+}
+
 func (*Command_InitCluster) isCommand_Op() {}
 
 func (*Command_PutNode) isCommand_Op() {}
@@ -487,6 +525,10 @@ func (*Command_DeleteLink) isCommand_Op() {}
 func (*Command_StageBackup) isCommand_Op() {}
 
 func (*Command_RestoreBackup) isCommand_Op() {}
+
+func (*Command_CreateToken) isCommand_Op() {}
+
+func (*Command_RevokeToken) isCommand_Op() {}
 
 // RequestID makes the repeats of a front end harmless. A front end numbers its
 // commands; the machine keeps each result until the front end says, by
@@ -1419,6 +1461,130 @@ func (x *RestoreBackup) GetTerm() uint64 {
 	return 0
 }
 
+// CreateToken adds a token. Its secret stays with who drew it.
+type CreateToken struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the token's text, random.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// SHA-256 of the secret.
+	Hash []byte `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"`
+	Role Role   `protobuf:"varint,3,opt,name=role,proto3,enum=kgs.fsm.v1.Role" json:"role,omitempty"`
+	Name string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	// Milliseconds that it is valid from now on; 0: for ever.
+	Ttl           int64 `protobuf:"varint,5,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateToken) Reset() {
+	*x = CreateToken{}
+	mi := &file_fsm_pb_command_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateToken) ProtoMessage() {}
+
+func (x *CreateToken) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_command_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateToken.ProtoReflect.Descriptor instead.
+func (*CreateToken) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *CreateToken) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CreateToken) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+func (x *CreateToken) GetRole() Role {
+	if x != nil {
+		return x.Role
+	}
+	return Role_NO_ROLE
+}
+
+func (x *CreateToken) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateToken) GetTtl() int64 {
+	if x != nil {
+		return x.Ttl
+	}
+	return 0
+}
+
+type RevokeToken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeToken) Reset() {
+	*x = RevokeToken{}
+	mi := &file_fsm_pb_command_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeToken) ProtoMessage() {}
+
+func (x *RevokeToken) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_command_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeToken.ProtoReflect.Descriptor instead.
+func (*RevokeToken) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RevokeToken) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 // Grant is a run [from, from+count) of positions of one lease.
 type Grant struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1431,7 +1597,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_fsm_pb_command_proto_msgTypes[17]
+	mi := &file_fsm_pb_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1609,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[17]
+	mi := &file_fsm_pb_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1622,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{17}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Grant) GetLease() uint64 {
@@ -1499,14 +1665,16 @@ type Result struct {
 	Grants []*Grant `protobuf:"bytes,8,rep,name=grants,proto3" json:"grants,omitempty"`
 	Count  uint64   `protobuf:"varint,9,opt,name=count,proto3" json:"count,omitempty"`
 	// RestoreBackup: what it did.
-	Restored      *Restored `protobuf:"bytes,10,opt,name=restored,proto3" json:"restored,omitempty"`
+	Restored *Restored `protobuf:"bytes,10,opt,name=restored,proto3" json:"restored,omitempty"`
+	// CreateToken: the row, without its hash.
+	Token         *Token `protobuf:"bytes,11,opt,name=token,proto3" json:"token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_fsm_pb_command_proto_msgTypes[18]
+	mi := &file_fsm_pb_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1518,7 +1686,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[18]
+	mi := &file_fsm_pb_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1531,7 +1699,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{18}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Result) GetCode() Code {
@@ -1604,6 +1772,13 @@ func (x *Result) GetRestored() *Restored {
 	return nil
 }
 
+func (x *Result) GetToken() *Token {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
 // Restored is what a restore did.
 type Restored struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1619,7 +1794,7 @@ type Restored struct {
 
 func (x *Restored) Reset() {
 	*x = Restored{}
-	mi := &file_fsm_pb_command_proto_msgTypes[19]
+	mi := &file_fsm_pb_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1631,7 +1806,7 @@ func (x *Restored) String() string {
 func (*Restored) ProtoMessage() {}
 
 func (x *Restored) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[19]
+	mi := &file_fsm_pb_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1644,7 +1819,7 @@ func (x *Restored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restored.ProtoReflect.Descriptor instead.
 func (*Restored) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{19}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Restored) GetAdopted() bool {
@@ -1692,7 +1867,7 @@ type RestoredKeyspace struct {
 
 func (x *RestoredKeyspace) Reset() {
 	*x = RestoredKeyspace{}
-	mi := &file_fsm_pb_command_proto_msgTypes[20]
+	mi := &file_fsm_pb_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1704,7 +1879,7 @@ func (x *RestoredKeyspace) String() string {
 func (*RestoredKeyspace) ProtoMessage() {}
 
 func (x *RestoredKeyspace) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[20]
+	mi := &file_fsm_pb_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1717,7 +1892,7 @@ func (x *RestoredKeyspace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoredKeyspace.ProtoReflect.Descriptor instead.
 func (*RestoredKeyspace) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{20}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RestoredKeyspace) GetName() string {
@@ -1769,7 +1944,7 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\vcheck_index\x18\x05 \x01(\x06R\n" +
 	"checkIndex\x12\x1f\n" +
 	"\vcheck_chain\x18\x06 \x01(\x06R\n" +
-	"checkChain\"\xa7\x06\n" +
+	"checkChain\"\xa3\a\n" +
 	"\aCommand\x12/\n" +
 	"\arequest\x18\x01 \x01(\v2\x15.kgs.fsm.v1.RequestIDR\arequest\x12<\n" +
 	"\vidempotency\x18\x02 \x01(\v2\x1a.kgs.fsm.v1.IdempotencyKeyR\vidempotency\x12<\n" +
@@ -1790,7 +1965,9 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\vdelete_link\x18\x13 \x01(\v2\x16.kgs.fsm.v1.DeleteLinkH\x00R\n" +
 	"deleteLink\x12<\n" +
 	"\fstage_backup\x18\x14 \x01(\v2\x17.kgs.fsm.v1.StageBackupH\x00R\vstageBackup\x12B\n" +
-	"\x0erestore_backup\x18\x15 \x01(\v2\x19.kgs.fsm.v1.RestoreBackupH\x00R\rrestoreBackupB\x04\n" +
+	"\x0erestore_backup\x18\x15 \x01(\v2\x19.kgs.fsm.v1.RestoreBackupH\x00R\rrestoreBackup\x12<\n" +
+	"\fcreate_token\x18\x16 \x01(\v2\x17.kgs.fsm.v1.CreateTokenH\x00R\vcreateToken\x12<\n" +
+	"\frevoke_token\x18\x17 \x01(\v2\x17.kgs.fsm.v1.RevokeTokenH\x00R\vrevokeTokenB\x04\n" +
 	"\x02op\"S\n" +
 	"\tRequestID\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x06R\asession\x12\x10\n" +
@@ -1862,11 +2039,19 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\arestore\x18\x01 \x01(\tR\arestore\x12\x14\n" +
 	"\x05parts\x18\x02 \x01(\x04R\x05parts\x12\x14\n" +
 	"\x05floor\x18\x03 \x01(\x04R\x05floor\x12\x12\n" +
-	"\x04term\x18\x04 \x01(\x04R\x04term\"G\n" +
+	"\x04term\x18\x04 \x01(\x04R\x04term\"}\n" +
+	"\vCreateToken\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04hash\x18\x02 \x01(\fR\x04hash\x12$\n" +
+	"\x04role\x18\x03 \x01(\x0e2\x10.kgs.fsm.v1.RoleR\x04role\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\x12\x10\n" +
+	"\x03ttl\x18\x05 \x01(\x03R\x03ttl\"\x1d\n" +
+	"\vRevokeToken\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"G\n" +
 	"\x05Grant\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\x04R\x05count\"\xb7\x02\n" +
+	"\x05count\x18\x03 \x01(\x04R\x05count\"\xe0\x02\n" +
 	"\x06Result\x12$\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x10.kgs.fsm.v1.CodeR\x04code\x12\x16\n" +
 	"\x06detail\x18\x02 \x01(\tR\x06detail\x12\x14\n" +
@@ -1878,7 +2063,8 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x06grants\x18\b \x03(\v2\x11.kgs.fsm.v1.GrantR\x06grants\x12\x14\n" +
 	"\x05count\x18\t \x01(\x04R\x05count\x120\n" +
 	"\brestored\x18\n" +
-	" \x01(\v2\x14.kgs.fsm.v1.RestoredR\brestored\"\x95\x01\n" +
+	" \x01(\v2\x14.kgs.fsm.v1.RestoredR\brestored\x12'\n" +
+	"\x05token\x18\v \x01(\v2\x11.kgs.fsm.v1.TokenR\x05token\"\x95\x01\n" +
 	"\bRestored\x12\x18\n" +
 	"\aadopted\x18\x01 \x01(\bR\aadopted\x12\x14\n" +
 	"\x05links\x18\x02 \x01(\x04R\x05links\x12\x1d\n" +
@@ -1890,7 +2076,7 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x06burned\x18\x02 \x01(\x04R\x06burned\x12&\n" +
 	"\x0fhigh_water_mark\x18\x03 \x01(\x04R\rhighWaterMark\x12\x16\n" +
 	"\x06margin\x18\x04 \x01(\x04R\x06margin\x12\x12\n" +
-	"\x04left\x18\x05 \x01(\x04R\x04left*\xb7\x03\n" +
+	"\x04left\x18\x05 \x01(\x04R\x04left*\xf1\x03\n" +
 	"\x04Code\x12\x06\n" +
 	"\x02OK\x10\x00\x12\x13\n" +
 	"\x0fUNKNOWN_COMMAND\x10\x01\x12\x16\n" +
@@ -1915,7 +2101,11 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\n" +
 	"NOT_STAGED\x10\x13\x12\x0f\n" +
 	"\vNOT_STOPPED\x10\x14\x12\x13\n" +
-	"\x0fRESTORE_REFUSED\x10\x15B#Z!github.com/kgs-cluster/kgs/fsm/pbb\x06proto3"
+	"\x0fRESTORE_REFUSED\x10\x15\x12\x13\n" +
+	"\x0fTOO_MANY_TOKENS\x10\x16\x12\x13\n" +
+	"\x0fTOKEN_NOT_FOUND\x10\x17\x12\x0e\n" +
+	"\n" +
+	"LAST_ADMIN\x10\x18B#Z!github.com/kgs-cluster/kgs/fsm/pbb\x06proto3"
 
 var (
 	file_fsm_pb_command_proto_rawDescOnce sync.Once
@@ -1930,7 +2120,7 @@ func file_fsm_pb_command_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_pb_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fsm_pb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_fsm_pb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_fsm_pb_command_proto_goTypes = []any{
 	(Code)(0),                // 0: kgs.fsm.v1.Code
 	(*Entry)(nil),            // 1: kgs.fsm.v1.Entry
@@ -1950,13 +2140,17 @@ var file_fsm_pb_command_proto_goTypes = []any{
 	(*DeleteLink)(nil),       // 15: kgs.fsm.v1.DeleteLink
 	(*StageBackup)(nil),      // 16: kgs.fsm.v1.StageBackup
 	(*RestoreBackup)(nil),    // 17: kgs.fsm.v1.RestoreBackup
-	(*Grant)(nil),            // 18: kgs.fsm.v1.Grant
-	(*Result)(nil),           // 19: kgs.fsm.v1.Result
-	(*Restored)(nil),         // 20: kgs.fsm.v1.Restored
-	(*RestoredKeyspace)(nil), // 21: kgs.fsm.v1.RestoredKeyspace
-	(*Keyspace)(nil),         // 22: kgs.fsm.v1.Keyspace
-	(*Node)(nil),             // 23: kgs.fsm.v1.Node
-	(*Link)(nil),             // 24: kgs.fsm.v1.Link
+	(*CreateToken)(nil),      // 18: kgs.fsm.v1.CreateToken
+	(*RevokeToken)(nil),      // 19: kgs.fsm.v1.RevokeToken
+	(*Grant)(nil),            // 20: kgs.fsm.v1.Grant
+	(*Result)(nil),           // 21: kgs.fsm.v1.Result
+	(*Restored)(nil),         // 22: kgs.fsm.v1.Restored
+	(*RestoredKeyspace)(nil), // 23: kgs.fsm.v1.RestoredKeyspace
+	(*Keyspace)(nil),         // 24: kgs.fsm.v1.Keyspace
+	(*Node)(nil),             // 25: kgs.fsm.v1.Node
+	(*Link)(nil),             // 26: kgs.fsm.v1.Link
+	(Role)(0),                // 27: kgs.fsm.v1.Role
+	(*Token)(nil),            // 28: kgs.fsm.v1.Token
 }
 var file_fsm_pb_command_proto_depIdxs = []int32{
 	2,  // 0: kgs.fsm.v1.Entry.commands:type_name -> kgs.fsm.v1.Command
@@ -1974,21 +2168,25 @@ var file_fsm_pb_command_proto_depIdxs = []int32{
 	15, // 12: kgs.fsm.v1.Command.delete_link:type_name -> kgs.fsm.v1.DeleteLink
 	16, // 13: kgs.fsm.v1.Command.stage_backup:type_name -> kgs.fsm.v1.StageBackup
 	17, // 14: kgs.fsm.v1.Command.restore_backup:type_name -> kgs.fsm.v1.RestoreBackup
-	22, // 15: kgs.fsm.v1.InitCluster.keyspaces:type_name -> kgs.fsm.v1.Keyspace
-	23, // 16: kgs.fsm.v1.PutNode.node:type_name -> kgs.fsm.v1.Node
-	18, // 17: kgs.fsm.v1.Release.grants:type_name -> kgs.fsm.v1.Grant
-	13, // 18: kgs.fsm.v1.CreateLink.generated:type_name -> kgs.fsm.v1.GeneratedKey
-	24, // 19: kgs.fsm.v1.CreateLink.link:type_name -> kgs.fsm.v1.Link
-	0,  // 20: kgs.fsm.v1.Result.code:type_name -> kgs.fsm.v1.Code
-	24, // 21: kgs.fsm.v1.Result.link:type_name -> kgs.fsm.v1.Link
-	18, // 22: kgs.fsm.v1.Result.grants:type_name -> kgs.fsm.v1.Grant
-	20, // 23: kgs.fsm.v1.Result.restored:type_name -> kgs.fsm.v1.Restored
-	21, // 24: kgs.fsm.v1.Restored.keyspaces:type_name -> kgs.fsm.v1.RestoredKeyspace
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	18, // 15: kgs.fsm.v1.Command.create_token:type_name -> kgs.fsm.v1.CreateToken
+	19, // 16: kgs.fsm.v1.Command.revoke_token:type_name -> kgs.fsm.v1.RevokeToken
+	24, // 17: kgs.fsm.v1.InitCluster.keyspaces:type_name -> kgs.fsm.v1.Keyspace
+	25, // 18: kgs.fsm.v1.PutNode.node:type_name -> kgs.fsm.v1.Node
+	20, // 19: kgs.fsm.v1.Release.grants:type_name -> kgs.fsm.v1.Grant
+	13, // 20: kgs.fsm.v1.CreateLink.generated:type_name -> kgs.fsm.v1.GeneratedKey
+	26, // 21: kgs.fsm.v1.CreateLink.link:type_name -> kgs.fsm.v1.Link
+	27, // 22: kgs.fsm.v1.CreateToken.role:type_name -> kgs.fsm.v1.Role
+	0,  // 23: kgs.fsm.v1.Result.code:type_name -> kgs.fsm.v1.Code
+	26, // 24: kgs.fsm.v1.Result.link:type_name -> kgs.fsm.v1.Link
+	20, // 25: kgs.fsm.v1.Result.grants:type_name -> kgs.fsm.v1.Grant
+	22, // 26: kgs.fsm.v1.Result.restored:type_name -> kgs.fsm.v1.Restored
+	28, // 27: kgs.fsm.v1.Result.token:type_name -> kgs.fsm.v1.Token
+	23, // 28: kgs.fsm.v1.Restored.keyspaces:type_name -> kgs.fsm.v1.RestoredKeyspace
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_fsm_pb_command_proto_init() }
@@ -2010,6 +2208,8 @@ func file_fsm_pb_command_proto_init() {
 		(*Command_DeleteLink)(nil),
 		(*Command_StageBackup)(nil),
 		(*Command_RestoreBackup)(nil),
+		(*Command_CreateToken)(nil),
+		(*Command_RevokeToken)(nil),
 	}
 	file_fsm_pb_command_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
@@ -2018,7 +2218,7 @@ func file_fsm_pb_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_pb_command_proto_rawDesc), len(file_fsm_pb_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -75,6 +75,62 @@ func (Purpose) EnumDescriptor() ([]byte, []int) {
 	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{0}
 }
 
+// Role is what a token's bearer may do; each includes those below it.
+type Role int32
+
+const (
+	Role_NO_ROLE Role = 0
+	Role_READ    Role = 1
+	Role_KEYS    Role = 2
+	Role_WRITE   Role = 3
+	Role_ADMIN   Role = 4
+)
+
+// Enum value maps for Role.
+var (
+	Role_name = map[int32]string{
+		0: "NO_ROLE",
+		1: "READ",
+		2: "KEYS",
+		3: "WRITE",
+		4: "ADMIN",
+	}
+	Role_value = map[string]int32{
+		"NO_ROLE": 0,
+		"READ":    1,
+		"KEYS":    2,
+		"WRITE":   3,
+		"ADMIN":   4,
+	}
+)
+
+func (x Role) Enum() *Role {
+	p := new(Role)
+	*p = x
+	return p
+}
+
+func (x Role) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Role) Descriptor() protoreflect.EnumDescriptor {
+	return file_fsm_pb_rows_proto_enumTypes[1].Descriptor()
+}
+
+func (Role) Type() protoreflect.EnumType {
+	return &file_fsm_pb_rows_proto_enumTypes[1]
+}
+
+func (x Role) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Role.Descriptor instead.
+func (Role) EnumDescriptor() ([]byte, []int) {
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{1}
+}
+
 // Keyspace is a row of keyspaces.
 type Keyspace struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -529,6 +585,88 @@ func (x *Node) GetRemoved() bool {
 	return false
 }
 
+// Token is a row of tokens. The row's key holds its id; the token's own text is
+// nowhere in the state.
+type Token struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SHA-256 of the secret.
+	Hash []byte `protobuf:"bytes,1,opt,name=hash,proto3" json:"hash,omitempty"`
+	Role Role   `protobuf:"varint,2,opt,name=role,proto3,enum=kgs.fsm.v1.Role" json:"role,omitempty"`
+	// For people.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// Unix milliseconds, the machine's clock.
+	CreatedAt int64 `protobuf:"varint,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// As created_at; 0: never.
+	ExpiresAt     int64 `protobuf:"varint,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Token) Reset() {
+	*x = Token{}
+	mi := &file_fsm_pb_rows_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Token) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Token) ProtoMessage() {}
+
+func (x *Token) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_rows_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Token.ProtoReflect.Descriptor instead.
+func (*Token) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Token) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+func (x *Token) GetRole() Role {
+	if x != nil {
+		return x.Role
+	}
+	return Role_NO_ROLE
+}
+
+func (x *Token) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Token) GetCreatedAt() int64 {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return 0
+}
+
+func (x *Token) GetExpiresAt() int64 {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return 0
+}
+
 // ClusterState is the machine's own single row in meta.
 type ClusterState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -546,7 +684,7 @@ type ClusterState struct {
 
 func (x *ClusterState) Reset() {
 	*x = ClusterState{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[4]
+	mi := &file_fsm_pb_rows_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -558,7 +696,7 @@ func (x *ClusterState) String() string {
 func (*ClusterState) ProtoMessage() {}
 
 func (x *ClusterState) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[4]
+	mi := &file_fsm_pb_rows_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -571,7 +709,7 @@ func (x *ClusterState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterState.ProtoReflect.Descriptor instead.
 func (*ClusterState) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{4}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ClusterState) GetClusterId() string {
@@ -639,7 +777,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[5]
+	mi := &file_fsm_pb_rows_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -651,7 +789,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[5]
+	mi := &file_fsm_pb_rows_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -664,7 +802,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{5}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Session) GetAnswered() uint64 {
@@ -702,7 +840,7 @@ type Answers struct {
 
 func (x *Answers) Reset() {
 	*x = Answers{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[6]
+	mi := &file_fsm_pb_rows_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -714,7 +852,7 @@ func (x *Answers) String() string {
 func (*Answers) ProtoMessage() {}
 
 func (x *Answers) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[6]
+	mi := &file_fsm_pb_rows_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -727,7 +865,7 @@ func (x *Answers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answers.ProtoReflect.Descriptor instead.
 func (*Answers) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{6}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Answers) GetTerm() uint64 {
@@ -765,7 +903,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[7]
+	mi := &file_fsm_pb_rows_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -777,7 +915,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[7]
+	mi := &file_fsm_pb_rows_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -790,7 +928,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{7}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Answer) GetSeq() uint64 {
@@ -831,7 +969,7 @@ type IdempotencyRecord struct {
 
 func (x *IdempotencyRecord) Reset() {
 	*x = IdempotencyRecord{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[8]
+	mi := &file_fsm_pb_rows_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -843,7 +981,7 @@ func (x *IdempotencyRecord) String() string {
 func (*IdempotencyRecord) ProtoMessage() {}
 
 func (x *IdempotencyRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[8]
+	mi := &file_fsm_pb_rows_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -856,7 +994,7 @@ func (x *IdempotencyRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdempotencyRecord.ProtoReflect.Descriptor instead.
 func (*IdempotencyRecord) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{8}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *IdempotencyRecord) GetFingerprint() []byte {
@@ -907,7 +1045,7 @@ type Staged struct {
 
 func (x *Staged) Reset() {
 	*x = Staged{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[9]
+	mi := &file_fsm_pb_rows_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -919,7 +1057,7 @@ func (x *Staged) String() string {
 func (*Staged) ProtoMessage() {}
 
 func (x *Staged) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[9]
+	mi := &file_fsm_pb_rows_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -932,7 +1070,7 @@ func (x *Staged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Staged.ProtoReflect.Descriptor instead.
 func (*Staged) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{9}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Staged) GetRestore() string {
@@ -979,7 +1117,7 @@ type BackupHeader struct {
 
 func (x *BackupHeader) Reset() {
 	*x = BackupHeader{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[10]
+	mi := &file_fsm_pb_rows_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -991,7 +1129,7 @@ func (x *BackupHeader) String() string {
 func (*BackupHeader) ProtoMessage() {}
 
 func (x *BackupHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[10]
+	mi := &file_fsm_pb_rows_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1004,7 +1142,7 @@ func (x *BackupHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupHeader.ProtoReflect.Descriptor instead.
 func (*BackupHeader) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{10}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *BackupHeader) GetClusterId() string {
@@ -1121,7 +1259,15 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\x04http\x18\x03 \x01(\tR\x04http\x12\x18\n" +
 	"\acluster\x18\x04 \x01(\tR\acluster\x12\x1b\n" +
 	"\tnon_voter\x18\x05 \x01(\bR\bnonVoter\x12\x18\n" +
-	"\aremoved\x18\x06 \x01(\bR\aremoved\"\xf5\x01\n" +
+	"\aremoved\x18\x06 \x01(\bR\aremoved\"\x93\x01\n" +
+	"\x05Token\x12\x12\n" +
+	"\x04hash\x18\x01 \x01(\fR\x04hash\x12$\n" +
+	"\x04role\x18\x02 \x01(\x0e2\x10.kgs.fsm.v1.RoleR\x04role\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"created_at\x18\x04 \x01(\x03R\tcreatedAt\x12\x1d\n" +
+	"\n" +
+	"expires_at\x18\x05 \x01(\x03R\texpiresAt\"\xf5\x01\n" +
 	"\fClusterState\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12%\n" +
@@ -1172,7 +1318,13 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\x05LEASE\x10\x00\x12\t\n" +
 	"\x05ALIAS\x10\x01\x12\v\n" +
 	"\aBLOCKED\x10\x02\x12\f\n" +
-	"\bRETURNED\x10\x03B#Z!github.com/kgs-cluster/kgs/fsm/pbb\x06proto3"
+	"\bRETURNED\x10\x03*=\n" +
+	"\x04Role\x12\v\n" +
+	"\aNO_ROLE\x10\x00\x12\b\n" +
+	"\x04READ\x10\x01\x12\b\n" +
+	"\x04KEYS\x10\x02\x12\t\n" +
+	"\x05WRITE\x10\x03\x12\t\n" +
+	"\x05ADMIN\x10\x04B#Z!github.com/kgs-cluster/kgs/fsm/pbb\x06proto3"
 
 var (
 	file_fsm_pb_rows_proto_rawDescOnce sync.Once
@@ -1186,31 +1338,34 @@ func file_fsm_pb_rows_proto_rawDescGZIP() []byte {
 	return file_fsm_pb_rows_proto_rawDescData
 }
 
-var file_fsm_pb_rows_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fsm_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_fsm_pb_rows_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_fsm_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_fsm_pb_rows_proto_goTypes = []any{
 	(Purpose)(0),              // 0: kgs.fsm.v1.Purpose
-	(*Keyspace)(nil),          // 1: kgs.fsm.v1.Keyspace
-	(*Used)(nil),              // 2: kgs.fsm.v1.Used
-	(*Link)(nil),              // 3: kgs.fsm.v1.Link
-	(*Node)(nil),              // 4: kgs.fsm.v1.Node
-	(*ClusterState)(nil),      // 5: kgs.fsm.v1.ClusterState
-	(*Session)(nil),           // 6: kgs.fsm.v1.Session
-	(*Answers)(nil),           // 7: kgs.fsm.v1.Answers
-	(*Answer)(nil),            // 8: kgs.fsm.v1.Answer
-	(*IdempotencyRecord)(nil), // 9: kgs.fsm.v1.IdempotencyRecord
-	(*Staged)(nil),            // 10: kgs.fsm.v1.Staged
-	(*BackupHeader)(nil),      // 11: kgs.fsm.v1.BackupHeader
+	(Role)(0),                 // 1: kgs.fsm.v1.Role
+	(*Keyspace)(nil),          // 2: kgs.fsm.v1.Keyspace
+	(*Used)(nil),              // 3: kgs.fsm.v1.Used
+	(*Link)(nil),              // 4: kgs.fsm.v1.Link
+	(*Node)(nil),              // 5: kgs.fsm.v1.Node
+	(*Token)(nil),             // 6: kgs.fsm.v1.Token
+	(*ClusterState)(nil),      // 7: kgs.fsm.v1.ClusterState
+	(*Session)(nil),           // 8: kgs.fsm.v1.Session
+	(*Answers)(nil),           // 9: kgs.fsm.v1.Answers
+	(*Answer)(nil),            // 10: kgs.fsm.v1.Answer
+	(*IdempotencyRecord)(nil), // 11: kgs.fsm.v1.IdempotencyRecord
+	(*Staged)(nil),            // 12: kgs.fsm.v1.Staged
+	(*BackupHeader)(nil),      // 13: kgs.fsm.v1.BackupHeader
 }
 var file_fsm_pb_rows_proto_depIdxs = []int32{
-	0, // 0: kgs.fsm.v1.Used.purpose:type_name -> kgs.fsm.v1.Purpose
-	8, // 1: kgs.fsm.v1.Answers.answers:type_name -> kgs.fsm.v1.Answer
-	1, // 2: kgs.fsm.v1.BackupHeader.keyspaces:type_name -> kgs.fsm.v1.Keyspace
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	0,  // 0: kgs.fsm.v1.Used.purpose:type_name -> kgs.fsm.v1.Purpose
+	1,  // 1: kgs.fsm.v1.Token.role:type_name -> kgs.fsm.v1.Role
+	10, // 2: kgs.fsm.v1.Answers.answers:type_name -> kgs.fsm.v1.Answer
+	2,  // 3: kgs.fsm.v1.BackupHeader.keyspaces:type_name -> kgs.fsm.v1.Keyspace
+	4,  // [4:4] is the sub-list for method output_type
+	4,  // [4:4] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_fsm_pb_rows_proto_init() }
@@ -1223,8 +1378,8 @@ func file_fsm_pb_rows_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_pb_rows_proto_rawDesc), len(file_fsm_pb_rows_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   11,
+			NumEnums:      2,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -30,6 +30,9 @@ func Diff(got, want *Model) error {
 	if err := diffRows("node", got.Nodes, want.Nodes); err != nil {
 		return err
 	}
+	if err := diffRows("token", got.Tokens, want.Tokens); err != nil {
+		return err
+	}
 	if (got.Staged == nil) != (want.Staged == nil) || got.Staged != nil &&
 		(!proto.Equal(got.Staged.Row, want.Staged.Row) || !bytes.Equal(got.Staged.Data, want.Staged.Data)) {
 		return fmt.Errorf("staged %v, want %v", got.Staged, want.Staged)

@@ -22,7 +22,7 @@ type Rows interface {
 // none, a counter that is not what it counts, an index without its row.
 func Load(rows Rows) (*Model, error) {
 	l := loader{Model: New(), rows: rows}
-	for _, part := range []func() error{l.state, l.spaces, l.used, l.unused, l.quarantine, l.links, l.tags, l.nodes, l.sessions, l.records, l.staged} {
+	for _, part := range []func() error{l.state, l.spaces, l.used, l.unused, l.quarantine, l.links, l.tags, l.nodes, l.tokens, l.sessions, l.records, l.staged} {
 		if err := part(); err != nil {
 			return nil, err
 		}
@@ -258,6 +258,14 @@ func (l *loader) nodes() error {
 	row := &pb.Node{}
 	return each(l.rows, store.Nodes, row, func(key, _ []byte) error {
 		l.Nodes[string(key)] = proto.CloneOf(row)
+		return nil
+	})
+}
+
+func (l *loader) tokens() error {
+	row := &pb.Token{}
+	return each(l.rows, store.Tokens, row, func(key, _ []byte) error {
+		l.Tokens[string(key)] = proto.CloneOf(row)
 		return nil
 	})
 }

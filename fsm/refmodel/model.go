@@ -9,6 +9,7 @@
 //	requests.go  request ids, idempotency keys
 //	keys.go      key spaces
 //	links.go     links
+//	tokens.go    tokens
 //	restore.go   backups staged and restored
 //	load.go      the model that the rows of a store stand for
 //	diff.go      in what two models differ
@@ -34,6 +35,7 @@ type Model struct {
 	Spaces   []*Space         // by id, 1 first
 	Links    map[string]*pb.Link
 	Nodes    map[string]*pb.Node
+	Tokens   map[string]*pb.Token
 	Sessions map[uint64]*Session
 	Records  map[string]*Record
 	Staged   *Staged // nil: nothing is
@@ -51,7 +53,7 @@ type Model struct {
 func New() *Model {
 	return &Model{
 		State: &pb.ClusterState{NextLease: 1, NextKeyspace: 1},
-		Links: map[string]*pb.Link{}, Nodes: map[string]*pb.Node{},
+		Links: map[string]*pb.Link{}, Nodes: map[string]*pb.Node{}, Tokens: map[string]*pb.Token{},
 		Sessions: map[uint64]*Session{}, Records: map[string]*Record{},
 	}
 }
@@ -90,6 +92,10 @@ func (m *Model) execute(c *pb.Command) *pb.Result {
 		r = m.putNode(op.PutNode.Node)
 	case *pb.Command_RemoveNode:
 		r = m.removeNode(op.RemoveNode.Id)
+	case *pb.Command_CreateToken:
+		r = m.createToken(op.CreateToken)
+	case *pb.Command_RevokeToken:
+		r = m.revokeToken(op.RevokeToken.Id)
 	case *pb.Command_Generate:
 		r = m.generate(op.Generate)
 	case *pb.Command_Lease:
