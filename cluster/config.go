@@ -53,6 +53,7 @@ type Config struct {
 	Logger   hclog.Logger
 	Registry prometheus.Registerer // metrics go here; nil: nowhere
 	Network  Network               // default TCP
+	TLS      Credentials           // of the cluster port, for this node and all others; nil: no TLS
 	Disk     Disk                  // default the operating system's
 	Now      func() time.Time      // clock of the entries' stamps; default time.Now
 

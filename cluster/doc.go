@@ -48,7 +48,7 @@
 //
 //	node.go       start and stop, in order
 //	form.go       the first start: bootstrap, join, and who is refused
-//	wire*.go      one port, the handshake with identities
+//	wire*.go      one port, the handshake with identities, TLS (package certs)
 //	rpc*.go       framed requests and answers over it
 //	transport.go  raft's transport, and what keeps raft from committing or
 //	              comparing what it should not

@@ -169,7 +169,7 @@ func FuzzWire(f *testing.F) {
 		f.Add(said[:len(said)-3])
 	}
 	for _, said := range []string{
-		"", "GET / HTTP/1.1\r\n\r\n", "KGS1K\xff\xff", handshake,
+		"", "GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", "KGS1K\xff\xff", handshake,
 		handshake + "\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01", // 32 MiB, it says
 		handshake + "\x00\x00\x00\x0a\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00",
 		"KGS1R" + handshake[5:] + "\x00\xdf\xff\xff\xff\xff", // a map of 2^32-1 fields

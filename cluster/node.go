@@ -101,7 +101,7 @@ func (n *Node) start(listener net.Listener) (err error) {
 	}
 	n.wire = newWire(wireConfig{
 		Listener: listener, Network: n.cfg.Network, Advertise: n.cfg.ClusterAdvertise,
-		Self: n.id.self, Check: n.checkPeer, Logger: n.log.Named("wire"),
+		Self: n.id.self, Check: n.checkPeer, TLS: n.cfg.TLS, Logger: n.log.Named("wire"),
 	})
 	known, err := raft.HasExistingState(n.logs, n.stable, n.snaps)
 	if err != nil {

@@ -62,7 +62,7 @@ const (
 	acceptRetry      = 50 * time.Millisecond
 )
 
-// wireConfig is what a wire needs; all fields are required.
+// wireConfig is what a wire needs; all fields but TLS are required.
 type wireConfig struct {
 	Listener  net.Listener
 	Network   Network
@@ -72,6 +72,7 @@ type wireConfig struct {
 	// goroutines at once; it must not block. An error refuses the connection,
 	// and its text is sent to the other side.
 	Check  func(kind connKind, peer Identity) error
+	TLS    Credentials // nil: none
 	Logger hclog.Logger
 }
 
@@ -150,7 +151,15 @@ func (w *wire) receive(raw net.Conn) {
 	}
 	timeout := time.NewTimer(handshakeTimeout)
 	defer timeout.Stop()
-	kind, peer, err := w.answerHandshake(conn, handshakeTimeout)
+	var kind connKind
+	var peer Identity
+	var stream net.Conn
+	if err = conn.SetDeadline(time.Now().Add(handshakeTimeout)); err == nil {
+		stream, err = w.secure(conn, conn.RemoteAddr().String(), false)
+	}
+	if err == nil {
+		kind, peer, err = w.answerHandshake(stream)
+	}
 	if err != nil {
 		w.logRefusal(conn.RemoteAddr(), peer, err)
 		conn.Close()
@@ -161,7 +170,7 @@ func (w *wire) receive(raw net.Conn) {
 		return
 	}
 	select {
-	case w.queues[kind] <- accepted{conn, peer}:
+	case w.queues[kind] <- accepted{stream, peer}:
 	case <-timeout.C:
 		w.cfg.Logger.Warn("connection closed: nobody took it in time", "kind", kind, "node", peer.NodeID)
 		conn.Close()
@@ -172,6 +181,14 @@ func (w *wire) receive(raw net.Conn) {
 
 func (w *wire) logRefusal(remote net.Addr, peer Identity, err error) {
 	var refused *RefusedError
+	var insecure *tlsError
+	if errors.As(err, &insecure) && insecure.kind != errHandshake {
+		host, _, _ := net.SplitHostPort(remote.String())
+		if w.warned.first(host + "\x00" + insecure.kind.Error()) {
+			w.cfg.Logger.Warn("connection refused", "remote", remote, "reason", err)
+		}
+		return
+	}
 	if !errors.As(err, &refused) {
 		w.cfg.Logger.Debug("handshake failed", "remote", remote, "error", err)
 		return
@@ -182,7 +199,8 @@ func (w *wire) logRefusal(remote net.Addr, peer Identity, err error) {
 }
 
 // Dial connects and shakes hands, all of it inside timeout. A refusal, by
-// either side, is a *RefusedError.
+// either side, is a *RefusedError; without TLS where it is wanted there is a
+// *tlsError.
 func (w *wire) Dial(kind connKind, addr string, timeout time.Duration) (net.Conn, Identity, error) {
 	deadline := time.Now().Add(timeout)
 	raw, err := w.cfg.Network.Dial(addr, timeout)
@@ -193,7 +211,14 @@ func (w *wire) Dial(kind connKind, addr string, timeout time.Duration) (net.Conn
 	if err != nil {
 		return nil, Identity{}, err
 	}
-	peer, err := w.offerHandshake(conn, kind, addr, deadline)
+	var peer Identity
+	var stream net.Conn
+	if err = conn.SetDeadline(deadline); err == nil {
+		stream, err = w.secure(conn, addr, true)
+	}
+	if err == nil {
+		peer, err = w.offerHandshake(stream, kind, addr)
+	}
 	if err == nil && kind == kindRaft && !w.raft.adopt(conn) {
 		err = net.ErrClosed
 	}
@@ -201,7 +226,7 @@ func (w *wire) Dial(kind connKind, addr string, timeout time.Duration) (net.Conn
 		conn.Close()
 		return nil, peer, err
 	}
-	return conn, peer, nil
+	return stream, peer, nil
 }
 
 // AcceptRPC waits for the next RPC connection. After Close: net.ErrClosed.

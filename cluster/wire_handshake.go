@@ -22,6 +22,8 @@ import (
 //	acceptor -> Welcome, with its own Hello or a refusal; after a refusal it closes
 //	dialer   -> Verdict, at once followed by what the connection carries
 //
+// With TLS (wire_tls.go) all of it is inside.
+//
 // The Verdict costs no round trip. It tells the acceptor that, and why, the
 // dialer refuses it, so that both ends log the same reason.
 
@@ -66,24 +68,29 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 
 var errNotKGS = errors.New("the other side does not speak this protocol")
 
-// offerHandshake is the dialer's part. It leaves the connection without deadline.
-func (w *wire) offerHandshake(conn net.Conn, kind connKind, addr string, deadline time.Time) (peer Identity, err error) {
-	if err := conn.SetDeadline(deadline); err != nil {
-		return peer, err
-	}
+// offerHandshake is the dialer's part. It takes a connection with a deadline and
+// leaves it without.
+func (w *wire) offerHandshake(conn net.Conn, kind connKind, addr string) (peer Identity, err error) {
 	head := append([]byte(wireMagic), byte(kind))
-	if err := writeMessage(conn, head, w.cfg.Self().hello()); err != nil {
-		return peer, fmt.Errorf("handshake with %s: %w", addr, err)
-	}
 	var welcome pb.Welcome
-	if err := readMessage(conn, &welcome); err != nil {
+	err = writeMessage(conn, head, w.cfg.Self().hello())
+	if err == nil {
+		err = readMessage(conn, &welcome)
+	}
+	switch {
+	case err != nil && w.cfg.TLS != nil:
+		return peer, explainTLS(addr, err) // the acceptor checks the certificate after the dialer's part of TLS
+	case err != nil:
 		return peer, fmt.Errorf("handshake with %s: %w", addr, err)
 	}
 	if reason := welcome.GetRefusal(); reason != "" {
 		return peer, &RefusedError{Addr: addr, Reason: reason, ByPeer: true}
 	}
 	peer = identityOf(welcome.GetHello())
-	refusal := w.cfg.Check(kind, peer)
+	refusal := w.checkCertificate(conn, peer)
+	if refusal == nil {
+		refusal = w.cfg.Check(kind, peer)
+	}
 	if err := writeMessage(conn, nil, &pb.Verdict{Refusal: reasonOf(refusal)}); err != nil {
 		return peer, fmt.Errorf("handshake with %s: %w", addr, err)
 	}
@@ -93,14 +100,15 @@ func (w *wire) offerHandshake(conn net.Conn, kind connKind, addr string, deadlin
 	return peer, conn.SetDeadline(time.Time{})
 }
 
-// answerHandshake is the acceptor's part. It leaves the connection without deadline.
-func (w *wire) answerHandshake(conn net.Conn, timeout time.Duration) (kind connKind, peer Identity, err error) {
-	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
-		return 0, peer, err
-	}
+// answerHandshake is the acceptor's part. It takes a connection with a deadline
+// and leaves it without.
+func (w *wire) answerHandshake(conn net.Conn) (kind connKind, peer Identity, err error) {
 	var head [len(wireMagic) + 1]byte
 	if _, err := io.ReadFull(conn, head[:]); err != nil {
 		return 0, peer, err
+	}
+	if w.cfg.TLS == nil && isTLS(head[:]) {
+		return 0, peer, refuseTLS(conn, head[:])
 	}
 	kind = connKind(head[len(wireMagic)])
 	if string(head[:len(wireMagic)]) != wireMagic || w.queues[kind] == nil {
@@ -111,8 +119,13 @@ func (w *wire) answerHandshake(conn net.Conn, timeout time.Duration) (kind connK
 		return 0, peer, err
 	}
 	peer = identityOf(&hello)
-	refusal := w.cfg.Check(kind, peer)
-	welcome := &pb.Welcome{Hello: w.cfg.Self().hello(), Refusal: reasonOf(refusal)}
+	welcome := &pb.Welcome{}
+	refusal := w.checkCertificate(conn, peer)
+	if refusal == nil {
+		welcome.Hello = w.cfg.Self().hello()
+		refusal = w.cfg.Check(kind, peer)
+	}
+	welcome.Refusal = reasonOf(refusal)
 	if err := writeMessage(conn, nil, welcome); err != nil {
 		return 0, peer, err
 	}
