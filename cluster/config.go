@@ -57,6 +57,11 @@ type Config struct {
 	Disk     Disk                  // default the operating system's
 	Now      func() time.Time      // clock of the entries' stamps; default time.Now
 
+	// AdminToken is called when this node has made an admin token for a cluster
+	// that had no valid one, with its text and the file where it lies too; see
+	// admintoken.go. nil: none is made, as nobody looks at tokens.
+	AdminToken func(text, file string)
+
 	// Fatal is called once when the node cannot go on: its state may no longer
 	// be trusted, or its disk hangs. The process should exit. Default: log only.
 	Fatal func(error)

@@ -38,6 +38,12 @@
 //     is UnknownOutcomeError.
 //   - Two clusters cannot come from one: see form.go.
 //
+// # Tokens
+//
+// tokens.go tells a front end what the bearer of a token may do, from the state
+// in memory. admintoken.go makes the first admin's. Nodes trust each other: they
+// pass on what a front end has let through.
+//
 // # Backup and restore
 //
 // backup.go: any node writes a backup, and any node takes one in: it verifies the
@@ -71,6 +77,10 @@
 //     does not come before the deadline, the outcome is reported as unknown
 //     although it is known: the promise of one's own writes would not hold.
 //   - A removed node's process ends, and says why.
+//   - A token whose id is not known here is looked for once more when this node
+//     has caught up: it may have been made through another one. That a token was
+//     revoked is known at once on the node that revoked it, on others within the
+//     replication lag, and on one that hears from no leader when it does again.
 //   - A leader without a majority of disks with room stays in office and refuses
 //     commands before they are proposed: so the refusal is certain, and reads go
 //     on. Raft's own entries, and what was promised before, have a reserve.

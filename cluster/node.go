@@ -130,6 +130,9 @@ func (n *Node) start(listener net.Listener) (err error) {
 		return err
 	}
 	n.spawn(n.register)
+	if n.cfg.AdminToken != nil {
+		n.spawn(n.keepAdminToken)
+	}
 	return nil
 }
 

@@ -62,6 +62,21 @@ type CreateRequest struct {
 	Idempotency *Idempotency
 }
 
+// TokenRequest asks for a token.
+type TokenRequest struct {
+	Role pb.Role
+	Name string        // for people
+	TTL  time.Duration // to the millisecond; 0: valid for ever
+}
+
+// CreatedToken is a token that was made just now.
+type CreatedToken struct {
+	Text  string // the secret; it is known nowhere else
+	ID    string
+	Row   *pb.Token
+	Index uint64 // as in Outcome
+}
+
 // KeyspaceStats is where a key space stands. Counts are keys.
 type KeyspaceStats struct {
 	Name      string
