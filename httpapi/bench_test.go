@@ -93,6 +93,37 @@ func BenchmarkHandler(b *testing.B) {
 	}
 }
 
+// What looking at a token adds.
+func BenchmarkAuth(b *testing.B) {
+	for _, auth := range []bool{false, true} {
+		b.Run(map[bool]string{false: "off", true: "on"}[auth], func(b *testing.B) {
+			tokens := newGuardedNode(b)
+			text, _ := tokens.addToken(b, pb.Role_ADMIN, 0)
+			s, err := New(Config{Service: &guardedInstant{machine: tokens}, Auth: auth})
+			if err != nil {
+				b.Fatal(err)
+			}
+			request := httptest.NewRequest("POST", "/v1/keys", nil)
+			request.Header.Set("Authorization", "Bearer "+text)
+			w := &sink{http.Header{}}
+			b.ReportAllocs()
+			for b.Loop() {
+				clear(w.header)
+				s.ServeHTTP(w, request)
+			}
+		})
+	}
+}
+
+type guardedInstant struct {
+	instant
+	machine *guardedNode
+}
+
+func (g *guardedInstant) Authenticate(ctx context.Context, token string) (pb.Role, error) {
+	return g.machine.Authenticate(ctx, token)
+}
+
 // Over loopback connections, kept alive: what clients see.
 func BenchmarkServer(b *testing.B) {
 	for _, r := range benchRequests {

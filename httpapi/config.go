@@ -14,6 +14,9 @@ import (
 // Config of a Server. Only Service has no usable zero value.
 type Config struct {
 	Service Service
+	// Auth has every request need a token of a role that its route wants; the
+	// table of routes says which. false: nobody looks at tokens.
+	Auth bool
 	// BaseURL is what short URLs start with: http or https, a host, perhaps a
 	// path. "": the Host of each request.
 	BaseURL string

@@ -6,9 +6,9 @@
 //
 //	server.go    Server, its http.Server, X-Kgs-Node, graceful shutdown
 //	routes.go    the route table, and what wraps every handler: the deadline,
-//	             recovery, metrics
-//	keys.go links.go batch.go keyspaces.go members.go redirect.go health.go
-//	             the handlers, by resource
+//	             the role that it needs (auth.go), recovery, metrics
+//	keys.go links.go batch.go keyspaces.go members.go tokens.go snapshot.go
+//	             redirect.go health.go  the handlers, by resource
 //	service.go   what a handler may ask of the node
 //	errors.go    the table from Go errors to problems; problem.go writes them
 //
@@ -51,6 +51,11 @@
 //   - A batch in which every line that reached the node failed with the same 503
 //     code is answered as that 503: nothing was created, try another node.
 //   - Blank lines of a batch are skipped at its end, and are bad lines elsewhere.
+//   - POST /v1/tokens takes no Idempotency-Key: a repeat would have to show the
+//     token again, and its text is kept nowhere. A token whose answer was lost is
+//     in the list, and can be revoked.
+//   - GET /v1/cluster/snapshot needs an admin, as the file has the key spaces'
+//     secrets. What has no route is 404 or 405 to everybody.
 //   - Without Config.BaseURL short URLs are made of the request's Host.
 //   - readyz and livez answer in plain text, also when not ready.
 package httpapi

@@ -23,7 +23,11 @@ var (
 	kindInvalidAlias       = &kind{http.StatusBadRequest, "invalid_alias", "The alias is not valid"}
 	kindInvalidReceipt     = &kind{http.StatusBadRequest, "invalid_receipt", "The receipt is not valid"}
 	kindInvalidBackup      = &kind{http.StatusBadRequest, "invalid_backup", "The body is not a sound backup"}
+	kindNoIdempotency      = &kind{http.StatusBadRequest, "idempotency_unsupported", "The route takes no Idempotency-Key"}
 	kindInvalidIdempotency = &kind{http.StatusBadRequest, "invalid_idempotency_key", "The Idempotency-Key is not valid"}
+
+	kindUnauthorized = &kind{http.StatusUnauthorized, "unauthorized", "The request needs a valid token"}
+	kindForbidden    = &kind{http.StatusForbidden, "forbidden", "The token's role does not allow it"}
 
 	kindNotFound         = &kind{http.StatusNotFound, "not_found", "No such page"}
 	kindLinkNotFound     = &kind{http.StatusNotFound, "link_not_found", "No such link"}
@@ -122,6 +126,9 @@ func (s *Server) writeProblem(c echo.Context, err error) {
 	header := c.Response().Header()
 	if p.kind.status == http.StatusServiceUnavailable {
 		header["Retry-After"] = retryAfter
+	}
+	if p.kind == kindUnauthorized {
+		header["Www-Authenticate"] = bearer
 	}
 	header["Cache-Control"] = noStore
 	header.Del("Content-Length") // of the answer that was meant to be

@@ -19,6 +19,7 @@ var (
 	noStore     = []string{"no-store"}
 	retryAfter  = []string{"1"}
 	replayTrue  = []string{"true"}
+	bearer      = []string{"Bearer"}
 )
 
 // smallBody is what net/http still buffers, and so finds the length of by itself.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/kgs-cluster/kgs/fsm/pb"
 )
 
 // handler answers one route. What it waits for ends with ctx. An error that it
@@ -19,46 +21,61 @@ type handler func(ctx context.Context, c echo.Context) error
 // route is one line of the table. Every GET is a HEAD too.
 type route struct {
 	method, path string
+	least        pb.Role // that a request needs, see auth.go
 	handler      handler
 }
+
+// What the routes need, in the words of the table; each role may do what those
+// above it may.
+const (
+	public = pb.Role_NO_ROLE
+	read   = pb.Role_READ
+	keys   = pb.Role_KEYS
+	write  = pb.Role_WRITE
+	admin  = pb.Role_ADMIN
+)
 
 // apiRoutes are those whose first path segment is in apiSegments.
 func (s *Server) apiRoutes() []route {
 	return []route{
-		{http.MethodPost, "/v1/keys", s.takeKeys},
-		{http.MethodPost, "/v1/keys/return", s.returnKeys},
-		{http.MethodGet, "/v1/keys/:key", s.inspectKey},
+		{http.MethodPost, "/v1/keys", keys, s.takeKeys},
+		{http.MethodPost, "/v1/keys/return", keys, s.returnKeys},
+		{http.MethodGet, "/v1/keys/:key", read, s.inspectKey},
 
-		{http.MethodPost, "/v1/links", s.createLink},
-		{http.MethodGet, "/v1/links", s.listLinks},
-		{http.MethodPost, "/v1/links/batch", s.createBatch},
-		{http.MethodGet, "/v1/links/:key", s.getLink},
-		{http.MethodPatch, "/v1/links/:key", s.updateLink},
-		{http.MethodDelete, "/v1/links/:key", s.deleteLink},
+		{http.MethodPost, "/v1/links", write, s.createLink},
+		{http.MethodGet, "/v1/links", read, s.listLinks},
+		{http.MethodPost, "/v1/links/batch", write, s.createBatch},
+		{http.MethodGet, "/v1/links/:key", read, s.getLink},
+		{http.MethodPatch, "/v1/links/:key", write, s.updateLink},
+		{http.MethodDelete, "/v1/links/:key", write, s.deleteLink},
 
-		{http.MethodGet, "/v1/keyspaces", s.listKeyspaces},
-		{http.MethodPost, "/v1/keyspaces", s.createKeyspace},
-		{http.MethodGet, "/v1/keyspaces/:name", s.getKeyspace},
-		{http.MethodGet, "/v1/keyspaces/:name/unused", s.unusedRows},
-		{http.MethodGet, "/v1/keyspaces/:name/used", s.usedRows},
+		{http.MethodGet, "/v1/keyspaces", read, s.listKeyspaces},
+		{http.MethodPost, "/v1/keyspaces", admin, s.createKeyspace},
+		{http.MethodGet, "/v1/keyspaces/:name", read, s.getKeyspace},
+		{http.MethodGet, "/v1/keyspaces/:name/unused", read, s.unusedRows},
+		{http.MethodGet, "/v1/keyspaces/:name/used", read, s.usedRows},
 
-		{http.MethodGet, "/v1/cluster", s.clusterStatus},
-		{http.MethodPost, "/v1/cluster/nodes", s.joinNode},
-		{http.MethodDelete, "/v1/cluster/nodes/:id", s.removeNode},
-		{http.MethodPost, "/v1/cluster/transfer", s.transferLeader},
-		{http.MethodGet, "/v1/cluster/snapshot", s.saveSnapshot},
-		{http.MethodPut, "/v1/cluster/snapshot", s.restoreSnapshot},
+		{http.MethodGet, "/v1/cluster", read, s.clusterStatus},
+		{http.MethodPost, "/v1/cluster/nodes", admin, s.joinNode},
+		{http.MethodDelete, "/v1/cluster/nodes/:id", admin, s.removeNode},
+		{http.MethodPost, "/v1/cluster/transfer", admin, s.transferLeader},
+		{http.MethodGet, "/v1/cluster/snapshot", admin, s.saveSnapshot},
+		{http.MethodPut, "/v1/cluster/snapshot", admin, s.restoreSnapshot},
 
-		{http.MethodGet, "/livez", s.livez},
-		{http.MethodGet, "/readyz", s.readyz},
-		{http.MethodGet, "/metrics", s.metricsPage},
+		{http.MethodPost, "/v1/tokens", admin, s.createToken},
+		{http.MethodGet, "/v1/tokens", admin, s.listTokens},
+		{http.MethodDelete, "/v1/tokens/:id", admin, s.revokeToken},
+
+		{http.MethodGet, "/livez", public, s.livez},
+		{http.MethodGet, "/readyz", public, s.readyz},
+		{http.MethodGet, "/metrics", read, s.metricsPage},
 	}
 }
 
 // keyRoutes are those whose first path segment is a link's key.
 func (s *Server) keyRoutes() []route {
 	return []route{
-		{http.MethodGet, "/:key", s.redirect},
+		{http.MethodGet, "/:key", public, s.redirect},
 	}
 }
 
@@ -86,9 +103,9 @@ func (s *Server) newRouter(routes []route, unrouted *routeMetrics) *echo.Echo {
 		s.finish(unrouted, c, start)
 	}
 	for _, r := range routes {
-		e.Add(r.method, r.path, s.wrap(r.method, r.path, r.handler))
+		e.Add(r.method, r.path, s.wrap(r.method, r))
 		if r.method == http.MethodGet {
-			e.Add(http.MethodHead, r.path, s.wrap(http.MethodHead, r.path, r.handler))
+			e.Add(http.MethodHead, r.path, s.wrap(http.MethodHead, r))
 		}
 	}
 	return e
@@ -117,13 +134,13 @@ func errNoPage(c echo.Context) error {
 }
 
 // wrap gives a handler what every route has.
-func (s *Server) wrap(method, path string, h handler) echo.HandlerFunc {
-	metrics := s.metrics.forRoute(method, path)
+func (s *Server) wrap(method string, r route) echo.HandlerFunc {
+	metrics := s.metrics.forRoute(method, r.path)
 	return func(c echo.Context) error {
 		start := time.Now()
 		s.metrics.running.Inc()
 		defer s.metrics.running.Dec()
-		if err := s.call(c, start, h); err != nil {
+		if err := s.call(c, start, r); err != nil {
 			s.writeProblem(c, err)
 		}
 		s.finish(metrics, c, start)
@@ -131,9 +148,9 @@ func (s *Server) wrap(method, path string, h handler) echo.HandlerFunc {
 	}
 }
 
-// call runs a handler under the request's deadline and turns a panic into an
-// error.
-func (s *Server) call(c echo.Context, start time.Time, h handler) (err error) {
+// call runs a handler under the request's deadline, if the request may, and turns
+// a panic into an error.
+func (s *Server) call(c echo.Context, start time.Time, to route) (err error) {
 	r := c.Request()
 	if !sameDepth(c) {
 		return errNoPage(c)
@@ -156,7 +173,12 @@ func (s *Server) call(c echo.Context, start time.Time, h handler) (err error) {
 			err = fmt.Errorf("panic: %v\n%s", fault, debug.Stack())
 		}
 	}()
-	return h(ctx, c)
+	if s.auth && to.least != public {
+		if err := s.authorize(ctx, c, to.least); err != nil {
+			return err
+		}
+	}
+	return to.handler(ctx, c)
 }
 
 func (s *Server) finish(m *routeMetrics, c echo.Context, start time.Time) {

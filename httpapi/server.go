@@ -29,6 +29,7 @@ const (
 type Server struct {
 	service        Service
 	log            hclog.Logger
+	auth           bool
 	baseURL        string
 	own            ownOrigins
 	node           []string // value of X-Kgs-Node
@@ -58,7 +59,7 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("httpapi: %w", err)
 	}
 	s := &Server{
-		service: c.Service, log: c.Logger, baseURL: c.BaseURL, own: own,
+		service: c.Service, log: c.Logger, auth: c.Auth, baseURL: c.BaseURL, own: own,
 		node: []string{c.Service.ID()}, metrics: metrics,
 		metricsHandler: promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}),
 		batches:        make(chan struct{}, c.MaxBatches), snapshots: make(chan struct{}, maxSnapshots), stall: snapshotStall,

@@ -17,6 +17,7 @@ type Service interface {
 	KeyService
 	LinkService
 	ClusterService
+	TokenService
 	SnapshotService
 	HealthService
 }
@@ -47,6 +48,15 @@ type ClusterService interface {
 	Join(ctx context.Context, r cluster.JoinRequest) error
 	Remove(ctx context.Context, id string) error
 	Transfer(ctx context.Context, to string) error
+}
+
+// TokenService knows the tokens. Authenticate is called with every request, if
+// tokens are looked at: it answers from memory nearly always.
+type TokenService interface {
+	Authenticate(ctx context.Context, token string) (pb.Role, error)
+	CreateToken(ctx context.Context, r cluster.TokenRequest) (cluster.CreatedToken, error)
+	RevokeToken(ctx context.Context, id string, idem *cluster.Idempotency) cluster.Outcome
+	Tokens(ctx context.Context, l cluster.Level) ([]fsm.IdentifiedToken, error)
 }
 
 // SnapshotService writes backups and restores them. The context of Backup bounds

@@ -26,7 +26,9 @@ type Node struct {
 	Stat    cluster.Status
 	Checks  []cluster.Check
 	Leading bool
-	File    []byte // the backup; what was restored is asked about in Asked
+	Roles   map[string]pb.Role // of the tokens that are valid, by their text
+	AuthErr error              // what Authenticate answers, if set
+	File    []byte             // the backup; what was restored is asked about in Asked
 	// Idempotent makes the node remember answers by idempotency key.
 	Idempotent bool
 	// Hook, if set, runs at the start of every method with its context.
@@ -258,6 +260,36 @@ func (n *Node) Join(ctx context.Context, r cluster.JoinRequest) error {
 func (n *Node) Remove(ctx context.Context, id string) error { return n.enter(ctx, "Remove", id) }
 
 func (n *Node) Transfer(ctx context.Context, to string) error { return n.enter(ctx, "Transfer", to) }
+
+func (n *Node) Authenticate(_ context.Context, token string) (pb.Role, error) {
+	return n.Roles[token], n.AuthErr
+}
+
+// TokenID is that of all tokens.
+const TokenID = "Id345678"
+
+func (n *Node) CreateToken(ctx context.Context, r cluster.TokenRequest) (cluster.CreatedToken, error) {
+	if err := n.enter(ctx, "CreateToken", r); err != nil {
+		return cluster.CreatedToken{}, err
+	}
+	row := &pb.Token{Role: r.Role, Name: r.Name, CreatedAt: Now.UnixMilli()}
+	if r.TTL > 0 {
+		row.ExpiresAt = Now.Add(r.TTL).UnixMilli()
+	}
+	return cluster.CreatedToken{Text: "kgs_" + TokenID + "_secret", ID: TokenID, Row: row, Index: 17}, nil
+}
+
+func (n *Node) RevokeToken(ctx context.Context, id string, idem *cluster.Idempotency) cluster.Outcome {
+	if err := n.enter(ctx, "RevokeToken", id, idem); err != nil {
+		return cluster.Outcome{Err: err, Index: 18}
+	}
+	return n.once(idem, func() cluster.Outcome { return cluster.Outcome{Index: 18} })
+}
+
+func (n *Node) Tokens(ctx context.Context, l cluster.Level) ([]fsm.IdentifiedToken, error) {
+	row := &pb.Token{Role: pb.Role_KEYS, Hash: []byte("hash"), CreatedAt: Now.UnixMilli()}
+	return []fsm.IdentifiedToken{{ID: TokenID, Token: row}}, n.enter(ctx, "Tokens", l)
+}
 
 func (n *Node) Backup(ctx context.Context, w io.Writer) error {
 	if err := n.enter(ctx, "Backup"); err != nil {

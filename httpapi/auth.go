@@ -1,0 +1,59 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/kgs-cluster/kgs/fsm/pb"
+)
+
+// roleNames are the roles as clients write them, by number.
+var roleNames = []string{pb.Role_READ: "read", pb.Role_KEYS: "keys", pb.Role_WRITE: "write", pb.Role_ADMIN: "admin"}
+
+func roleNamed(name string) (pb.Role, bool) {
+	role := pb.Role(slices.Index(roleNames, name))
+	return role, role > pb.Role_NO_ROLE
+}
+
+// authorize refuses a request whose token is not valid, or whose role is too small.
+func (s *Server) authorize(ctx context.Context, c echo.Context, least pb.Role) error {
+	token := requestToken(c.Request().Header)
+	if token == "" {
+		return errNoToken
+	}
+	role, err := s.service.Authenticate(ctx, token)
+	switch {
+	case err != nil:
+		return err
+	case role == pb.Role_NO_ROLE:
+		return errBadToken
+	case role < least:
+		return refusef(kindForbidden, "this needs a token of the role %s; the role of this one is %s", roleNames[least], roleNames[role])
+	}
+	return nil
+}
+
+var (
+	errNoToken  = refusef(kindUnauthorized, "there is none: send Authorization: Bearer TOKEN, or X-Api-Key: TOKEN")
+	errBadToken = refusef(kindUnauthorized, "this one is unknown, revoked or expired")
+)
+
+const bearerScheme = "Bearer "
+
+// requestToken is the token of a request, "" if there is none. A bearer token
+// counts before X-Api-Key; another scheme is somebody else's, as a proxy's.
+func requestToken(header http.Header) string {
+	for _, value := range header["Authorization"] {
+		if len(value) > len(bearerScheme) && strings.EqualFold(value[:len(bearerScheme)], bearerScheme) {
+			return strings.TrimSpace(value[len(bearerScheme):])
+		}
+	}
+	if values := header["X-Api-Key"]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
