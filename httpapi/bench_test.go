@@ -99,7 +99,7 @@ func BenchmarkAuth(b *testing.B) {
 		b.Run(map[bool]string{false: "off", true: "on"}[auth], func(b *testing.B) {
 			tokens := newGuardedNode(b)
 			text, _ := tokens.addToken(b, pb.Role_ADMIN, 0)
-			s, err := New(Config{Service: &guardedInstant{machine: tokens}, Auth: auth})
+			s, err := New(Config{Service: &guardedInstant{tokens: tokens}, Auth: auth})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -117,11 +117,11 @@ func BenchmarkAuth(b *testing.B) {
 
 type guardedInstant struct {
 	instant
-	machine *guardedNode
+	tokens *guardedNode
 }
 
 func (g *guardedInstant) Authenticate(ctx context.Context, token string) (pb.Role, error) {
-	return g.machine.Authenticate(ctx, token)
+	return g.tokens.Authenticate(ctx, token)
 }
 
 // Over loopback connections, kept alive: what clients see.
