@@ -315,6 +315,8 @@ func (m *Machine) execute(cmd *pb.Command) (*pb.Result, error) {
 		return m.createToken(op.CreateToken), nil
 	case *pb.Command_RevokeToken:
 		return m.revokeToken(op.RevokeToken), nil
+	case *pb.Command_RecoverCluster:
+		return m.recoverCluster(op.RecoverCluster)
 	default:
 		return nil, ErrUnknownCommand
 	}

@@ -27,6 +27,7 @@ type world struct {
 	fronts      map[uint64]*frontEnd
 	both        []string // keys at low positions of hex that are keys of digits too
 	backups     *backups // nil: there are none in this world
+	recovery    int      // entries until the cluster is recovered; 0: it is not
 }
 
 type worldGrant struct {
@@ -83,6 +84,8 @@ func (w *world) next() (e *pb.Entry, want []*pb.Result) {
 		e.Commands = append(e.Commands, cmd(testInit()))
 	} else if w.backups != nil && w.chance(3, "backups") {
 		e.Commands = append(e.Commands, w.backupCommand())
+	} else if w.recovery--; w.recovery == 0 {
+		e.Commands = append(e.Commands, cmd(&pb.RecoverCluster{Node: w.drawNode().Id, Floor: pick(w, []uint64{0, 20_000, 2_000_000}, "floor")}))
 	} else {
 		for range w.draw(7, "commands") {
 			e.Commands = append(e.Commands, w.command())

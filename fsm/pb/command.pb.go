@@ -260,6 +260,7 @@ type Command struct {
 	//	*Command_RestoreBackup
 	//	*Command_CreateToken
 	//	*Command_RevokeToken
+	//	*Command_RecoverCluster
 	Op            isCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -442,6 +443,15 @@ func (x *Command) GetRevokeToken() *RevokeToken {
 	return nil
 }
 
+func (x *Command) GetRecoverCluster() *RecoverCluster {
+	if x != nil {
+		if x, ok := x.Op.(*Command_RecoverCluster); ok {
+			return x.RecoverCluster
+		}
+	}
+	return nil
+}
+
 type isCommand_Op interface {
 	isCommand_Op()
 }
@@ -502,6 +512,10 @@ type Command_RevokeToken struct {
 	RevokeToken *RevokeToken `protobuf:"bytes,23,opt,name=revoke_token,json=revokeToken,proto3,oneof"`
 }
 
+type Command_RecoverCluster struct {
+	RecoverCluster *RecoverCluster `protobuf:"bytes,24,opt,name=recover_cluster,json=recoverCluster,proto3,oneof"`
+}
+
 func (*Command_InitCluster) isCommand_Op() {}
 
 func (*Command_PutNode) isCommand_Op() {}
@@ -529,6 +543,8 @@ func (*Command_RestoreBackup) isCommand_Op() {}
 func (*Command_CreateToken) isCommand_Op() {}
 
 func (*Command_RevokeToken) isCommand_Op() {}
+
+func (*Command_RecoverCluster) isCommand_Op() {}
 
 // RequestID makes the repeats of a front end harmless. A front end numbers its
 // commands; the machine keeps each result until the front end says, by
@@ -1585,6 +1601,62 @@ func (x *RevokeToken) GetId() string {
 	return ""
 }
 
+// RecoverCluster makes one node the whole cluster after a majority was lost. It
+// is put into the log of that node while it is stopped; no leader proposes it.
+type RecoverCluster struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All other nodes are removed.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// Positions below it are never issued, in any key space; 0: none is named.
+	Floor         uint64 `protobuf:"varint,2,opt,name=floor,proto3" json:"floor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecoverCluster) Reset() {
+	*x = RecoverCluster{}
+	mi := &file_fsm_pb_command_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecoverCluster) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecoverCluster) ProtoMessage() {}
+
+func (x *RecoverCluster) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_command_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecoverCluster.ProtoReflect.Descriptor instead.
+func (*RecoverCluster) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *RecoverCluster) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *RecoverCluster) GetFloor() uint64 {
+	if x != nil {
+		return x.Floor
+	}
+	return 0
+}
+
 // Grant is a run [from, from+count) of positions of one lease.
 type Grant struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1597,7 +1669,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_fsm_pb_command_proto_msgTypes[19]
+	mi := &file_fsm_pb_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1609,7 +1681,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[19]
+	mi := &file_fsm_pb_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1622,7 +1694,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{19}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Grant) GetLease() uint64 {
@@ -1674,7 +1746,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_fsm_pb_command_proto_msgTypes[20]
+	mi := &file_fsm_pb_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1686,7 +1758,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[20]
+	mi := &file_fsm_pb_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1699,7 +1771,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{20}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Result) GetCode() Code {
@@ -1794,7 +1866,7 @@ type Restored struct {
 
 func (x *Restored) Reset() {
 	*x = Restored{}
-	mi := &file_fsm_pb_command_proto_msgTypes[21]
+	mi := &file_fsm_pb_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1806,7 +1878,7 @@ func (x *Restored) String() string {
 func (*Restored) ProtoMessage() {}
 
 func (x *Restored) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[21]
+	mi := &file_fsm_pb_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1819,7 +1891,7 @@ func (x *Restored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restored.ProtoReflect.Descriptor instead.
 func (*Restored) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{21}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Restored) GetAdopted() bool {
@@ -1867,7 +1939,7 @@ type RestoredKeyspace struct {
 
 func (x *RestoredKeyspace) Reset() {
 	*x = RestoredKeyspace{}
-	mi := &file_fsm_pb_command_proto_msgTypes[22]
+	mi := &file_fsm_pb_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1879,7 +1951,7 @@ func (x *RestoredKeyspace) String() string {
 func (*RestoredKeyspace) ProtoMessage() {}
 
 func (x *RestoredKeyspace) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[22]
+	mi := &file_fsm_pb_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1892,7 +1964,7 @@ func (x *RestoredKeyspace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoredKeyspace.ProtoReflect.Descriptor instead.
 func (*RestoredKeyspace) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{22}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RestoredKeyspace) GetName() string {
@@ -1944,7 +2016,7 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\vcheck_index\x18\x05 \x01(\x06R\n" +
 	"checkIndex\x12\x1f\n" +
 	"\vcheck_chain\x18\x06 \x01(\x06R\n" +
-	"checkChain\"\xa3\a\n" +
+	"checkChain\"\xea\a\n" +
 	"\aCommand\x12/\n" +
 	"\arequest\x18\x01 \x01(\v2\x15.kgs.fsm.v1.RequestIDR\arequest\x12<\n" +
 	"\vidempotency\x18\x02 \x01(\v2\x1a.kgs.fsm.v1.IdempotencyKeyR\vidempotency\x12<\n" +
@@ -1967,7 +2039,8 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\fstage_backup\x18\x14 \x01(\v2\x17.kgs.fsm.v1.StageBackupH\x00R\vstageBackup\x12B\n" +
 	"\x0erestore_backup\x18\x15 \x01(\v2\x19.kgs.fsm.v1.RestoreBackupH\x00R\rrestoreBackup\x12<\n" +
 	"\fcreate_token\x18\x16 \x01(\v2\x17.kgs.fsm.v1.CreateTokenH\x00R\vcreateToken\x12<\n" +
-	"\frevoke_token\x18\x17 \x01(\v2\x17.kgs.fsm.v1.RevokeTokenH\x00R\vrevokeTokenB\x04\n" +
+	"\frevoke_token\x18\x17 \x01(\v2\x17.kgs.fsm.v1.RevokeTokenH\x00R\vrevokeToken\x12E\n" +
+	"\x0frecover_cluster\x18\x18 \x01(\v2\x1a.kgs.fsm.v1.RecoverClusterH\x00R\x0erecoverClusterB\x04\n" +
 	"\x02op\"S\n" +
 	"\tRequestID\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x06R\asession\x12\x10\n" +
@@ -2047,7 +2120,10 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x04name\x18\x04 \x01(\tR\x04name\x12\x10\n" +
 	"\x03ttl\x18\x05 \x01(\x03R\x03ttl\"\x1d\n" +
 	"\vRevokeToken\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"G\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\":\n" +
+	"\x0eRecoverCluster\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
+	"\x05floor\x18\x02 \x01(\x04R\x05floor\"G\n" +
 	"\x05Grant\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x14\n" +
@@ -2120,7 +2196,7 @@ func file_fsm_pb_command_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_pb_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fsm_pb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_fsm_pb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_fsm_pb_command_proto_goTypes = []any{
 	(Code)(0),                // 0: kgs.fsm.v1.Code
 	(*Entry)(nil),            // 1: kgs.fsm.v1.Entry
@@ -2142,15 +2218,16 @@ var file_fsm_pb_command_proto_goTypes = []any{
 	(*RestoreBackup)(nil),    // 17: kgs.fsm.v1.RestoreBackup
 	(*CreateToken)(nil),      // 18: kgs.fsm.v1.CreateToken
 	(*RevokeToken)(nil),      // 19: kgs.fsm.v1.RevokeToken
-	(*Grant)(nil),            // 20: kgs.fsm.v1.Grant
-	(*Result)(nil),           // 21: kgs.fsm.v1.Result
-	(*Restored)(nil),         // 22: kgs.fsm.v1.Restored
-	(*RestoredKeyspace)(nil), // 23: kgs.fsm.v1.RestoredKeyspace
-	(*Keyspace)(nil),         // 24: kgs.fsm.v1.Keyspace
-	(*Node)(nil),             // 25: kgs.fsm.v1.Node
-	(*Link)(nil),             // 26: kgs.fsm.v1.Link
-	(Role)(0),                // 27: kgs.fsm.v1.Role
-	(*Token)(nil),            // 28: kgs.fsm.v1.Token
+	(*RecoverCluster)(nil),   // 20: kgs.fsm.v1.RecoverCluster
+	(*Grant)(nil),            // 21: kgs.fsm.v1.Grant
+	(*Result)(nil),           // 22: kgs.fsm.v1.Result
+	(*Restored)(nil),         // 23: kgs.fsm.v1.Restored
+	(*RestoredKeyspace)(nil), // 24: kgs.fsm.v1.RestoredKeyspace
+	(*Keyspace)(nil),         // 25: kgs.fsm.v1.Keyspace
+	(*Node)(nil),             // 26: kgs.fsm.v1.Node
+	(*Link)(nil),             // 27: kgs.fsm.v1.Link
+	(Role)(0),                // 28: kgs.fsm.v1.Role
+	(*Token)(nil),            // 29: kgs.fsm.v1.Token
 }
 var file_fsm_pb_command_proto_depIdxs = []int32{
 	2,  // 0: kgs.fsm.v1.Entry.commands:type_name -> kgs.fsm.v1.Command
@@ -2170,23 +2247,24 @@ var file_fsm_pb_command_proto_depIdxs = []int32{
 	17, // 14: kgs.fsm.v1.Command.restore_backup:type_name -> kgs.fsm.v1.RestoreBackup
 	18, // 15: kgs.fsm.v1.Command.create_token:type_name -> kgs.fsm.v1.CreateToken
 	19, // 16: kgs.fsm.v1.Command.revoke_token:type_name -> kgs.fsm.v1.RevokeToken
-	24, // 17: kgs.fsm.v1.InitCluster.keyspaces:type_name -> kgs.fsm.v1.Keyspace
-	25, // 18: kgs.fsm.v1.PutNode.node:type_name -> kgs.fsm.v1.Node
-	20, // 19: kgs.fsm.v1.Release.grants:type_name -> kgs.fsm.v1.Grant
-	13, // 20: kgs.fsm.v1.CreateLink.generated:type_name -> kgs.fsm.v1.GeneratedKey
-	26, // 21: kgs.fsm.v1.CreateLink.link:type_name -> kgs.fsm.v1.Link
-	27, // 22: kgs.fsm.v1.CreateToken.role:type_name -> kgs.fsm.v1.Role
-	0,  // 23: kgs.fsm.v1.Result.code:type_name -> kgs.fsm.v1.Code
-	26, // 24: kgs.fsm.v1.Result.link:type_name -> kgs.fsm.v1.Link
-	20, // 25: kgs.fsm.v1.Result.grants:type_name -> kgs.fsm.v1.Grant
-	22, // 26: kgs.fsm.v1.Result.restored:type_name -> kgs.fsm.v1.Restored
-	28, // 27: kgs.fsm.v1.Result.token:type_name -> kgs.fsm.v1.Token
-	23, // 28: kgs.fsm.v1.Restored.keyspaces:type_name -> kgs.fsm.v1.RestoredKeyspace
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	20, // 17: kgs.fsm.v1.Command.recover_cluster:type_name -> kgs.fsm.v1.RecoverCluster
+	25, // 18: kgs.fsm.v1.InitCluster.keyspaces:type_name -> kgs.fsm.v1.Keyspace
+	26, // 19: kgs.fsm.v1.PutNode.node:type_name -> kgs.fsm.v1.Node
+	21, // 20: kgs.fsm.v1.Release.grants:type_name -> kgs.fsm.v1.Grant
+	13, // 21: kgs.fsm.v1.CreateLink.generated:type_name -> kgs.fsm.v1.GeneratedKey
+	27, // 22: kgs.fsm.v1.CreateLink.link:type_name -> kgs.fsm.v1.Link
+	28, // 23: kgs.fsm.v1.CreateToken.role:type_name -> kgs.fsm.v1.Role
+	0,  // 24: kgs.fsm.v1.Result.code:type_name -> kgs.fsm.v1.Code
+	27, // 25: kgs.fsm.v1.Result.link:type_name -> kgs.fsm.v1.Link
+	21, // 26: kgs.fsm.v1.Result.grants:type_name -> kgs.fsm.v1.Grant
+	23, // 27: kgs.fsm.v1.Result.restored:type_name -> kgs.fsm.v1.Restored
+	29, // 28: kgs.fsm.v1.Result.token:type_name -> kgs.fsm.v1.Token
+	24, // 29: kgs.fsm.v1.Restored.keyspaces:type_name -> kgs.fsm.v1.RestoredKeyspace
+	30, // [30:30] is the sub-list for method output_type
+	30, // [30:30] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_fsm_pb_command_proto_init() }
@@ -2210,6 +2288,7 @@ func file_fsm_pb_command_proto_init() {
 		(*Command_RestoreBackup)(nil),
 		(*Command_CreateToken)(nil),
 		(*Command_RevokeToken)(nil),
+		(*Command_RecoverCluster)(nil),
 	}
 	file_fsm_pb_command_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
@@ -2218,7 +2297,7 @@ func file_fsm_pb_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_pb_command_proto_rawDesc), len(file_fsm_pb_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   23,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

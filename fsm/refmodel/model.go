@@ -96,6 +96,8 @@ func (m *Model) execute(c *pb.Command) *pb.Result {
 		r = m.createToken(op.CreateToken)
 	case *pb.Command_RevokeToken:
 		r = m.revokeToken(op.RevokeToken.Id)
+	case *pb.Command_RecoverCluster:
+		r = m.recoverCluster(op.RecoverCluster)
 	case *pb.Command_Generate:
 		r = m.generate(op.Generate)
 	case *pb.Command_Lease:

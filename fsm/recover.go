@@ -1,0 +1,91 @@
+package fsm
+
+import (
+	"encoding/binary"
+	"math"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kgs-cluster/kgs/fsm/keyspace"
+	"github.com/kgs-cluster/kgs/fsm/pb"
+	"github.com/kgs-cluster/kgs/store"
+)
+
+// recoverCluster goes on with one node, on which the last entries that the others
+// acknowledged may be missing. Keys may have been issued in them: so no key
+// that was unused here, or might have been generated since, is issued any more,
+// as after the restore of a backup from elsewhere.
+func (m *Machine) recoverCluster(op *pb.RecoverCluster) (*pb.Result, error) {
+	if found, err := m.getRow(store.Nodes, []byte(op.Node), &pb.Node{}); err != nil {
+		return nil, err
+	} else if !found {
+		return refuse(pb.Code_NODE_NOT_FOUND, "%s", op.Node), nil
+	}
+	if err := m.removeOthers(op.Node); err != nil {
+		return nil, err
+	}
+	told := &pb.Restored{Links: m.state.Links}
+	for _, s := range m.spaces {
+		told.Keyspaces = append(told.Keyspaces, m.burnUnused(s, op.Floor))
+	}
+	return &pb.Result{Restored: told}, nil
+}
+
+// removeOthers leaves one node, as a voter.
+func (m *Machine) removeOthers(id string) error {
+	var nodes []*pb.Node
+	var failed error
+	m.batch.Scan(store.Nodes, nil, nil, func(_, value []byte) bool {
+		node := &pb.Node{}
+		failed = proto.Unmarshal(value, node)
+		nodes = append(nodes, node)
+		return failed == nil
+	})
+	for _, node := range nodes {
+		node.Removed = node.Id != id
+		node.NonVoter = node.NonVoter && node.Removed
+		m.put(store.Nodes, []byte(node.Id), node)
+	}
+	return failed
+}
+
+// burnUnused blocks every position below the floor, or adoptMargin above the
+// high-water mark, that is not used, and what waits in quarantine.
+func (m *Machine) burnUnused(s *space, floor uint64) *pb.RestoredKeyspace {
+	size, known, before := s.perm.Size(), s.row.HighWaterMark, s.row.Used
+	mark := max(known+min(adoptMargin, size/marginShare, size-known), min(floor, size))
+	blocked := &pb.Used{
+		Purpose: pb.Purpose_BLOCKED, Node: m.entry.node, Term: m.entry.term, Index: m.entry.index, Time: m.state.Clock,
+	}
+	m.dropQuarantine(s, blocked)
+	m.unused(s).Take(s.row.Unused, math.MaxInt)
+	for _, gap := range m.used(s).Gaps(keyspace.Run{To: mark}) {
+		m.used(s).Insert(gap, blocked)
+		s.row.Used += gap.Len()
+	}
+	s.row.HighWaterMark, s.row.LeasedTo, s.row.Unused = mark, mark, 0
+	s.row.Lost += s.row.Buffered
+	s.row.Buffered = 0
+	s.dirty = true
+	return &pb.RestoredKeyspace{
+		Name: s.row.Name, HighWaterMark: mark, Burned: s.row.Used - before, Margin: mark - known, Left: size - mark,
+	}
+}
+
+// dropQuarantine blocks the positions that were returned.
+func (m *Machine) dropQuarantine(s *space, blocked *pb.Used) {
+	var keys [][]byte
+	var runs []keyspace.Run
+	m.batch.Scan(store.Quarantine, spaceKey(s.row.Id), spaceKey(s.row.Id+1), func(key, value []byte) bool {
+		keys = append(keys, slices.Clone(key))
+		runs = append(runs, keyspace.Run{From: binary.BigEndian.Uint64(key[12:]), To: binary.BigEndian.Uint64(value)})
+		return true
+	})
+	for i, run := range runs {
+		m.batch.Delete(store.Quarantine, keys[i])
+		returned := m.used(s).Cut(run, func(u *pb.Used) bool { return u.Purpose == pb.Purpose_RETURNED })
+		m.expect(returned && m.used(s).Insert(run, blocked), s, run, "in quarantine, but not returned")
+	}
+	s.row.Returned = 0
+}
