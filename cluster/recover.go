@@ -1,0 +1,180 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kgs-cluster/kgs/fsm"
+	"github.com/kgs-cluster/kgs/fsm/pb"
+)
+
+// Stopped is the data directory of a node that does not run: the way to go on
+// when a majority of the nodes is lost for good, as no majority can agree on it.
+type Stopped struct {
+	node    *Node
+	members raft.Configuration
+	term    uint64 // no entry and no vote is of a later one
+	last    snapshotEnd
+}
+
+// Survivor is what such a directory holds. Of the survivors of a lost majority
+// the newest is that with the highest LastTerm, then the highest LastIndex.
+type Survivor struct {
+	Node, Cluster       string
+	LastTerm, LastIndex uint64
+	Links               uint64 // up to the last entry that is known to be committed
+	Members             []SurvivorMember
+}
+
+// SurvivorMember is a member of the cluster as the directory knows it.
+type SurvivorMember struct {
+	ID, Cluster, HTTP string // addresses; HTTP is "" until the member has said it
+	Voter             bool
+}
+
+// OpenStopped opens and locks the data directory that cfg names; of its other
+// fields only Disk and Logger matter. It changes nothing in it but to finish
+// what a crash has left half done. A directory in use is refused.
+func OpenStopped(cfg Config) (*Stopped, error) {
+	cfg = cfg.withDefaults()
+	data, err := readFile(cfg.Disk.Files(), filepath.Join(cfg.DataDir, identityFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s is not the data directory of a node: there is no %s", cfg.DataDir, identityFile)
+	}
+	var id identity
+	if err := errors.Join(err, json.Unmarshal(data, &id)); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(cfg.DataDir, identityFile), err)
+	}
+	cfg.NodeID = id.Node
+	s := &Stopped{node: &Node{cfg: cfg, log: cfg.Logger}}
+	s.node.ctx, s.node.stop = context.WithCancel(context.Background())
+	if err := s.open(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Stopped) open() (err error) {
+	n := s.node
+	if n.id, err = openIdentity(n.cfg.Disk.Files(), n.cfg.DataDir, n.cfg.NodeID); err != nil {
+		return err
+	}
+	if n.disk, err = newDiskGuard(n.ctx, n.cfg.Disk.Files(), n.cfg.DataDir, n.cfg.NodeID, n.log); err != nil {
+		return err
+	}
+	if err := n.openState(); err != nil {
+		return err
+	}
+	if n.machine.ClusterID() == "" {
+		return fmt.Errorf("%s has no state: this node never was a member of a cluster", n.cfg.DataDir)
+	}
+	return s.readLog()
+}
+
+// readLog finds the members, as raft does at a start, and the last entry.
+func (s *Stopped) readLog() error {
+	n := s.node
+	snapshots, err := n.snaps.List()
+	if err != nil {
+		return err
+	}
+	if len(snapshots) > 0 {
+		s.members, s.last = snapshots[0].Configuration, snapshotEnd{snapshots[0].Index, snapshots[0].Term}
+	}
+	end, err := n.logs.LastIndex()
+	if err != nil {
+		return err
+	}
+	for index := s.last.index + 1; index <= end; index++ {
+		var entry raft.Log
+		if err := n.logs.GetLog(index, &entry); err != nil {
+			return fmt.Errorf("log entry %d: %w", index, err)
+		}
+		if entry.Type == raft.LogConfiguration {
+			s.members = raft.DecodeConfiguration(entry.Data)
+		}
+		s.last = snapshotEnd{index, entry.Term}
+	}
+	voted, err := n.stable.GetUint64(currentTermKey)
+	s.term = max(voted, s.last.term)
+	return err
+}
+
+// currentTermKey is raft's (keyCurrentTerm in raft.go).
+var currentTermKey = []byte("CurrentTerm")
+
+// Survivor tells what the directory holds.
+func (s *Stopped) Survivor() (Survivor, error) {
+	n := s.node
+	state, err := n.machine.State()
+	if err != nil {
+		return Survivor{}, err
+	}
+	found := Survivor{Node: n.cfg.NodeID, Cluster: state.ClusterId, LastTerm: s.last.term, LastIndex: s.last.index, Links: state.Links}
+	for _, server := range s.members.Servers {
+		row, err := n.machine.Node(string(server.ID))
+		if err != nil {
+			return Survivor{}, err
+		}
+		found.Members = append(found.Members, SurvivorMember{
+			ID: string(server.ID), Cluster: string(server.Address), HTTP: row.GetHttp(), Voter: server.Suffrage == raft.Voter,
+		})
+	}
+	return found, nil
+}
+
+// Recover makes this node the whole cluster: it leads again once it is started.
+//
+// Two entries are added to its log: a configuration of this node alone, with
+// which it elects itself, and so commits all before; and the machine's own
+// command, which removes the others and burns the keys that they may have
+// issued in entries that are missing here. A crash leaves both or none.
+func (s *Stopped) Recover(floor uint64) error {
+	n := s.node
+	self := raft.Server{ID: raft.ServerID(n.cfg.NodeID)}
+	for _, server := range s.members.Servers {
+		if server.ID == self.ID {
+			self.Address = server.Address
+		}
+	}
+	switch {
+	case self.Address == "":
+		return fmt.Errorf("%w: %s is no member of the cluster any more", ErrRefused, self.ID)
+	case len(s.members.Servers) == 1:
+		return fmt.Errorf("%w: %s is the only member already; start it", ErrRefused, self.ID)
+	}
+	command, err := proto.Marshal(&pb.Entry{
+		Version: fsm.Version, Time: n.cfg.Now().UnixMilli(), Node: n.cfg.NodeID,
+		Commands: []*pb.Command{{Op: &pb.Command_RecoverCluster{RecoverCluster: &pb.RecoverCluster{Node: n.cfg.NodeID, Floor: floor}}}},
+	})
+	if err != nil {
+		return err
+	}
+	term := s.term + 1 // the last that was may have had entries of which nothing is known here
+	alone := raft.EncodeConfiguration(raft.Configuration{Servers: []raft.Server{self}})
+	if err := n.stable.SetUint64(currentTermKey, term); err != nil {
+		return fmt.Errorf("log: %w", err)
+	}
+	err = n.logs.StoreLogs([]*raft.Log{
+		{Index: s.last.index + 1, Term: term, Type: raft.LogConfiguration, Data: alone},
+		{Index: s.last.index + 2, Term: term, Type: raft.LogCommand, Data: command},
+	})
+	if err != nil {
+		return fmt.Errorf("log: %w", err)
+	}
+	return s.readLog()
+}
+
+// Close gives the directory free.
+func (s *Stopped) Close() error {
+	s.node.stop()
+	s.node.tasks.Wait()
+	return s.node.closeFiles()
+}
