@@ -361,9 +361,12 @@ func FuzzReceipt(f *testing.F) {
 		}
 		list, _ := json.Marshal(keys)
 		node := &fakenode.Node{}
-		e := send(t, newServer(t, node), "POST", "/v1/keys/return", `{"receipt":`+quoted(sealed)+`,"keys":`+string(list)+`}`)
+		body := `{"receipt":` + quoted(sealed) + `,"keys":` + string(list) + `}`
+		e := send(t, newServer(t, node), "POST", "/v1/keys/return", body)
 		want, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(sealed, "="))
 		switch {
+		case len(body) > maxBody:
+			e.wantProblem(413, "body_too_large")
 		case count == 0:
 			e.wantProblem(400, "invalid_request")
 		case err != nil || len(want) == 0:
