@@ -20,7 +20,8 @@ import (
 type Stopped struct {
 	node    *Node
 	members raft.Configuration
-	term    uint64 // no entry and no vote is of a later one
+	http    map[string]string // addresses, by node
+	term    uint64            // no entry and no vote is of a later one
 	last    snapshotEnd
 }
 
@@ -29,7 +30,6 @@ type Stopped struct {
 type Survivor struct {
 	Node, Cluster       string
 	LastTerm, LastIndex uint64
-	Links               uint64 // up to the last entry that is known to be committed
 	Members             []SurvivorMember
 }
 
@@ -53,7 +53,7 @@ func OpenStopped(cfg Config) (*Stopped, error) {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(cfg.DataDir, identityFile), err)
 	}
 	cfg.NodeID = id.Node
-	s := &Stopped{node: &Node{cfg: cfg, log: cfg.Logger}}
+	s := &Stopped{node: &Node{cfg: cfg, log: cfg.Logger}, http: map[string]string{}}
 	s.node.ctx, s.node.stop = context.WithCancel(context.Background())
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -72,13 +72,24 @@ func (s *Stopped) open() (err error) {
 	if err := n.openState(); err != nil {
 		return err
 	}
-	if n.machine.ClusterID() == "" {
+	rows, err := n.machine.Nodes()
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		s.http[row.Id] = row.Http
+	}
+	if err := s.readLog(); err != nil {
+		return err
+	}
+	if len(s.members.Servers) == 0 {
 		return fmt.Errorf("%s has no state: this node never was a member of a cluster", n.cfg.DataDir)
 	}
-	return s.readLog()
+	return nil
 }
 
-// readLog finds the members, as raft does at a start, and the last entry.
+// readLog finds the members, as raft does at a start, and the last entry. After
+// a crash the state may be far behind the log.
 func (s *Stopped) readLog() error {
 	n := s.node
 	snapshots, err := n.snaps.List()
@@ -97,8 +108,13 @@ func (s *Stopped) readLog() error {
 		if err := n.logs.GetLog(index, &entry); err != nil {
 			return fmt.Errorf("log entry %d: %w", index, err)
 		}
-		if entry.Type == raft.LogConfiguration {
+		switch entry.Type {
+		case raft.LogConfiguration:
 			s.members = raft.DecodeConfiguration(entry.Data)
+		case raft.LogCommand:
+			if err := s.readAddresses(entry.Data); err != nil {
+				return fmt.Errorf("log entry %d: %w", index, err)
+			}
 		}
 		s.last = snapshotEnd{index, entry.Term}
 	}
@@ -107,27 +123,32 @@ func (s *Stopped) readLog() error {
 	return err
 }
 
+func (s *Stopped) readAddresses(data []byte) error {
+	var entry pb.Entry
+	if err := proto.Unmarshal(data, &entry); err != nil {
+		return err
+	}
+	for _, c := range entry.Commands {
+		if node := c.GetPutNode().GetNode(); node != nil {
+			s.http[node.Id] = node.Http
+		}
+	}
+	return nil
+}
+
 // currentTermKey is raft's (keyCurrentTerm in raft.go).
 var currentTermKey = []byte("CurrentTerm")
 
 // Survivor tells what the directory holds.
-func (s *Stopped) Survivor() (Survivor, error) {
-	n := s.node
-	state, err := n.machine.State()
-	if err != nil {
-		return Survivor{}, err
-	}
-	found := Survivor{Node: n.cfg.NodeID, Cluster: state.ClusterId, LastTerm: s.last.term, LastIndex: s.last.index, Links: state.Links}
+func (s *Stopped) Survivor() Survivor {
+	self := s.node.id.self()
+	found := Survivor{Node: self.NodeID, Cluster: self.ClusterID, LastTerm: s.last.term, LastIndex: s.last.index}
 	for _, server := range s.members.Servers {
-		row, err := n.machine.Node(string(server.ID))
-		if err != nil {
-			return Survivor{}, err
-		}
 		found.Members = append(found.Members, SurvivorMember{
-			ID: string(server.ID), Cluster: string(server.Address), HTTP: row.GetHttp(), Voter: server.Suffrage == raft.Voter,
+			ID: string(server.ID), Cluster: string(server.Address), HTTP: s.http[string(server.ID)], Voter: server.Suffrage == raft.Voter,
 		})
 	}
-	return found, nil
+	return found
 }
 
 // Recover makes this node the whole cluster: it leads again once it is started.
@@ -172,9 +193,12 @@ func (s *Stopped) Recover(floor uint64) error {
 	return s.readLog()
 }
 
-// Close gives the directory free.
-func (s *Stopped) Close() error {
-	s.node.stop()
-	s.node.tasks.Wait()
-	return s.node.closeFiles()
+// Close gives the directory free. Closing again does nothing.
+func (s *Stopped) Close() (err error) {
+	s.node.closed.Do(func() {
+		s.node.stop()
+		s.node.tasks.Wait()
+		err = s.node.closeFiles()
+	})
+	return err
 }

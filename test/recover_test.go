@@ -108,10 +108,8 @@ func recoverNode(t *testing.T, cfg cluster.Config) cluster.Survivor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = stopped.Recover(0)
-	found, readErr := stopped.Survivor()
-	if err := errors.Join(err, readErr, stopped.Close()); err != nil {
+	if err := errors.Join(stopped.Recover(0), stopped.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return found
+	return stopped.Survivor()
 }

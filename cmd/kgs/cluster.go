@@ -12,7 +12,7 @@ import (
 func newCluster() *cobra.Command {
 	f := &clientFlags{}
 	return f.register(newGroup("cluster", "The cluster's state and its members",
-		newClusterStatus(f), newClusterJoin(f), newClusterRemove(f), newClusterTransfer(f)))
+		newClusterStatus(f), newClusterJoin(f), newClusterRemove(f), newClusterTransfer(f), newClusterRecover(f)))
 }
 
 func newClusterStatus(f *clientFlags) *cobra.Command {
