@@ -86,7 +86,10 @@ func serve(ctx context.Context, f *serveFlags, log hclog.Logger) error {
 	if err != nil {
 		return errors.Join(err, node.Close())
 	}
+	endBackups := f.startBackups(running, node, log, registry)
 	err = serveHTTP(running, f, config, node, listener)
+	stop(nil)
+	endBackups()
 	if cause := context.Cause(running); errors.As(cause, new(fatalError)) {
 		log.Error("this node cannot go on", "error", cause)
 		err = cause

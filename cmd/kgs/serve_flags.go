@@ -29,6 +29,9 @@ type serveFlags struct {
 	logLevel, logFormat           string
 	config                        string
 	insecure                      bool
+	backupDir                     string
+	backupInterval                time.Duration
+	backupKeep                    int
 }
 
 func (f *serveFlags) register(flags *pflag.FlagSet) {
@@ -50,6 +53,9 @@ func (f *serveFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	flags.StringVar(&f.config, configFlag, "", "`FILE` with settings, YAML or JSON: a line \"node-id: n1\" for --node-id n1")
+	flags.StringVar(&f.backupDir, "backup-dir", "", "`DIR` into which this node writes backups of the cluster")
+	flags.DurationVar(&f.backupInterval, "backup-interval", 24*time.Hour, "how often")
+	flags.IntVar(&f.backupKeep, "backup-keep", 7, "how many stay")
 	flags.BoolVar(&f.insecure, "insecure", false, "allow addresses that other machines can reach, without any protection")
 }
 
@@ -75,7 +81,7 @@ func (f *serveFlags) cluster() (cluster.Config, error) {
 			c.ClusterAdvertise = listed
 		}
 	}
-	return c, errors.Join(err, c.Validate(), f.checkHTTP(), f.checkExposure(), f.checkLog())
+	return c, errors.Join(err, c.Validate(), f.checkHTTP(), f.checkExposure(), f.checkLog(), f.checkBackups())
 }
 
 // parseMembers reads n1=HOST:PORT,n2=HOST:PORT.

@@ -87,42 +87,66 @@ func verifySnapshot(path string, file io.Reader, size int64) (snapshotInfo, erro
 	return info, nil
 }
 
-// saveSnapshot writes beside path, verifies what it wrote, and renames it, so that
-// path is never a part of a backup. Only the owner may read it.
+// saveSnapshot has the cluster write a backup to path.
 func (s *session) saveSnapshot(ctx context.Context, path string) error {
-	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.part")
-	if err != nil {
-		return local(err)
-	}
-	defer os.Remove(temp.Name()) // gone already once all is well
-	defer temp.Close()
 	bar := newProgress(s.cmd.ErrOrStderr(), -1)
-	saved := &savedFile{file: temp, bar: bar}
-	err = s.Backup(ctx, saved)
-	bar.clear()
-	if saved.err != nil {
-		return local(saved.err)
-	}
+	info, err := writeSnapshot(path, func(w io.Writer) error {
+		defer bar.clear()
+		return s.Backup(ctx, &shownWriter{Writer: w, bar: bar})
+	})
 	if err != nil {
 		return err
-	}
-	if _, err := temp.Seek(0, io.SeekStart); err != nil {
-		return local(err)
-	}
-	info, err := verifySnapshot(path, temp, saved.size)
-	if err != nil {
-		return fmt.Errorf("what the node sent is damaged: %w", err)
-	}
-	if err := errors.Join(temp.Sync(), os.Rename(temp.Name(), path), syncDir(filepath.Dir(path))); err != nil {
-		return local(err)
 	}
 	return s.printSnapshot(info)
 }
 
-// savedFile counts, shows, and remembers its own errors: they are not the server's.
+// shownWriter shows how much is written.
+type shownWriter struct {
+	io.Writer
+	bar  progress
+	size int64
+}
+
+func (w *shownWriter) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	w.size += int64(n)
+	w.bar.at(w.size, fmt.Sprintf("%d MB", w.size/1e6))
+	return n, err
+}
+
+const partSuffix = ".part"
+
+// writeSnapshot has a file beside path written, verifies it, and renames it, so
+// that path is never a part of a backup. Only the owner may read it. Errors other
+// than write's own are localErrors.
+func writeSnapshot(path string, write func(io.Writer) error) (snapshotInfo, error) {
+	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*"+partSuffix)
+	if err != nil {
+		return snapshotInfo{}, local(err)
+	}
+	defer os.Remove(temp.Name()) // gone already once all is well
+	defer temp.Close()
+	saved := &savedFile{file: temp}
+	err = write(saved)
+	if saved.err != nil {
+		return snapshotInfo{}, local(saved.err)
+	}
+	if err != nil {
+		return snapshotInfo{}, err
+	}
+	if _, err := temp.Seek(0, io.SeekStart); err != nil {
+		return snapshotInfo{}, local(err)
+	}
+	info, err := verifySnapshot(path, temp, saved.size)
+	if err != nil {
+		return snapshotInfo{}, fmt.Errorf("what the node sent is damaged: %w", err)
+	}
+	return info, local(errors.Join(temp.Sync(), os.Rename(temp.Name(), path), syncDir(filepath.Dir(path))))
+}
+
+// savedFile counts, and remembers its own errors: they are not the server's.
 type savedFile struct {
 	file *os.File
-	bar  progress
 	size int64
 	err  error
 }
@@ -130,7 +154,6 @@ type savedFile struct {
 func (f *savedFile) Write(p []byte) (n int, err error) {
 	n, f.err = f.file.Write(p)
 	f.size += int64(n)
-	f.bar.at(f.size, fmt.Sprintf("%d MB", f.size/1e6))
 	return n, f.err
 }
 
