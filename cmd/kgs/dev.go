@@ -17,6 +17,7 @@ type devConfig struct {
 	httpPort, clusterPort int
 	dataDir               string // "": a temporary one
 	restartAfter          time.Duration
+	auth                  string // on or off
 	binary                string // of kgs
 	stdout, stderr        io.Writer
 }
@@ -49,6 +50,7 @@ the cluster goes on where it stopped.`,
 	flags.IntVar(&c.clusterPort, "cluster-port", 9080, "cluster port of n1; n2 has the next one, and so on")
 	flags.StringVar(&c.dataDir, "data-dir", "", "`DIR` of all data (default: a temporary directory, removed at exit)")
 	flags.DurationVar(&c.restartAfter, "restart-after", 3*time.Second, "bring a dead node back after so long; 0: never")
+	authFlag(flags, &c.auth)
 	return cmd
 }
 
@@ -94,5 +96,5 @@ func (c devConfig) validate() error {
 	if c.restartAfter < 0 {
 		return fmt.Errorf("--restart-after %s: want 0 (never) or more", c.restartAfter)
 	}
-	return nil
+	return checkAuth(c.auth)
 }

@@ -17,6 +17,7 @@ type devNode struct {
 	dir                   string
 	httpAddr, clusterAddr string
 	initialCluster        string
+	auth                  string
 }
 
 func (n devNode) url() string     { return "http://" + n.httpAddr }
@@ -25,7 +26,7 @@ func (n devNode) logPath() string { return filepath.Join(n.dir, "log") }
 func (n devNode) args() []string {
 	return []string{
 		"serve", "--node-id", n.id, "--data-dir", n.dir,
-		"--http-addr", n.httpAddr, "--cluster-addr", n.clusterAddr, "--initial-cluster", n.initialCluster,
+		"--http-addr", n.httpAddr, "--cluster-addr", n.clusterAddr, "--initial-cluster", n.initialCluster, "--auth", n.auth,
 	}
 }
 
@@ -36,7 +37,7 @@ func (c devConfig) layout() []devNode {
 	for i := range nodes {
 		id := fmt.Sprintf("n%d", i+1)
 		nodes[i] = devNode{
-			id: id, dir: filepath.Join(c.dataDir, id),
+			id: id, dir: filepath.Join(c.dataDir, id), auth: c.auth,
 			httpAddr:    fmt.Sprintf("127.0.0.1:%d", c.httpPort+i),
 			clusterAddr: fmt.Sprintf("127.0.0.1:%d", c.clusterPort+i),
 		}

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// nodeProcess is a node as a child process. Its output goes straight to its
+// nodeProcess is a node as a child process. Its stderr goes straight to its
 // log, so that it lives on should this process be killed.
 type nodeProcess struct {
 	cmd   *exec.Cmd
@@ -35,8 +35,8 @@ func startNode(binary string, n devNode, notes io.Writer) (process, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(binary, n.args()...)
-	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, devEnv(os.Environ())
+	cmd := exec.Command(binary, n.args()...) // its stdout, which tells the admin token, is for no log
+	cmd.Stderr, cmd.Env = log, devEnv(os.Environ())
 	p := &nodeProcess{cmd: cmd, ended: make(chan struct{}), log: &logTail{path: n.logPath(), from: info.Size()}}
 	if err := p.start(); err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -51,38 +52,61 @@ func (c devConfig) welcome(ctx context.Context, s *supervisor) error {
 	for _, n := range s.nodes {
 		urls = append(urls, n.url())
 	}
-	api, err := client.New(client.Config{Addrs: urls, Timeout: askWithin})
+	api, token, status, err := c.awaitLeader(ctx, s.nodes, urls)
 	if err != nil {
 		return err
 	}
-	status, err := awaitLeader(ctx, api)
-	if err != nil {
-		return err
-	}
-	c.show(s, urls, status)
+	c.show(s, urls, status, token)
 	go s.watchLeader(ctx, api, status.Leader)
 	return nil
 }
 
-// awaitLeader asks until there is a leader.
-func awaitLeader(ctx context.Context, api *client.Client) (client.ClusterStatus, error) {
+// awaitLeader asks, with each token that may do, until there is a leader. It
+// returns the client and the token that did.
+func (c devConfig) awaitLeader(ctx context.Context, nodes []devNode, urls []string) (api *client.Client, token string, status client.ClusterStatus, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
 	for {
-		status, err := api.ClusterStatus(ctx)
-		if err == nil && status.Leader != "" {
-			return status, nil
+		err = errors.New("no node has made an admin token")
+		for _, token = range c.tokens(nodes) {
+			if api, err = client.New(client.Config{Addrs: urls, Token: token, Timeout: askWithin}); err != nil {
+				return nil, "", status, err
+			}
+			if status, err = api.ClusterStatus(ctx); err == nil && status.Leader != "" {
+				return api, token, status, nil
+			}
+			api.Close()
 		}
 		select {
 		case <-time.After(leaderPoll):
 		case <-ctx.Done():
-			return status, fmt.Errorf("no leader after %s: %w", readyWithin, errors.Join(err, ctx.Err()))
+			return nil, "", status, fmt.Errorf("no leader after %s: %w", readyWithin, explain(errors.Join(err, ctx.Err())))
 		}
 	}
 }
 
+// adminTokenFile is where a node keeps the admin token that it has made.
+const adminTokenFile = "admin.token"
+
+// tokens are those to try: the user's own, and what the nodes have made.
+func (c devConfig) tokens(nodes []devNode) []string {
+	if c.auth != "on" {
+		return []string{""}
+	}
+	var tokens []string
+	if token := os.Getenv("KGS_TOKEN"); token != "" {
+		tokens = append(tokens, token)
+	}
+	for _, n := range nodes {
+		if data, err := os.ReadFile(filepath.Join(n.dir, adminTokenFile)); err == nil {
+			tokens = append(tokens, strings.TrimSpace(string(data)))
+		}
+	}
+	return tokens
+}
+
 // show prints the table of nodes and what to do next.
-func (c devConfig) show(s *supervisor, urls []string, status client.ClusterStatus) {
+func (c devConfig) show(s *supervisor, urls []string, status client.ClusterStatus, token string) {
 	t := &table{w: tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)}
 	t.row("NODE", "PID", "URL", "ROLE")
 	leaderPID := 0
@@ -98,11 +122,15 @@ func (c devConfig) show(s *supervisor, urls []string, status client.ClusterStatu
 		}
 		t.row(n.id, s.at(i).pid(), n.url(), role)
 	}
-	last := urls[len(urls)-1]
+	last, header := urls[len(urls)-1], ""
+	if token != "" {
+		t.text("\nClients need a token:\n  export KGS_TOKEN=%s", token)
+		header = `-H "X-Api-Key: $KGS_TOKEN" `
+	}
 	t.text(`
 Try it, on any node:
-  curl -X POST %[1]s/v1/keys
-  curl -H 'Content-Type: application/json' -d '{"url":"https://go.dev/","alias":"golang"}' %[1]s/v1/links
+  curl %[8]s-X POST %[1]s/v1/keys
+  curl %[8]s-H 'Content-Type: application/json' -d '{"url":"https://go.dev/","alias":"golang"}' %[1]s/v1/links
   curl -i %[2]s/golang
   %[7]s cluster status --addr %[3]s
 
@@ -110,7 +138,7 @@ Kill the leader, %[4]s, and see another one take over:
   kill -9 %[5]d
 
 Data and logs are in %[6]s. Ctrl-C stops the cluster.`,
-		urls[0], last, strings.Join(urls, ","), status.Leader, leaderPID, c.dataDir, os.Args[0])
+		urls[0], last, strings.Join(urls, ","), status.Leader, leaderPID, c.dataDir, os.Args[0], header)
 }
 
 // watchLeader says when another node leads, until ctx ends.

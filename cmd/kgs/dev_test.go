@@ -10,9 +10,9 @@ import (
 )
 
 func TestDevLayout(t *testing.T) {
-	nodes := devConfig{nodes: 2, httpPort: 8080, clusterPort: 9080, dataDir: "dir"}.layout()
+	nodes := devConfig{nodes: 2, httpPort: 8080, clusterPort: 9080, dataDir: "dir", auth: "on"}.layout()
 	got := strings.Join(nodes[1].args(), " ")
-	want := "serve --node-id n2 --data-dir dir/n2 --http-addr 127.0.0.1:8081 --cluster-addr 127.0.0.1:9081 --initial-cluster n1=127.0.0.1:9080,n2=127.0.0.1:9081"
+	want := "serve --node-id n2 --data-dir dir/n2 --http-addr 127.0.0.1:8081 --cluster-addr 127.0.0.1:9081 --initial-cluster n1=127.0.0.1:9080,n2=127.0.0.1:9081 --auth on"
 	if got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}

@@ -10,6 +10,7 @@
 //	dev*.go                node processes, watched and restarted
 //	session.go output.go   what all client commands share
 //	keys.go keyspace.go links*.go import*.go cluster*.go
+//	snapshot*.go token.go bench*.go
 //
 // Data goes to stdout, everything else to stderr.
 package main

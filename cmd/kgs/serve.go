@@ -33,6 +33,9 @@ the environment, that before the file; 'kgs config print' shows what comes of it
 SIGHUP has the file read again: log-level changes at once, the log says what else
 needs a restart.
 
+With --auth on, clients need tokens. The leader of a cluster that has no admin token
+makes one: it is printed on stdout, once, and is in DIR/admin.token of that node.
+
 SIGTERM or Ctrl-C stops it: it takes no more requests, ends those under way and
 hands leadership over. A second one ends it at once. Its pid is in DIR/kgs.pid.`,
 		Example: `  kgs serve --node-id n1 --data-dir /var/lib/kgs --initial-cluster n1=127.0.0.1:9080`,
@@ -44,7 +47,7 @@ hands leadership over. A second one ends it at once. Its pid is in DIR/kgs.pid.`
 			}
 			log := newLogger(f, cmd.ErrOrStderr())
 			onHangup(cmd.Context(), newReloader(cmd.Flags(), from, log).reload)
-			return serve(cmd.Context(), f, log)
+			return serve(cmd.Context(), f, cmd.OutOrStdout(), log)
 		},
 	}
 	f.register(cmd.Flags())
@@ -54,7 +57,7 @@ hands leadership over. A second one ends it at once. Its pid is in DIR/kgs.pid.`
 // serve runs a node until ctx ends or the node cannot go on. Nothing is opened
 // before the settings are known to be right, and no file before the HTTP port
 // is ours.
-func serve(ctx context.Context, f *serveFlags, log hclog.Logger) error {
+func serve(ctx context.Context, f *serveFlags, stdout io.Writer, log hclog.Logger) error {
 	config, err := f.cluster()
 	if err != nil {
 		return err
@@ -72,6 +75,11 @@ func serve(ctx context.Context, f *serveFlags, log hclog.Logger) error {
 	defer stop(nil)
 	tuneMemory(running)
 	config.Logger, config.Registry, config.Reserved = log, registry, httpapi.Reserved
+	if f.auth == "on" {
+		config.AdminToken = func(text, file string) {
+			fmt.Fprintf(stdout, "admin token, shown once; it is in %s too: %s\n", file, text)
+		}
+	}
 	config.Fatal = func(err error) { stop(fatalError{err}) }
 
 	node, listener, err := openNode(running, config, listener)
@@ -115,7 +123,7 @@ func (e fatalError) Unwrap() error { return e.err }
 // serveHTTP answers requests until ctx ends.
 func serveHTTP(ctx context.Context, f *serveFlags, config cluster.Config, node *cluster.Node, listener net.Listener) error {
 	api := httpapi.Config{
-		Service: node, BaseURL: f.baseURL, Version: config.Version,
+		Service: node, Auth: f.auth == "on", BaseURL: f.baseURL, Version: config.Version,
 		Logger: config.Logger.Named("http"), Registry: config.Registry.(*prometheus.Registry),
 	}
 	if u, err := url.Parse(config.HTTPAdvertise); err == nil && u.Host != "" {
@@ -127,6 +135,9 @@ func serveHTTP(ctx context.Context, f *serveFlags, config cluster.Config, node *
 	}
 	config.Logger.Info("node is up", "node", config.NodeID, "http", config.HTTPAdvertise,
 		"cluster", config.ClusterAdvertise, "version", config.Version)
+	if tokens := len(node.Machine().Tokens()); !api.Auth && tokens > 0 {
+		config.Logger.Warn("the cluster has tokens, and this node does not look at them: start it with --auth on if clients should need one", "tokens", tokens)
+	}
 	return server.Serve(ctx, listener)
 }
 

@@ -26,6 +26,7 @@ type serveFlags struct {
 	bufferMin, bufferMax          int
 	heartbeat, election           time.Duration
 	baseURL                       string
+	auth                          string
 	logLevel, logFormat           string
 	config                        string
 	insecure                      bool
@@ -50,13 +51,14 @@ func (f *serveFlags) register(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.heartbeat, "heartbeat", 300*time.Millisecond, "a follower that hears nothing for one to two of these seeks election")
 	flags.DurationVar(&f.election, "election", 300*time.Millisecond, "how long a candidate waits for votes")
 	flags.StringVar(&f.baseURL, "base-url", "", "`URL` that short links start with (default: the host of each request)")
+	authFlag(flags, &f.auth)
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	flags.StringVar(&f.config, configFlag, "", "`FILE` with settings, YAML or JSON: a line \"node-id: n1\" for --node-id n1")
 	flags.StringVar(&f.backupDir, "backup-dir", "", "`DIR` into which this node writes backups of the cluster")
 	flags.DurationVar(&f.backupInterval, "backup-interval", 24*time.Hour, "how often")
 	flags.IntVar(&f.backupKeep, "backup-keep", 7, "how many stay")
-	flags.BoolVar(&f.insecure, "insecure", false, "allow addresses that other machines can reach, without any protection")
+	flags.BoolVar(&f.insecure, "insecure", false, "allow addresses that other machines can reach, without TLS")
 }
 
 // cluster makes the node's configuration and reports all faults at once.
@@ -81,7 +83,7 @@ func (f *serveFlags) cluster() (cluster.Config, error) {
 			c.ClusterAdvertise = listed
 		}
 	}
-	return c, errors.Join(err, c.Validate(), f.checkHTTP(), f.checkExposure(), f.checkLog(), f.checkBackups())
+	return c, errors.Join(err, c.Validate(), f.checkHTTP(), f.checkExposure(), checkAuth(f.auth), f.checkLog(), f.checkBackups())
 }
 
 // parseMembers reads n1=HOST:PORT,n2=HOST:PORT.
@@ -113,7 +115,19 @@ func (f *serveFlags) checkHTTP() error {
 	return nil
 }
 
-// checkExposure: until there are TLS and tokens, an address that other machines
+// authFlag is one of serve and of dev.
+func authFlag(flags *pflag.FlagSet, into *string) {
+	flags.StringVar(into, "auth", "off", "on: clients need tokens, see 'kgs help token'; the same on every node")
+}
+
+func checkAuth(auth string) error {
+	if auth != "on" && auth != "off" {
+		return fmt.Errorf("--auth %q: want on or off", auth)
+	}
+	return nil
+}
+
+// checkExposure: until there is TLS, an address that other machines
 // can reach must be asked for.
 func (f *serveFlags) checkExposure() error {
 	if f.insecure {
@@ -122,7 +136,7 @@ func (f *serveFlags) checkExposure() error {
 	for _, listen := range []struct{ flag, addr string }{{"--http-addr", f.httpAddr}, {"--cluster-addr", f.clusterAddr}} {
 		host, _, err := net.SplitHostPort(listen.addr)
 		if err == nil && !loopback(host) {
-			return fmt.Errorf("%s %s can be reached from other machines, and this version protects it neither by TLS nor by tokens: keep to 127.0.0.1, or add --insecure if all of that network is trusted", listen.flag, listen.addr)
+			return fmt.Errorf("%s %s can be reached from other machines, and this version has no TLS, so that others can read along, tokens too: keep to 127.0.0.1, or add --insecure if all of that network is trusted", listen.flag, listen.addr)
 		}
 	}
 	return nil

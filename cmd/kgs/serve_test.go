@@ -103,6 +103,7 @@ func TestServeFaults(t *testing.T) {
 		"log level":           {"--log-level", "loud", "--log-level"},
 		"log format":          {"--log-format", "xml", "--log-format"},
 		"buffer upside down":  {"--buffer-max", "5", "buffer"},
+		"auth":                {"--auth", "yes", `--auth "yes": want on or off`},
 		"heartbeat too short": {"--heartbeat", "1ms", "heartbeat"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -123,7 +124,7 @@ func TestServeConfig(t *testing.T) {
 	members := "n1=10.0.0.1:9080,n2=10.0.0.2:9080"
 	base := serveFlags{
 		nodeID: "n1", dataDir: "d", httpAddr: "127.0.0.1:8080", clusterAddr: "10.0.0.1:9080", initialCluster: members,
-		bufferMin: 10, heartbeat: time.Second, election: time.Second, logLevel: "info", logFormat: "text", insecure: true,
+		auth: "off", bufferMin: 10, heartbeat: time.Second, election: time.Second, logLevel: "info", logFormat: "text", insecure: true,
 	}
 	t.Run("advertises where it listens", func(t *testing.T) {
 		f := base

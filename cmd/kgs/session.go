@@ -107,8 +107,11 @@ func (f *clientFlags) open(cmd *cobra.Command) (*session, error) {
 // address stands before it already.
 var requestOf = regexp.MustCompile(`(Get|Post|Patch|Put|Delete) "[^"]*": `)
 
-// explain adds what to do when no node answers.
+// explain adds what to do when no node answers, or the token does not do.
 func explain(err error) error {
+	if client.HasCode(err, "unauthorized") || client.HasCode(err, "forbidden") {
+		return fmt.Errorf("%w; name a token that may with --token or KGS_TOKEN", err)
+	}
 	if !errors.Is(err, client.ErrUnreachable) {
 		return err
 	}

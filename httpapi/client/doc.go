@@ -12,7 +12,7 @@
 // random key of its own unless the caller gives one, kept across all tries.
 // Take gets none by itself, because an idempotent take goes through the log
 // instead of the leader's memory; an answer to a Take that gets lost costs the
-// keys in it, and the caller gets the error.
+// keys in it, and the caller gets the error. CreateToken can have none.
 //
 // A call ends after Config.Timeout or with its context, whichever is first, and
 // after maxRounds rounds over all addresses.
@@ -27,5 +27,5 @@
 //	retry.go   rounds, tries        links.go    links and batches
 //	request.go one HTTP exchange    cluster.go  members, readiness
 //	errors.go  Error                keyspaces.go
-//	snapshot.go backup, restore
+//	snapshot.go backup, restore          tokens.go
 package client
