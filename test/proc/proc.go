@@ -81,6 +81,7 @@ type Cluster struct {
 	layout Layout
 	Nodes  []*Node
 	Dir    string
+	Token  string // sent by Leader; "": none
 }
 
 // Layout is a cluster that is not simply some nodes on loopback.
@@ -193,7 +194,14 @@ func (c *Cluster) Leader() *Node {
 	Until(c.tb, 20*time.Second, func() (bool, string) {
 		for _, n := range c.Nodes {
 			var status struct{ Leader string }
-			response, err := web.Get(n.URL + "/v1/cluster")
+			request, err := http.NewRequest(http.MethodGet, n.URL+"/v1/cluster", nil)
+			if err != nil {
+				c.tb.Fatal(err)
+			}
+			if c.Token != "" {
+				request.Header.Set("X-Api-Key", c.Token)
+			}
+			response, err := web.Do(request)
 			if err != nil {
 				continue
 			}
