@@ -102,6 +102,12 @@ var bugs = []bug{
 	{name: "lock-over-the-log", words: "a lock that every request needs is held while the log is waited for",
 		edits: []edit{{"cluster/handover.go", "	n.lead.mu.Unlock()\n	var failed error\n", "	defer n.lead.mu.Unlock()\n	var failed error\n"}},
 		hangs: true},
+	{name: "revoked-token-valid", words: "a revoked token is valid until the node starts again",
+		edits: []edit{{"fsm/tokens.go", "	delete(m.tokens, id)\n", ""}},
+		pkg:   "./fsm", run: "TestTokens"},
+	{name: "any-token-does", words: "every token is an admin's",
+		edits: []edit{{"httpapi/auth.go", "	case role < least:\n", "	case role < read:\n"}},
+		pkg:   "./httpapi", run: "TestEveryRouteNeedsItsRole"},
 	// These are of the table of hazards in test/README.md.
 	{name: "commit-beyond-sent", words: "a follower commits entries of its own that it has not compared",
 		edits: []edit{{"cluster/transport.go", "	args.LeaderCommitIndex = min(args.LeaderCommitIndex, args.PrevLogEntry+uint64(len(args.Entries)))\n", ""}},
