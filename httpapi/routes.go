@@ -135,13 +135,16 @@ func errNoPage(c echo.Context) error {
 
 // wrap gives a handler what every route has.
 func (s *Server) wrap(method string, r route) echo.HandlerFunc {
-	metrics := s.metrics.forRoute(method, r.path)
+	metrics, audited := s.metrics.forRoute(method, r.path), r.audited()
 	return func(c echo.Context) error {
 		start := time.Now()
 		s.metrics.running.Inc()
 		defer s.metrics.running.Dec()
 		if err := s.call(c, start, r); err != nil {
 			s.writeProblem(c, err)
+		}
+		if audited {
+			s.audit(c)
 		}
 		s.finish(metrics, c, start)
 		return nil

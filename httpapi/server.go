@@ -28,7 +28,7 @@ const (
 // Server is the HTTP front end of one node. It is safe for concurrent use.
 type Server struct {
 	service        Service
-	log            hclog.Logger
+	log, auditLog  hclog.Logger
 	auth           bool
 	baseURL        string
 	own            ownOrigins
@@ -59,7 +59,7 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("httpapi: %w", err)
 	}
 	s := &Server{
-		service: c.Service, log: c.Logger, auth: c.Auth, baseURL: c.BaseURL, own: own,
+		service: c.Service, log: c.Logger, auditLog: c.Logger.Named("audit"), auth: c.Auth, baseURL: c.BaseURL, own: own,
 		node: []string{c.Service.ID()}, metrics: metrics,
 		metricsHandler: promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}),
 		batches:        make(chan struct{}, c.MaxBatches), snapshots: make(chan struct{}, maxSnapshots), stall: snapshotStall,

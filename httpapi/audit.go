@@ -1,0 +1,33 @@
+package httpapi
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/kgs-cluster/kgs/fsm"
+)
+
+// audited: what an admin changes, and a backup, which holds the key spaces' secrets.
+func (r route) audited() bool {
+	return r.least == admin && (r.method != http.MethodGet || r.path == "/v1/cluster/snapshot")
+}
+
+// audit logs who did what, and at which log index; a request that nobody was
+// allowed to make is counted in the metrics only.
+func (s *Server) audit(c echo.Context) {
+	status := c.Response().Status
+	if status == http.StatusUnauthorized || status == http.StatusForbidden {
+		return
+	}
+	who := "anybody"
+	if s.auth {
+		who, _, _ = fsm.ParseToken(requestToken(c.Request().Header))
+	}
+	index := ""
+	if values := c.Response().Header()["X-Kgs-Index"]; len(values) > 0 {
+		index = values[0]
+	}
+	r := c.Request()
+	s.auditLog.Info("admin action", "token", who, "from", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "status", status, "index", index)
+}
