@@ -78,6 +78,9 @@ func FuzzRequest(f *testing.F) {
 	add("DELETE", "/v1/cluster/nodes/n4", "")
 	add("POST", "/v1/cluster/transfer", `{"to":"n2"}`)
 	add("POST", "/v1/keyspaces", `{}`)
+	add("POST", "/v1/tokens", `{"role":"read","name":"é","ttl":"720h"}`)
+	add("GET", "/v1/tokens?consistency=local", "")
+	add("DELETE", "/v1/tokens/Id345678", "", "Idempotency-Key: r")
 	for fault := range errorTable {
 		f.Add([]byte(requestText("POST", "/v1/links", link)), uint8(fault))
 		f.Add([]byte(requestText("GET", "/abcdef", "")), uint8(fault))

@@ -194,6 +194,32 @@ func TestKeyspaces(t *testing.T) {
 	}
 }
 
+func TestTokens(t *testing.T) {
+	node := &fakenode.Node{}
+	c, ctx := newPair(t, node), t.Context()
+	made := must(c.CreateToken(ctx, client.NewToken{Role: "write", Name: "ci", TTL: 90 * time.Minute}))(t)
+	want := client.Token{ID: fakenode.TokenID, Text: made.Text, Role: "write", Name: "ci",
+		CreatedAt: fakenode.Now, ExpiresAt: fakenode.Now.Add(90 * time.Minute)}
+	if made != want || made.Text == "" {
+		t.Errorf("%+v, want %+v", made, want)
+	}
+	if tokens := must(c.Tokens(ctx))(t); len(tokens) != 1 || tokens[0].Text != "" || tokens[0].Role != "keys" || !tokens[0].ExpiresAt.IsZero() {
+		t.Errorf("%+v", tokens)
+	}
+	if err := c.RevokeToken(ctx, made.ID); err != nil {
+		t.Error(err)
+	}
+	node.Err = fsm.ErrLastAdmin
+	if err := c.RevokeToken(ctx, made.ID); !client.HasCode(err, "last_admin") {
+		t.Error(err)
+	}
+	node.Err = fsm.ErrOutcomeUnknown // once, and not again: the text would be another one
+	node.Asked()
+	if _, err := c.CreateToken(ctx, client.NewToken{Role: "read"}); !errors.Is(err, client.ErrOutcomeUnknown) || len(node.Asked()) != 1 {
+		t.Error(err)
+	}
+}
+
 func TestCluster(t *testing.T) {
 	node := &fakenode.Node{
 		Stat:   cluster.Status{ClusterID: "c", Leader: "n2", Term: 4, Nodes: []cluster.NodeStatus{{ID: "n1", Role: cluster.RoleFollower}}},
