@@ -59,6 +59,7 @@ type buffer struct {
 	rate      float64 // keys per second, smoothed
 	taken     uint64  // since the last look at the rate
 	looked    time.Time
+	leases    uint64 // that came in, in this process
 	total     uint64 // handed out by this process
 	lost      uint64 // dropped with leadership by this process
 	dry       error  // why no more keys come, nil while they do
@@ -97,7 +98,7 @@ func newBuffer(keys spaceKeys, minKeys, maxKeys int) *buffer {
 func (b *buffer) following(old *buffer) *buffer {
 	if old != nil {
 		s := old.stats()
-		b.total, b.lost, b.rate = s.total, s.lost, s.rate
+		b.leases, b.total, b.lost, b.rate = s.leases, s.total, s.lost, s.rate
 	}
 	return b
 }
@@ -299,6 +300,7 @@ func (b *buffer) settle(term, index uint64, coming []keyspace.Run) {
 	defer b.mu.Unlock()
 	if b.term == term {
 		b.settled, b.coming = settledLease{term, index}, coming
+		b.leases++
 	}
 }
 
@@ -336,13 +338,13 @@ func (b *buffer) holds(pos uint64) (held bool, settledTo uint64, err error) {
 
 // bufferStats is a look at the buffer.
 type bufferStats struct {
-	available   int
-	rate        float64
-	total, lost uint64
+	available, target   int
+	rate                float64
+	leases, total, lost uint64
 }
 
 func (b *buffer) stats() bufferStats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return bufferStats{b.available, b.rate, b.total, b.lost}
+	return bufferStats{b.available, b.target, b.rate, b.leases, b.total, b.lost}
 }

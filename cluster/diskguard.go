@@ -170,6 +170,13 @@ func (g *diskGuard) space() int64 {
 	return max(g.free, 0)
 }
 
+// wanted is how much should be free; 0 if the file system does not tell.
+func (g *diskGuard) wanted() int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.reserve
+}
+
 // admit refuses the log's entries on a spent disk. Raft's own pass, some bytes
 // for each election: with them a cluster whose disks are all full still has a
 // leader, so that reads go on.

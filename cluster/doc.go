@@ -64,7 +64,8 @@
 //	diskguard.go  free space, and a ballast to give free
 //	diskwatch.go  what a leader, and an election, make of full disks
 //	snapshots.go  snapshots that copy nothing
-//	health.go     readiness and metrics
+//	health.go     readiness
+//	metrics*.go   what an admin graphs; raftmetrics.go what raft measures
 //
 // # Decisions that the design leaves open
 //

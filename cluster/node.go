@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/store"
@@ -51,6 +52,8 @@ type Node struct {
 	reads    rounds // of this node's readers
 	ledReads rounds // of all readers that ask this node as the leader
 	started  time.Time
+
+	collectors []prometheus.Collector // what is registered
 
 	restoring sync.Mutex // held while a backup is restored through this node
 
@@ -214,6 +217,7 @@ func (n *Node) startRaft() error {
 	c.BatchApplyCh = true
 	c.NoSnapshotRestoreOnStart = true // the store itself is the snapshot; see openState
 	c.ShutdownOnRemove = false
+	c.NoLegacyTelemetry = true // the same again under other names
 	c.NotifyCh = n.notify
 	c.Logger = newRaftLogger(n.log, n.ctx.Done())
 	n.transport = newTransport(n.wire.RaftLayer(), c.Logger, raftTimeout, maxRPCsInFlight)
@@ -311,6 +315,7 @@ func (n *Node) Close() error {
 }
 
 func (n *Node) closeAll() error {
+	n.unregisterMetrics()
 	if n.client != nil {
 		n.client.Close()
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kgs-cluster/kgs/fsm"
@@ -101,10 +102,13 @@ type proposer struct {
 	now      func() time.Time
 	admit    func(*call) error // why a call may not go into the log now
 	group    *gather[*call]
+
+	commands, took prometheus.Histogram // of each entry
 }
 
 func newProposer(ctx context.Context, node string, r *raft.Raft, f *futures, position func() (uint64, uint64), now func() time.Time, admit func(*call) error) *proposer {
 	p := &proposer{node: node, raft: r, futures: f, position: position, now: now, admit: admit}
+	p.commands, p.took = newEntryMetrics()
 	p.group = newGather(ctx, gatherConfig{
 		queued: maxQueuedCalls, inFlight: maxEntriesAhead,
 		maxCount: maxEntryCommands, maxBytes: maxEntryBytes,
@@ -154,11 +158,16 @@ func (p *proposer) propose(calls []*call, done func()) {
 		done()
 		return
 	}
+	p.commands.Observe(float64(len(entry.Commands)))
+	start := time.Now()
 	future := p.raft.Apply(data, enqueueTimeout)
 	go func() {
 		defer done()
 		defer p.futures.end()
 		results, err := entryResults(future)
+		if err == nil {
+			p.took.Observe(time.Since(start).Seconds())
+		}
 		for _, c := range calls {
 			if err != nil {
 				c.fail(err)

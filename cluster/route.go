@@ -29,6 +29,9 @@ type leaderWatch struct {
 	mu      sync.Mutex
 	target  target
 	changed chan struct{} // closed with each change
+
+	last    string // the newest leader's id; it stays while there is none
+	changes uint64 // of it, after the first
 }
 
 // watchTick bounds how late a change is seen if an observation was dropped.
@@ -69,6 +72,7 @@ func (w *leaderWatch) look(ctx context.Context) {
 		w.target.cancel()
 	}
 	w.target = target{id: string(id), addr: string(addr), term: term}
+	w.note(string(id))
 	w.target.ctx, w.target.cancel = context.WithCancel(ctx)
 	if w.changed != nil {
 		close(w.changed)
@@ -86,6 +90,24 @@ func (w *leaderWatch) current() target {
 		return target{ctx: ctx, cancel: cancel}
 	}
 	return w.target
+}
+
+// note counts the leaders; the caller holds the lock.
+func (w *leaderWatch) note(id string) {
+	if id == "" || id == w.last {
+		return
+	}
+	if w.last != "" {
+		w.changes++
+	}
+	w.last = id
+}
+
+// changesSeen is how often another node came to lead.
+func (w *leaderWatch) changesSeen() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.changes
 }
 
 // wait returns when the leader may be another one than before, after a short

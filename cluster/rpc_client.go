@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -35,6 +36,8 @@ type rpcPeer struct {
 	err     error
 	backoff time.Duration
 	retryAt time.Time
+
+	failures uint64 // calls without an answer
 }
 
 // newRPCClient makes a client. dial must return soon after its context is
@@ -63,13 +66,39 @@ func (c *rpcClient) Call(ctx context.Context, addr string, m method, payload []b
 	}
 	conn, err := c.connection(ctx, addr)
 	if err != nil {
+		c.failed(addr, err)
 		return nil, fmt.Errorf("%s: %w: %w", addr, errNotSent, err)
 	}
 	answer, err := conn.call(ctx, m, timeout, payload)
 	if err != nil {
+		c.failed(addr, err)
 		return nil, fmt.Errorf("%s: %w", addr, err)
 	}
 	return answer, nil
+}
+
+// failed counts a call that the peer did not answer. One that the caller gave
+// up, or that the peer refused, is no failure of the connection.
+func (c *rpcClient) failed(addr string, err error) {
+	if errors.Is(err, context.Canceled) || errors.As(err, new(*RemoteError)) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.peers[addr]; p != nil {
+		p.failures++
+	}
+}
+
+// failures is how many calls each address did not answer.
+func (c *rpcClient) failures() map[string]uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	failures := make(map[string]uint64, len(c.peers))
+	for addr, p := range c.peers {
+		failures[addr] = p.failures
+	}
+	return failures
 }
 
 // Close fails all calls, closes the connections and waits for their goroutines.

@@ -43,8 +43,9 @@ const (
 // asked for in the old one go into the young one again. When that is full it is
 // the old one, and what was not asked for in the meantime is gone.
 type cacheShard struct {
-	mu         sync.Mutex
-	young, old generation
+	mu           sync.Mutex
+	young, old   generation
+	hits, misses uint64
 }
 
 // generation is rows in one piece of memory, each a key and a value with their
@@ -71,13 +72,26 @@ func (c *linkCache) get(key string, link *pb.Link) (ok bool, version uint64, err
 	row, ok := s.young.find(hash, key)
 	if !ok {
 		if row, ok = s.old.find(hash, key); !ok {
+			s.misses++
 			return false, c.version.Load(), nil
 		}
 		if s.young.hasRoom(key, row) { // else old, where row lies, would be overwritten
 			s.young.put(hash, key, row)
 		}
 	}
+	s.hits++
 	return true, 0, proto.Unmarshal(row, link)
+}
+
+// lookups counts how often get has had the row, and has not.
+func (c *linkCache) lookups() (hits, misses uint64) {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		hits, misses = hits+s.hits, misses+s.misses
+		s.mu.Unlock()
+	}
+	return hits, misses
 }
 
 // put takes a row that was read after version was current.

@@ -319,3 +319,17 @@ func BenchmarkLink(b *testing.B) {
 		})
 	}
 }
+
+func TestLinkCacheCountsLookups(t *testing.T) {
+	c := &linkCache{}
+	for range 3 {
+		ok, version, err := c.get("k", &pb.Link{})
+		check(t, err)
+		if !ok {
+			c.put("k", nil, version)
+		}
+	}
+	if hits, misses := c.lookups(); hits != 2 || misses != 1 {
+		t.Errorf("%d hits, %d misses", hits, misses)
+	}
+}

@@ -348,3 +348,6 @@ func (m *Machine) Digest() (index uint64, digest [32]byte, err error) {
 	digest, err = view.Digest()
 	return view.Applied().Index, digest, err
 }
+
+// LinkCacheLookups counts how often a link looked for was in the cache, and was not.
+func (m *Machine) LinkCacheLookups() (hits, misses uint64) { return m.links.lookups() }

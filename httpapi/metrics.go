@@ -13,6 +13,7 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	latency  *prometheus.HistogramVec
 	running  prometheus.Gauge
+	problems *prometheus.CounterVec // by a kind's code
 }
 
 func newMetrics(registry *prometheus.Registry, version string) (*metrics, error) {
@@ -28,12 +29,15 @@ func newMetrics(registry *prometheus.Registry, version string) (*metrics, error)
 		running: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "kgs_http_requests_running", Help: "Requests being answered now.",
 		}),
+		problems: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kgs_http_problems_total", Help: "Requests answered with a problem, by its code.",
+		}, []string{"code"}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "kgs_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	for _, collector := range []prometheus.Collector{m.requests, m.latency, m.running, build} {
+	for _, collector := range []prometheus.Collector{m.requests, m.latency, m.running, m.problems, build} {
 		if err := registry.Register(collector); err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
 		}

@@ -123,6 +123,7 @@ func (s *Server) writeProblem(c echo.Context, err error) {
 	if c.Response().Committed {
 		return
 	}
+	s.metrics.problems.WithLabelValues(p.kind.code).Inc()
 	header := c.Response().Header()
 	if p.kind.status == http.StatusServiceUnavailable {
 		header["Retry-After"] = retryAfter

@@ -71,6 +71,9 @@ func serve(ctx context.Context, f *serveFlags, stdout io.Writer, log hclog.Logge
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := cluster.BridgeRaftMetrics(registry); err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	tuneMemory(running)

@@ -25,7 +25,7 @@ func (r *run) account() account {
 		if err != nil {
 			return false, err.Error()
 		}
-		a.term, a.lost = uint64(m["kgs_term"]), uint64(m[`kgs_keys_lost{keyspace="default"}`])
+		a.term, a.lost = uint64(m["kgs_term"]), uint64(m[`kgs_keys_lost_total{keyspace="default"}`])
 		return m["kgs_leading"] == 1 && m[`kgs_keys_buffered{keyspace="default"}`] > 0 && r.term() == a.term, "its buffer is empty, or an election came in between"
 	})
 	return a

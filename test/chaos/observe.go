@@ -80,7 +80,7 @@ func (r *run) state() string {
 	if err != nil {
 		return err.Error()
 	}
-	return fmt.Sprintf("%s leads in term %.0f, %.0f keys lost so far", leader.ID, m["kgs_term"], m[`kgs_keys_lost{keyspace="default"}`])
+	return fmt.Sprintf("%s leads in term %.0f, %.0f keys lost so far", leader.ID, m["kgs_term"], m[`kgs_keys_lost_total{keyspace="default"}`])
 }
 
 // wrote and newestWrite remember the log index of the newest write by a probe.
