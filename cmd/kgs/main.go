@@ -9,7 +9,7 @@
 //	again.go               a node that waits for room on its disk, or starts again for it
 //	dev*.go                node processes, watched and restarted
 //	session.go output.go   what all client commands share
-//	keys.go keyspace.go links*.go import*.go cluster*.go
+//	keys.go keyspace.go links*.go import*.go cluster*.go health.go
 //	snapshot*.go token.go bench*.go
 //
 // Data goes to stdout, everything else to stderr.
