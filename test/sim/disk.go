@@ -2,7 +2,9 @@ package sim
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,7 +32,22 @@ func newDisk(random *rand.Rand, a *archive) *disk {
 func (d *disk) Files() vfs.FS { return errorfs.Wrap(d.files, d.faults) }
 
 // OpenLog implements cluster.Disk.
-func (d *disk) OpenLog(string) (cluster.Log, error) { return d.log, nil }
+func (d *disk) OpenLog(string) (cluster.Log, error) {
+	d.log.newest = d.newestSnapshot
+	return d.log, nil
+}
+
+// newestSnapshot tells which entry the newest snapshot ends with.
+func (d *disk) newestSnapshot() (index, term uint64) {
+	names, _ := d.files.List(snapshotsDir)
+	for _, name := range names {
+		var i, t uint64
+		if _, err := fmt.Sscanf(name, "%d-%d-", &i, &t); err == nil && strings.HasSuffix(name, ".json") && i >= index {
+			index, term = i, t
+		}
+	}
+	return index, term
+}
 
 // crash is the disk that the next process finds. After a power loss each block
 // that was not synced is there with the given chance; after the mere death of

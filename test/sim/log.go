@@ -16,6 +16,7 @@ import (
 type memLog struct {
 	faults  *diskFaults
 	archive *archive
+	newest  func() (index, term uint64) // snapshot
 
 	mu      sync.Mutex
 	entries []raft.Log // by index; after a received snapshot there is a hole, as with bbolt
@@ -106,18 +107,20 @@ func (l *memLog) store(entries []*raft.Log) {
 }
 
 // DeleteRange removes a prefix or a suffix. raft compacts only what is
-// committed: a removed prefix goes to the archive. Of a removed suffix, or a log
-// that a snapshot has overtaken, it cannot be told.
+// committed: a removed prefix goes to the archive, unless a snapshot of another
+// form of the log has overtaken it. Of that, or a removed suffix, it cannot be told.
 func (l *memLog) DeleteRange(from, to uint64) error {
 	if err := l.faults.write(); err != nil && !errors.Is(err, errAfterWrite) {
 		return err
 	}
+	index, term := l.newest()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.deletes++
 	begin, _ := l.at(from)
 	end, _ := l.at(to + 1)
-	if begin == 0 && end < len(l.entries) {
+	overtaken := index == to && end > 0 && l.entries[end-1].Index == to && l.entries[end-1].Term != term
+	if begin == 0 && end < len(l.entries) && !overtaken {
 		l.archive.add(l.entries[:end])
 	} else {
 		l.archive.drop(l.entries[begin:end])

@@ -103,6 +103,11 @@ func (w *world) note(format string, args ...any) {
 	w.trace = append(w.trace, fmt.Sprintf("%9.3fs  %s", w.now().Seconds(), fmt.Sprintf(format, args...)))
 }
 
+const (
+	dataDir      = "/data"
+	snapshotsDir = dataDir + "/snapshots"
+)
+
 func addr(id string) string { return id + ":9080" }
 
 // add makes a member. initial is empty for one that joins.
@@ -110,7 +115,7 @@ func (w *world) add(id string, initial map[string]string) *member {
 	m := &member{id: id, random: rand.New(rand.NewPCG(w.plan.seed, uint64(len(w.members)+1000)))}
 	m.disk = newDisk(m.random, w.archive)
 	m.cfg = cluster.Config{
-		NodeID: id, DataDir: "/data", ClusterAddr: addr(id), HTTPAdvertise: "http://" + id,
+		NodeID: id, DataDir: dataDir, ClusterAddr: addr(id), HTTPAdvertise: "http://" + id,
 		InitialCluster: initial, Keyspace: w.plan.space, BufferMin: bufferMin, BufferMax: bufferMax,
 		Heartbeat: heartbeat, Election: heartbeat, Reserved: httpapi.Reserved,
 		SnapshotInterval: 2 * time.Second, SnapshotThreshold: w.plan.snapshotEach, TrailingLogs: w.plan.trailing,
