@@ -122,7 +122,11 @@ func TestTheLastKeysThroughAFollower(t *testing.T) {
 		})
 	}
 	callers.Wait()
-	if len(given) != left {
-		t.Errorf("%d keys given, %d were left", len(given), left)
+	stats, err := n.Keyspace(ctx, Linearizable, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lost := int(stats.Lost); len(given) > left || len(given)+lost < left { // lost: a leader that got no time left office
+		t.Errorf("%d keys given and at most %d lost, %d were left", len(given), lost, left)
 	}
 }

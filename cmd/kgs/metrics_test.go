@@ -109,7 +109,8 @@ func serveThree(t *testing.T) (urls []string) {
 		http := freeAddr(t)
 		urls = append(urls, "http://"+http)
 		args := []string{"serve", "--node-id", id, "--data-dir", filepath.Join(dir, id), "--http-addr", http,
-			"--cluster-addr", addr, "--initial-cluster", strings.Join(members, ",")}
+			"--cluster-addr", addr, "--initial-cluster", strings.Join(members, ","),
+			"--backup-dir", filepath.Join(dir, "backups")}
 		go func() { ended <- run(ctx, args, nil, &logs, &logs) }()
 	}
 	ready, cancel := context.WithTimeout(t.Context(), 30*time.Second)
