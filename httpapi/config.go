@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/url"
@@ -24,6 +25,10 @@ type Config struct {
 	// service is reached, so that no link may point to them. The host of BaseURL
 	// and the Host of the request are always among them.
 	OwnHosts []string
+	// TLS makes Serve speak HTTPS: with certificates, and 1.2 or more. nil: HTTP.
+	// There is no Strict-Transport-Security header: it would bind the browsers of
+	// all who follow a link, and every port of the host, to the choice made here.
+	TLS *tls.Config
 	// Logger; nil discards. At level debug every request is logged.
 	Logger hclog.Logger
 	// Version of the binary, for kgs_build_info; "" is "dev".

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -41,7 +42,8 @@ type Server struct {
 	draining       atomic.Bool
 	drainTimeout   time.Duration
 	maxConns       int
-	api, keys      *echo.Echo // routers: see isAPI
+	tls            *tls.Config // nil: HTTP
+	api, keys      *echo.Echo  // routers: see isAPI
 }
 
 // New builds a Server, which needs no closing of its own.
@@ -63,7 +65,7 @@ func New(c Config) (*Server, error) {
 		node: []string{c.Service.ID()}, metrics: metrics,
 		metricsHandler: promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}),
 		batches:        make(chan struct{}, c.MaxBatches), snapshots: make(chan struct{}, maxSnapshots), stall: snapshotStall,
-		drainTimeout: c.DrainTimeout, maxConns: c.MaxConns,
+		drainTimeout: c.DrainTimeout, maxConns: c.MaxConns, tls: c.TLS,
 	}
 	unrouted := s.metrics.forRoute("", "none")
 	s.api = s.newRouter(s.apiRoutes(), unrouted)
@@ -81,6 +83,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.keys.ServeHTTP(w, r)
 }
 
+// serveOn serves HTTPS if the server has a TLS configuration.
+func serveOn(server *http.Server, listener net.Listener) error {
+	if server.TLSConfig != nil {
+		return server.ServeTLS(listener, "", "")
+	}
+	return server.Serve(listener)
+}
+
 // Serve answers on the listener until ctx is done. Then it says not ready,
 // takes no new connections, lets running requests end for up to the drain
 // timeout, closes what is left, and returns nil. Stop the node after it, not
@@ -93,10 +103,11 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
+		TLSConfig:         s.tls,
 		ErrorLog:          s.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(netutil.LimitListener(listener, s.maxConns)) }()
+	go func() { failed <- serveOn(server, netutil.LimitListener(listener, s.maxConns)) }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("httpapi: %w", err)

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -24,6 +25,9 @@ type Config struct {
 	// HTTPClient is used with its transport, never following redirects. nil: one
 	// with up to 64 idle connections per node.
 	HTTPClient *http.Client
+	// TLS is that of connections to https addresses, as with roots of one's own;
+	// nil: Go's defaults. It does not concern a transport of HTTPClient.
+	TLS *tls.Config
 	// Timeout of a call, retries included. 0: DefaultTimeout. A context with an
 	// earlier deadline ends it sooner.
 	Timeout time.Duration
@@ -69,7 +73,7 @@ func New(c Config) (*Client, error) {
 		*httpClient = *c.HTTPClient
 	}
 	if httpClient.Transport == nil {
-		httpClient.Transport = newTransport()
+		httpClient.Transport = newTransport(c.TLS)
 	}
 	httpClient.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	client := &Client{token: c.Token, timeout: c.Timeout, http: httpClient}
@@ -79,7 +83,7 @@ func New(c Config) (*Client, error) {
 	return client, nil
 }
 
-func newTransport() *http.Transport {
+func newTransport(config *tls.Config) *http.Transport {
 	dialer := &net.Dialer{Timeout: 2 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
@@ -87,6 +91,7 @@ func newTransport() *http.Transport {
 		MaxIdleConns:        256,
 		MaxIdleConnsPerHost: 64,
 		IdleConnTimeout:     90 * time.Second,
+		TLSClientConfig:     config.Clone(), // net/http adds to it
 		TLSHandshakeTimeout: 5 * time.Second,
 		ForceAttemptHTTP2:   true,
 	}

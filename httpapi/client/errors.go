@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,6 +76,9 @@ func readError(response *http.Response, body []byte) *Error {
 		if json.Unmarshal(body, e) != nil {
 			e = &Error{}
 		}
+	}
+	if e.Code == "" && bytes.Contains(body, []byte("HTTP request to an HTTPS server")) {
+		e.Detail = "this node wants https:// in its address"
 	}
 	e.Status, e.Node = response.StatusCode, response.Header.Get("X-Kgs-Node")
 	if e.Title == "" {

@@ -18,7 +18,7 @@ func BenchmarkExchange(b *testing.B) {
 	b.Run("Conn", func(b *testing.B) {
 		b.ReportAllocs()
 		b.RunParallel(func(p *testing.PB) {
-			conn, err := Dial(b.Context(), []string{server.URL}, "", 0)
+			conn, err := Dial(b.Context(), []string{server.URL}, "", nil, 0)
 			if err != nil {
 				b.Error(err)
 				return

@@ -50,6 +50,7 @@ func (e *Error) Code() string { return e.code }
 // first of its addresses that can be reached. It is not for concurrent use.
 type Conn struct {
 	addrs   []*url.URL
+	tls     *tls.Config
 	token   string
 	timeout time.Duration
 
@@ -81,13 +82,17 @@ type Response struct {
 }
 
 // Dial connects to the first of addrs that can be reached. addrs are base URLs;
-// token may be "". timeout of an exchange: 0 is DefaultTimeout. The end of ctx
+// token may be "". config is that of https addresses; nil: Go's defaults. timeout of an exchange: 0 is DefaultTimeout. The end of ctx
 // breaks the connection.
-func Dial(ctx context.Context, addrs []string, token string, timeout time.Duration) (*Conn, error) {
-	c := &Conn{token: token, timeout: timeout, in: bufio.NewReaderSize(nil, 8<<10)}
+func Dial(ctx context.Context, addrs []string, token string, config *tls.Config, timeout time.Duration) (*Conn, error) {
+	c := &Conn{token: token, tls: &tls.Config{}, timeout: timeout, in: bufio.NewReaderSize(nil, 8<<10)}
 	if timeout == 0 {
 		c.timeout = DefaultTimeout
 	}
+	if config != nil {
+		c.tls = config.Clone()
+	}
+	c.tls.NextProtos = []string{"http/1.1"} // all that a Conn speaks
 	for _, addr := range addrs {
 		u, err := url.Parse(addr)
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
@@ -109,7 +114,7 @@ func (c *Conn) dial(ctx context.Context) error {
 		addr := c.addrs[c.at]
 		dial := dialer.DialContext
 		if addr.Scheme == "https" {
-			dial = (&tls.Dialer{NetDialer: dialer}).DialContext
+			dial = (&tls.Dialer{NetDialer: dialer, Config: c.tls}).DialContext
 		}
 		conn, err := dial(ctx, "tcp", addr.Host)
 		if err == nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	crand "crypto/rand"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -17,7 +18,8 @@ type Target struct {
 	// Addrs are base URLs. Client i begins with the i-th, round and round, and
 	// goes on to the next when that one cannot be connected to.
 	Addrs []string
-	Token string // "": none
+	Token string      // "": none
+	TLS   *tls.Config // of https addresses; nil: Go's defaults
 	// Idempotency sends an Idempotency-Key with each change: keys then come
 	// through the log and not from the leader's memory.
 	Idempotency bool
@@ -49,7 +51,7 @@ type Share struct {
 func (t Target) ConnectMix(shares []Share) func(context.Context, int) (Worker, error) {
 	return func(ctx context.Context, client int) (Worker, error) {
 		addrs := append(append([]string{}, t.Addrs[client%len(t.Addrs):]...), t.Addrs[:client%len(t.Addrs)]...)
-		conn, err := Dial(ctx, addrs, t.Token, t.Timeout)
+		conn, err := Dial(ctx, addrs, t.Token, t.TLS, t.Timeout)
 		if err != nil {
 			return nil, err
 		}

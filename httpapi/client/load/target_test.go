@@ -151,10 +151,10 @@ func TestNextAddress(t *testing.T) {
 	if s := runOn(t, target, TakeKeys(1, false)); s.Operations != 20 {
 		t.Errorf("%+v", s)
 	}
-	if _, err := Dial(t.Context(), []string{gone.URL}, "", 0); Code(err) != "connection" {
+	if _, err := Dial(t.Context(), []string{gone.URL}, "", nil, 0); Code(err) != "connection" {
 		t.Errorf("error %v", err)
 	}
-	if _, err := Dial(t.Context(), []string{"ftp://x"}, "", 0); err == nil {
+	if _, err := Dial(t.Context(), []string{"ftp://x"}, "", nil, 0); err == nil {
 		t.Error("no error")
 	}
 }
@@ -164,7 +164,7 @@ func TestTimeoutAndCancel(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
 	defer server.Close()
 	defer close(release)
-	conn, err := Dial(t.Context(), []string{server.URL}, "", time.Millisecond)
+	conn, err := Dial(t.Context(), []string{server.URL}, "", nil, time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestTimeoutAndCancel(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	other, err := Dial(ctx, []string{server.URL}, "T", 0)
+	other, err := Dial(ctx, []string{server.URL}, "T", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
