@@ -72,6 +72,9 @@ type Config struct {
 
 var nodeIDPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
+// ValidNodeID tells whether a node may have this id. It is safe as a file's name.
+func ValidNodeID(id string) bool { return nodeIDPattern.MatchString(id) }
+
 // withDefaults fills in what was left out.
 func (c Config) withDefaults() Config {
 	setDefault(&c.ClusterAddr, "127.0.0.1:9080")
@@ -114,7 +117,7 @@ func (c Config) Validate() error {
 	c = c.withDefaults()
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if !nodeIDPattern.MatchString(c.NodeID) {
+	if !ValidNodeID(c.NodeID) {
 		fault("node id %q: use 1 to 63 letters, digits, dots, dashes or underscores", c.NodeID)
 	}
 	if c.DataDir == "" {

@@ -64,7 +64,7 @@ func (n *Node) changeAt(ctx context.Context, to target, m method, request proto.
 
 // handleJoin passes a join on to the leader: the joiner may ask any member.
 func (n *Node) handleJoin(ctx context.Context, _ Identity, r *clusterpb.JoinRequest) (*clusterpb.JoinResponse, error) {
-	if err := checkAddr(r.Cluster); err != nil || !nodeIDPattern.MatchString(r.Id) {
+	if err := checkAddr(r.Cluster); err != nil || !ValidNodeID(r.Id) {
 		return nil, fmt.Errorf("%w: node id %q, cluster address %q: %v", ErrRefused, r.Id, r.Cluster, err)
 	}
 	response := &clusterpb.JoinResponse{}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -48,7 +49,7 @@ func startAgain(ctx context.Context) (code int) {
 // openNode opens the node. As long as its disk has no room for that, it says so
 // to clients and tries again; the listener returned is a new one then. Without
 // node and error: ctx has ended.
-func openNode(ctx context.Context, config cluster.Config, listener net.Listener) (*cluster.Node, net.Listener, error) {
+func openNode(ctx context.Context, config cluster.Config, listener net.Listener, protection *tls.Config) (*cluster.Node, net.Listener, error) {
 	node, err := cluster.Open(config)
 	if err == nil {
 		return node, listener, nil
@@ -57,8 +58,12 @@ func openNode(ctx context.Context, config cluster.Config, listener net.Listener)
 		return nil, nil, errors.Join(err, listener.Close())
 	}
 	config.Logger.Error("this node starts once there is room on its disk", "reason", err)
-	server := &http.Server{Handler: httpapi.Waiting(err), ReadHeaderTimeout: roomTick}
-	go server.Serve(listener)
+	server := &http.Server{Handler: httpapi.Waiting(err), ReadHeaderTimeout: roomTick, TLSConfig: protection}
+	if protection != nil {
+		go server.ServeTLS(listener, "", "")
+	} else {
+		go server.Serve(listener)
+	}
 	tick := time.NewTicker(roomTick)
 	defer tick.Stop()
 	for errors.Is(err, cluster.ErrDiskFull) {

@@ -95,7 +95,7 @@ func (f *benchFlags) run(unit string, make plan) func(*cobra.Command, []string) 
 
 // target asks the cluster who leads, and fails if no node answers.
 func (f *benchFlags) target(ctx context.Context, s *session) (load.Target, error) {
-	target := load.Target{Addrs: f.addrs, Token: f.token, Idempotency: f.idempotency, Timeout: f.timeout}
+	target := load.Target{Addrs: f.addrs, Token: f.token, TLS: f.tls, Idempotency: f.idempotency, Timeout: f.timeout}
 	status, err := s.ClusterStatus(ctx)
 	if err != nil || !f.leader {
 		return target, err

@@ -18,6 +18,7 @@ type devConfig struct {
 	dataDir               string // "": a temporary one
 	restartAfter          time.Duration
 	auth                  string // on or off
+	tls                   bool
 	binary                string // of kgs
 	stdout, stderr        io.Writer
 }
@@ -49,6 +50,7 @@ the cluster goes on where it stopped.`,
 	flags.IntVar(&c.httpPort, "http-port", 8080, "HTTP port of n1; n2 has the next one, and so on")
 	flags.IntVar(&c.clusterPort, "cluster-port", 9080, "cluster port of n1; n2 has the next one, and so on")
 	flags.StringVar(&c.dataDir, "data-dir", "", "`DIR` of all data (default: a temporary directory, removed at exit)")
+	flags.BoolVar(&c.tls, "tls", false, "TLS between the nodes, and HTTPS, with a CA of its own in DIR/tls")
 	flags.DurationVar(&c.restartAfter, "restart-after", 3*time.Second, "bring a dead node back after so long; 0: never")
 	authFlag(flags, &c.auth)
 	return cmd
@@ -68,6 +70,9 @@ func dev(ctx context.Context, c devConfig, changed func(flag string) bool) (err 
 		return err
 	}
 	if err := c.validate(); err != nil {
+		return err
+	}
+	if err := c.certify(); err != nil {
 		return err
 	}
 	nodes := c.layout()

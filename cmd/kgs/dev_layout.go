@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/kgs-cluster/kgs/cluster/certs"
 )
 
 // devNode is one node of a cluster on this machine.
@@ -18,28 +20,43 @@ type devNode struct {
 	httpAddr, clusterAddr string
 	initialCluster        string
 	auth                  string
+	certDir               string // "": no TLS
 }
 
-func (n devNode) url() string     { return "http://" + n.httpAddr }
+func (n devNode) url() string {
+	if n.certDir != "" {
+		return "https://" + n.httpAddr
+	}
+	return "http://" + n.httpAddr
+}
+
 func (n devNode) logPath() string { return filepath.Join(n.dir, "log") }
 
 func (n devNode) args() []string {
-	return []string{
+	args := []string{
 		"serve", "--node-id", n.id, "--data-dir", n.dir,
 		"--http-addr", n.httpAddr, "--cluster-addr", n.clusterAddr, "--initial-cluster", n.initialCluster, "--auth", n.auth,
 	}
+	if n.certDir != "" {
+		args = append(args, "--tls-cert", certs.CertFile(n.certDir, n.id), "--tls-key", certs.KeyFile(n.certDir, n.id),
+			"--tls-ca", filepath.Join(n.certDir, certs.CAFile))
+	}
+	return args
 }
+
+func nodeName(i int) string { return fmt.Sprintf("n%d", i+1) }
 
 // layout gives each node its place.
 func (c devConfig) layout() []devNode {
 	nodes := make([]devNode, c.nodes)
 	var members []string
 	for i := range nodes {
-		id := fmt.Sprintf("n%d", i+1)
+		id := nodeName(i)
 		nodes[i] = devNode{
 			id: id, dir: filepath.Join(c.dataDir, id), auth: c.auth,
 			httpAddr:    fmt.Sprintf("127.0.0.1:%d", c.httpPort+i),
 			clusterAddr: fmt.Sprintf("127.0.0.1:%d", c.clusterPort+i),
+			certDir:     c.certDir(),
 		}
 		members = append(members, id+"="+nodes[i].clusterAddr)
 	}

@@ -114,9 +114,14 @@ func (p *nodeProcess) why() string {
 
 // awaitReady polls a node until it says that it is ready.
 func awaitReady(ctx context.Context, n devNode) error {
+	web, err := n.web()
+	if err != nil {
+		return err
+	}
+	defer web.CloseIdleConnections()
 	var last error
 	for {
-		err := askReady(ctx, n.url())
+		err := askReady(ctx, web, n.url())
 		if err == nil {
 			return nil
 		}

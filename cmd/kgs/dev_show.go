@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/kgs-cluster/kgs/cluster/certs"
 	"github.com/kgs-cluster/kgs/httpapi/client"
 )
 
@@ -27,14 +28,14 @@ type devError struct{ text string }
 func (e devError) Error() string { return e.text }
 
 // askReady asks a node, once, whether it is ready; the error says why not.
-func askReady(ctx context.Context, url string) error {
+func askReady(ctx context.Context, web *http.Client, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz?verbose", nil)
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := web.Do(request)
 	if err != nil {
 		return err
 	}
@@ -64,12 +65,16 @@ func (c devConfig) welcome(ctx context.Context, s *supervisor) error {
 // awaitLeader asks, with each token that may do, until there is a leader. It
 // returns the client and the token that did.
 func (c devConfig) awaitLeader(ctx context.Context, nodes []devNode, urls []string) (api *client.Client, token string, status client.ClusterStatus, err error) {
+	trust, err := nodes[0].trust()
+	if err != nil {
+		return nil, "", status, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
 	for {
 		err = errors.New("no node has made an admin token")
 		for _, token = range c.tokens(nodes) {
-			if api, err = client.New(client.Config{Addrs: urls, Token: token, Timeout: askWithin}); err != nil {
+			if api, err = client.New(client.Config{Addrs: urls, Token: token, TLS: trust, Timeout: askWithin}); err != nil {
 				return nil, "", status, err
 			}
 			if status, err = api.ClusterStatus(ctx); err == nil && status.Leader != "" {
@@ -122,23 +127,28 @@ func (c devConfig) show(s *supervisor, urls []string, status client.ClusterStatu
 		}
 		t.row(n.id, s.at(i).pid(), n.url(), role)
 	}
-	last, header := urls[len(urls)-1], ""
+	last, header, kgsCA := urls[len(urls)-1], "", ""
+	if dir := c.certDir(); dir != "" {
+		ca := filepath.Join(dir, certs.CAFile)
+		header, kgsCA = "--cacert "+ca+" ", " --ca "+ca
+	}
+	curl := header
 	if token != "" {
 		t.text("\nClients need a token:\n  export KGS_TOKEN=%s", token)
-		header = `-H "X-Api-Key: $KGS_TOKEN" `
+		header += `-H "X-Api-Key: $KGS_TOKEN" `
 	}
 	t.text(`
 Try it, on any node:
   curl %[8]s-X POST %[1]s/v1/keys
   curl %[8]s-H 'Content-Type: application/json' -d '{"url":"https://go.dev/","alias":"golang"}' %[1]s/v1/links
-  curl -i %[2]s/golang
-  %[7]s cluster status --addr %[3]s
+  curl %[9]s-i %[2]s/golang
+  %[7]s cluster status%[10]s --addr %[3]s
 
 Kill the leader, %[4]s, and see another one take over:
   kill -9 %[5]d
 
 Data and logs are in %[6]s. Ctrl-C stops the cluster.`,
-		urls[0], last, strings.Join(urls, ","), status.Leader, leaderPID, c.dataDir, os.Args[0], header)
+		urls[0], last, strings.Join(urls, ","), status.Leader, leaderPID, c.dataDir, os.Args[0], header, curl, kgsCA)
 }
 
 // watchLeader says when another node leads, until ctx ends.

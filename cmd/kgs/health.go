@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 
 	"github.com/spf13/cobra"
 )
@@ -16,8 +17,10 @@ func newHealth() *cobra.Command {
 containers and scripts. With several addresses all of these nodes must be ready.`,
 		Args: wantArgs(),
 		RunE: f.run(func(ctx context.Context, s *session, _ []string) error {
+			web := &http.Client{Transport: &http.Transport{TLSClientConfig: f.tls}}
+			defer web.CloseIdleConnections()
 			for _, addr := range f.addrs {
-				if err := askReady(ctx, addr); err != nil {
+				if err := askReady(ctx, web, addr); err != nil {
 					return fmt.Errorf("%s is not ready: %w", addr, err)
 				}
 			}

@@ -5,6 +5,7 @@
 //	serve*.go              one node: its flags, start and stop
 //	settings*.go config.go where its settings are from: flags, environment, file
 //	reload.go              what SIGHUP changes while it runs
+//	serve_tls.go tls.go    certificates: read again while a node runs, and made
 //	memory.go              when the garbage collector runs
 //	again.go               a node that waits for room on its disk, or starts again for it
 //	dev*.go                node processes, watched and restarted

@@ -71,7 +71,7 @@ Try it:  kgs dev`,
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, "%v", err) })
-	root.AddCommand(newServe(), newDev(), newKeys(), newKeyspace(), newLinks(), newCluster(), newSnapshot(), newToken(), newBench(), newConfig(), newHealth(), newVersion())
+	root.AddCommand(newServe(), newDev(), newKeys(), newKeyspace(), newLinks(), newCluster(), newSnapshot(), newToken(), newBench(), newTLS(), newConfig(), newHealth(), newVersion())
 	root.SetHelpCommand(newHelp(root))
 	return root
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -31,7 +32,7 @@ file of --config, YAML or JSON, as a line "heartbeat: 300ms". A flag counts befo
 the environment, that before the file; 'kgs config print' shows what comes of it.
 
 SIGHUP has the file read again: log-level changes at once, the log says what else
-needs a restart.
+needs a restart. The files of --tls-... are read again then, and when they change.
 
 With --auth on, clients need tokens. The leader of a cluster that has no admin token
 makes one: it is printed on stdout, once, and is in DIR/admin.token of that node.
@@ -62,12 +63,16 @@ func serve(ctx context.Context, f *serveFlags, stdout io.Writer, log hclog.Logge
 	if err != nil {
 		return err
 	}
+	certificates, err := f.tls.open(f.nodeID)
+	if err != nil {
+		return err
+	}
 	listener, err := listenHTTP(f.httpAddr)
 	if err != nil {
 		return err
 	}
 	if config.HTTPAdvertise == "" {
-		config.HTTPAdvertise = "http://" + listener.Addr().String()
+		config.HTTPAdvertise = f.scheme() + listener.Addr().String()
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -83,9 +88,14 @@ func serve(ctx context.Context, f *serveFlags, stdout io.Writer, log hclog.Logge
 			fmt.Fprintf(stdout, "admin token, shown once; it is in %s too: %s\n", file, text)
 		}
 	}
+	if certificates.cluster != nil {
+		config.TLS = certificates.cluster
+	}
+	certificates.metrics(registry)
+	certificates.watch(running, log.Named("tls"))
 	config.Fatal = func(err error) { stop(fatalError{err}) }
 
-	node, listener, err := openNode(running, config, listener)
+	node, listener, err := openNode(running, config, listener, certificates.server())
 	if err != nil || node == nil {
 		return err
 	}
@@ -98,7 +108,7 @@ func serve(ctx context.Context, f *serveFlags, stdout io.Writer, log hclog.Logge
 		return errors.Join(err, node.Close())
 	}
 	endBackups := f.startBackups(running, node, log, registry)
-	err = serveHTTP(running, f, config, node, listener)
+	err = serveHTTP(running, f, config, node, listener, certificates.server())
 	stop(nil)
 	endBackups()
 	if cause := context.Cause(running); errors.As(cause, new(fatalError)) {
@@ -124,9 +134,9 @@ func (e fatalError) Error() string { return e.err.Error() }
 func (e fatalError) Unwrap() error { return e.err }
 
 // serveHTTP answers requests until ctx ends.
-func serveHTTP(ctx context.Context, f *serveFlags, config cluster.Config, node *cluster.Node, listener net.Listener) error {
+func serveHTTP(ctx context.Context, f *serveFlags, config cluster.Config, node *cluster.Node, listener net.Listener, protection *tls.Config) error {
 	api := httpapi.Config{
-		Service: node, Auth: f.auth == "on", BaseURL: f.baseURL, Version: config.Version,
+		Service: node, Auth: f.auth == "on", BaseURL: f.baseURL, Version: config.Version, TLS: protection,
 		Logger: config.Logger.Named("http"), Registry: config.Registry.(*prometheus.Registry),
 	}
 	if u, err := url.Parse(config.HTTPAdvertise); err == nil && u.Host != "" {

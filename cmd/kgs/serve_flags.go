@@ -33,6 +33,7 @@ type serveFlags struct {
 	backupDir                     string
 	backupInterval                time.Duration
 	backupKeep                    int
+	tls                           tlsFlags
 }
 
 func (f *serveFlags) register(flags *pflag.FlagSet) {
@@ -52,6 +53,7 @@ func (f *serveFlags) register(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.election, "election", 300*time.Millisecond, "how long a candidate waits for votes")
 	flags.StringVar(&f.baseURL, "base-url", "", "`URL` that short links start with (default: the host of each request)")
 	authFlag(flags, &f.auth)
+	f.tls.register(flags)
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	flags.StringVar(&f.config, configFlag, "", "`FILE` with settings, YAML or JSON: a line \"node-id: n1\" for --node-id n1")
@@ -83,7 +85,15 @@ func (f *serveFlags) cluster() (cluster.Config, error) {
 			c.ClusterAdvertise = listed
 		}
 	}
-	return c, errors.Join(err, c.Validate(), f.checkHTTP(), f.checkExposure(), checkAuth(f.auth), f.checkLog(), f.checkBackups())
+	return c, errors.Join(err, c.Validate(), f.checkHTTP(), f.tls.check(), f.checkExposure(), checkAuth(f.auth), f.checkLog(), f.checkBackups())
+}
+
+// scheme is that of the HTTP front end.
+func (f *serveFlags) scheme() string {
+	if f.tls.forHTTP() {
+		return "https://"
+	}
+	return "http://"
 }
 
 // parseMembers reads n1=HOST:PORT,n2=HOST:PORT.
@@ -127,16 +137,19 @@ func checkAuth(auth string) error {
 	return nil
 }
 
-// checkExposure: until there is TLS, an address that other machines
-// can reach must be asked for.
+// checkExposure: an address that other machines can reach without TLS must be
+// asked for.
 func (f *serveFlags) checkExposure() error {
 	if f.insecure {
 		return nil
 	}
-	for _, listen := range []struct{ flag, addr string }{{"--http-addr", f.httpAddr}, {"--cluster-addr", f.clusterAddr}} {
+	for _, listen := range []struct {
+		flag, addr string
+		protected  bool
+	}{{"--http-addr", f.httpAddr, f.tls.forHTTP()}, {"--cluster-addr", f.clusterAddr, f.tls.forCluster()}} {
 		host, _, err := net.SplitHostPort(listen.addr)
-		if err == nil && !loopback(host) {
-			return fmt.Errorf("%s %s can be reached from other machines, and this version has no TLS, so that others can read along, tokens too: keep to 127.0.0.1, or add --insecure if all of that network is trusted", listen.flag, listen.addr)
+		if err == nil && !listen.protected && !loopback(host) {
+			return fmt.Errorf("%s %s can be reached from other machines and TLS does not protect it: keep to 127.0.0.1, give --tls-cert, --tls-key and --tls-ca (see 'kgs help tls init'), or add --insecure if all of that network is trusted", listen.flag, listen.addr)
 		}
 	}
 	return nil

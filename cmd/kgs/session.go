@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"regexp"
 	"strings"
@@ -11,15 +13,18 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kgs-cluster/kgs/cluster/certs"
 	"github.com/kgs-cluster/kgs/httpapi/client"
 )
 
-const defaultAddr = "http://127.0.0.1:8080"
+const defaultHost = "127.0.0.1:8080"
 
 // clientFlags are those of every client command.
 type clientFlags struct {
 	addrs   []string
 	token   string
+	ca      string
+	tls     *tls.Config // of https addresses; nil: this machine's authorities
 	format  string
 	timeout time.Duration
 }
@@ -27,8 +32,9 @@ type clientFlags struct {
 // register makes them flags of a group and all its members.
 func (f *clientFlags) register(group *cobra.Command) *cobra.Command {
 	flags := group.PersistentFlags()
-	flags.StringSliceVar(&f.addrs, "addr", nil, "`URL` of a node, or several with commas: the next is tried when one does not answer (env KGS_ADDR, default "+defaultAddr+")")
+	flags.StringSliceVar(&f.addrs, "addr", nil, "`URL` of a node, or several with commas: the next is tried when one does not answer (env KGS_ADDR, default http://"+defaultHost+")")
 	flags.StringVar(&f.token, "token", "", "access `TOKEN` (env KGS_TOKEN)")
+	flags.StringVar(&f.ca, "ca", "", "`FILE` of the CA that signed the nodes' certificates, in PEM; addresses without http:// are then https (env KGS_CA)")
 	flags.StringVar(&f.format, "format", "table", "of the output: table or json")
 	flags.DurationVar(&f.timeout, "timeout", client.DefaultTimeout, "for the whole request, all tries included")
 	return group
@@ -85,22 +91,46 @@ func (f *clientFlags) open(cmd *cobra.Command) (*session, error) {
 	if !cmd.Flags().Changed("token") {
 		f.token = os.Getenv("KGS_TOKEN")
 	}
+	if !cmd.Flags().Changed("ca") {
+		f.ca = os.Getenv("KGS_CA")
+	}
+	scheme := "http://"
+	if f.ca != "" {
+		config, err := trusting(f.ca)
+		if err != nil {
+			return nil, usageError(cmd, "--ca: %v", err)
+		}
+		f.tls, scheme = config, "https://"
+	}
 	if !cmd.Flags().Changed("addr") {
-		f.addrs = []string{defaultAddr}
+		f.addrs = []string{scheme + defaultHost}
 		if env := os.Getenv("KGS_ADDR"); env != "" {
 			f.addrs = strings.Split(env, ",")
 		}
 	}
 	for i, addr := range f.addrs {
 		if f.addrs[i] = strings.TrimSpace(addr); !strings.Contains(addr, "://") {
-			f.addrs[i] = "http://" + f.addrs[i]
+			f.addrs[i] = scheme + f.addrs[i]
 		}
 	}
-	c, err := client.New(client.Config{Addrs: f.addrs, Token: f.token, Timeout: f.timeout})
+	c, err := client.New(client.Config{Addrs: f.addrs, Token: f.token, TLS: f.tls, Timeout: f.timeout})
 	if err != nil {
 		return nil, usageError(cmd, "%v", err)
 	}
 	return &session{Client: c, cmd: cmd, out: output{cmd.OutOrStdout(), f.format == "json"}}, nil
+}
+
+// trusting is a configuration that believes the authorities in a file.
+func trusting(file string) (*tls.Config, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	roots, err := certs.Roots(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, nil
 }
 
 // requestOf is what net/http puts before each error of a connection; the
@@ -116,5 +146,11 @@ func explain(err error) error {
 		return err
 	}
 	said := requestOf.ReplaceAllString(oneLine(err), "")
+	switch {
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		return fmt.Errorf("%s; name the CA of the cluster with --ca or KGS_CA, and a host that the certificate has with --addr", said)
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return fmt.Errorf("%s; this node has no TLS: use http:// in its address", said)
+	}
 	return fmt.Errorf("%s; is a node running there? name others with --addr or KGS_ADDR", said)
 }
