@@ -36,8 +36,8 @@ func (n *Node) Start() {
 	tb := n.cluster.tb
 	tb.Helper()
 	line := append(append([]string{}, n.prefix...), Binary(tb), "serve", "--node-id", n.ID, "--data-dir", n.Dir,
-		"--http-addr", strings.TrimPrefix(n.URL, "http://"), "--cluster-addr", n.Addr)
-	line = append(line, n.Args...)
+		"--http-addr", n.URL[strings.Index(n.URL, "://")+len("://"):], "--cluster-addr", n.Addr)
+	line = append(append(line, n.cluster.tlsArgs(n.ID)...), n.Args...)
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Stdout, cmd.Stderr = n.Output, n.Output
 	if err := cmd.Start(); err != nil {
@@ -137,7 +137,7 @@ func (n *Node) WaitReady(d time.Duration) {
 			n.cluster.tb.Fatalf("%s ended at its start; it said:\n%s", n.ID, n.Output)
 		default:
 		}
-		response, err := web.Get(n.URL + "/readyz?verbose")
+		response, err := n.cluster.web.Get(n.URL + "/readyz?verbose")
 		if err != nil {
 			return false, fmt.Sprintf("%s: %v\n%s", n.ID, err, n.Output)
 		}

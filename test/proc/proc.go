@@ -79,6 +79,7 @@ var web = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}}
 type Cluster struct {
 	tb     testing.TB
 	layout Layout
+	web    *http.Client
 	Nodes  []*Node
 	Dir    string
 	Token  string // sent by Leader; "": none
@@ -89,6 +90,7 @@ type Layout struct {
 	Nodes int
 	Dir   string   // of the nodes' data directories; "": the test's own
 	Args  []string // added to each node's command line
+	TLS   bool     // between nodes, and https
 	// Host gives a node a machine of its own; nil: all are on loopback.
 	Host func(id string) Host
 }
@@ -115,13 +117,17 @@ func Start(tb testing.TB, n int, args ...string) *Cluster {
 // Start starts the cluster and waits until all nodes are ready.
 func (l Layout) Start(tb testing.TB) *Cluster {
 	tb.Helper()
-	c := &Cluster{tb: tb, layout: l, Dir: l.Dir}
+	c := &Cluster{tb: tb, layout: l, web: web, Dir: l.Dir}
 	if c.Dir == "" {
 		c.Dir = tb.TempDir()
 	}
 	ids := make([]string, l.Nodes)
 	for i := range ids {
 		ids[i] = fmt.Sprintf("n%d", i+1)
+	}
+	if l.TLS {
+		c.Certify(ids...)
+		c.web = &http.Client{Timeout: web.Timeout, Transport: &http.Transport{TLSClientConfig: c.Trust()}}
 	}
 	c.place(ids)
 	var initial []string
@@ -145,6 +151,9 @@ func (c *Cluster) Join(id string) *Node {
 	for _, n := range c.Nodes {
 		members = append(members, n.Addr)
 	}
+	if c.layout.TLS {
+		c.Certify(id)
+	}
 	c.place([]string{id})
 	node := c.Nodes[len(c.Nodes)-1]
 	node.Args = append([]string{"--join", strings.Join(members, ",")}, c.layout.Args...)
@@ -164,6 +173,10 @@ func (c *Cluster) place(ids []string) {
 	if c.layout.Host == nil {
 		ports = FreePorts(c.tb, 2*len(ids))
 	}
+	scheme := "http"
+	if c.layout.TLS {
+		scheme = "https"
+	}
 	for i, id := range ids {
 		host, web, peer := Host{IP: "127.0.0.1"}, httpPort, clusterPort
 		if c.layout.Host != nil {
@@ -173,7 +186,7 @@ func (c *Cluster) place(ids []string) {
 		}
 		c.Nodes = append(c.Nodes, &Node{
 			cluster: c, ID: id, IP: host.IP, prefix: host.Prefix, Dir: filepath.Join(c.Dir, id), Output: &Output{},
-			URL: fmt.Sprintf("http://%s:%d", host.IP, web), Addr: fmt.Sprintf("%s:%d", host.IP, peer),
+			URL: fmt.Sprintf("%s://%s:%d", scheme, host.IP, web), Addr: fmt.Sprintf("%s:%d", host.IP, peer),
 		})
 	}
 }
@@ -201,7 +214,7 @@ func (c *Cluster) Leader() *Node {
 			if c.Token != "" {
 				request.Header.Set("X-Api-Key", c.Token)
 			}
-			response, err := web.Do(request)
+			response, err := c.web.Do(request)
 			if err != nil {
 				continue
 			}
