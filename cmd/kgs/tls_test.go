@@ -147,6 +147,7 @@ func TestClientCA(t *testing.T) {
 	handler := http.HandlerFunc(answers(201, `{"keyspace":"default","keys":["aB3xZ9"],"receipt":"r"}`))
 	server := httptest.NewUnstartedServer(handler)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.EnableHTTP2 = true // as a node does
 	server.StartTLS()
 	defer server.Close()
 	plain := httptest.NewServer(handler)
@@ -176,7 +177,7 @@ func TestClientCA(t *testing.T) {
 		{server.URL, writeFile(t, "no PEM"), "--ca: "},
 		{server.URL, "nowhere", "--ca: open nowhere"},
 	} {
-		args := []string{"keys", "take", "--addr", tt.addr}
+		args := []string{"keys", "take", "--timeout", "300ms", "--addr", tt.addr}
 		if tt.ca != "" {
 			args = append(args, "--ca", tt.ca)
 		}
