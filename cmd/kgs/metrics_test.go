@@ -13,9 +13,12 @@ import (
 	"time"
 
 	gometrics "github.com/hashicorp/go-metrics/compat"
+	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"github.com/kgs-cluster/kgs/cluster/certs"
 )
 
 // metricsPage documents all metrics. KGS_UPDATE=1 has the test write it anew.
@@ -49,6 +52,9 @@ func TestMetricsAreDocumented(t *testing.T) {
 	families := map[string]*dto.MetricFamily{}
 	for _, url := range urls {
 		scrape(t, url, families)
+	}
+	for _, family := range certificateMetrics(t) { // which the nodes have not
+		families[family.GetName()] = family
 	}
 	rows := []string{}
 	for name, family := range families {
@@ -124,6 +130,23 @@ func serveThree(t *testing.T) (urls []string) {
 		t.Fatalf("%+v\n%s", got, &logs)
 	}
 	return urls
+}
+
+// certificateMetrics are those of a node with TLS.
+func certificateMetrics(t *testing.T) []*dto.MetricFamily {
+	t.Helper()
+	dir := issue(t, time.Hour, "n1")
+	source, err := certs.Open(certs.Files{Cert: certs.CertFile(dir, "n1"), Key: certs.KeyFile(dir, "n1")}, "n1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := prometheus.NewRegistry()
+	nodeTLS{http: source}.metrics(registry)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return families
 }
 
 // scrape adds a node's metrics.
