@@ -13,11 +13,12 @@ func (r route) audited() bool {
 	return r.least == admin && (r.method != http.MethodGet || r.path == "/v1/cluster/snapshot")
 }
 
-// audit logs who did what, and at which log index; a request that nobody was
-// allowed to make is counted in the metrics only.
+// audit logs who did what, and at which log index; a request that was refused
+// before its handler saw it is counted in the metrics only.
 func (s *Server) audit(c echo.Context) {
 	status := c.Response().Status
-	if status == http.StatusUnauthorized || status == http.StatusForbidden {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests:
 		return
 	}
 	who := "anybody"
@@ -29,5 +30,5 @@ func (s *Server) audit(c echo.Context) {
 		index = values[0]
 	}
 	r := c.Request()
-	s.auditLog.Info("admin action", "token", who, "from", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "status", status, "index", index)
+	s.auditLog.Info("admin action", "token", who, "from", s.clientName(r), "method", r.Method, "path", r.URL.Path, "status", status, "index", index)
 }

@@ -19,22 +19,23 @@ func roleNamed(name string) (pb.Role, bool) {
 	return role, role > pb.Role_NO_ROLE
 }
 
-// authorize refuses a request whose token is not valid, or whose role is too small.
-func (s *Server) authorize(ctx context.Context, c echo.Context, least pb.Role) error {
+// authorize refuses a request whose token is not valid, or whose role is too
+// small. valid: the token is, whatever its role.
+func (s *Server) authorize(ctx context.Context, c echo.Context, least pb.Role) (valid bool, err error) {
 	token := requestToken(c.Request().Header)
 	if token == "" {
-		return errNoToken
+		return false, errNoToken
 	}
 	role, err := s.service.Authenticate(ctx, token)
 	switch {
 	case err != nil:
-		return err
+		return false, err
 	case role == pb.Role_NO_ROLE:
-		return errBadToken
+		return false, errBadToken
 	case role < least:
-		return refusef(kindForbidden, "this needs a token of the role %s; the role of this one is %s", roleNames[least], roleNames[role])
+		return true, refusef(kindForbidden, "this needs a token of the role %s; the role of this one is %s", roleNames[least], roleNames[role])
 	}
-	return nil
+	return true, nil
 }
 
 var (

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -29,6 +30,15 @@ type Config struct {
 	// There is no Strict-Transport-Security header: it would bind the browsers of
 	// all who follow a link, and every port of the host, to the choice made here.
 	TLS *tls.Config
+	// RateLimit is how many requests a second a client may make under /v1, and
+	// twice as many at once; a batch is one. A client is a valid token, if Auth
+	// has them looked at, else an address. 0: any number.
+	RateLimit float64
+	// MissLimit is how many keys a second an address may try that have no link,
+	// and ten times as many at once; limits.go says what happens then. 0: any number.
+	MissLimit float64
+	// TrustedProxies are whom X-Forwarded-For is believed from; nil: nobody.
+	TrustedProxies []netip.Prefix
 	// Logger; nil discards. At level debug every request is logged.
 	Logger hclog.Logger
 	// Version of the binary, for kgs_build_info; "" is "dev".
@@ -83,6 +93,19 @@ func (c Config) Validate() error {
 	}
 	if c.MaxConns < 0 || c.MaxBatches < 0 || c.DrainTimeout < 0 {
 		faults = append(faults, errors.New("a limit is negative"))
+	}
+	for _, rate := range []struct {
+		name  string
+		value float64
+	}{{"rate limit", c.RateLimit}, {"miss limit", c.MissLimit}} {
+		if rate.value != 0 && !(rate.value >= MinRate && rate.value <= MaxRate) { // NaN neither
+			faults = append(faults, fmt.Errorf("%s %v: want %v to %d a second, or 0 for none", rate.name, rate.value, MinRate, MaxRate))
+		}
+	}
+	for _, proxies := range c.TrustedProxies {
+		if !proxies.IsValid() || proxies.Addr().Is4In6() { // no address that is looked at is of this form
+			faults = append(faults, fmt.Errorf("trusted proxies %v: want an IPv4 or IPv6 network, as 10.0.0.0/8", proxies))
+		}
 	}
 	return errors.Join(faults...)
 }

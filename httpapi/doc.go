@@ -6,7 +6,8 @@
 //
 //	server.go    Server, its http.Server, X-Kgs-Node, graceful shutdown
 //	routes.go    the route table, and what wraps every handler: the deadline,
-//	             the role that it needs (auth.go), recovery, metrics
+//	             the role that it needs (auth.go), rate limits (limits.go,
+//	             clientaddr.go), recovery, metrics
 //	keys.go links.go batch.go keyspaces.go members.go tokens.go snapshot.go
 //	             redirect.go health.go  the handlers, by resource
 //	service.go   what a handler may ask of the node

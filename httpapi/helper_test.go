@@ -95,7 +95,7 @@ func (e exchange) wantProblem(status int, code string, details ...string) exchan
 			e.t.Errorf("detail %q lacks %q", p.Detail, detail)
 		}
 	}
-	if retry := e.Header().Get("Retry-After"); (status == 503) != (retry == "1") {
+	if retry := e.Header().Get("Retry-After"); status == 503 && retry != "1" || (status == 503 || code == "too_many_requests") != (retry != "") {
 		e.t.Errorf("status %d with Retry-After %q", status, retry)
 	}
 	return e

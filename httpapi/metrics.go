@@ -14,6 +14,8 @@ type metrics struct {
 	latency  *prometheus.HistogramVec
 	running  prometheus.Gauge
 	problems *prometheus.CounterVec // by a kind's code
+
+	limitedRequests, limitedMisses prometheus.Counter
 }
 
 func newMetrics(registry *prometheus.Registry, version string) (*metrics, error) {
@@ -33,11 +35,15 @@ func newMetrics(registry *prometheus.Registry, version string) (*metrics, error)
 			Name: "kgs_http_problems_total", Help: "Requests answered with a problem, by its code.",
 		}, []string{"code"}),
 	}
+	limited := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "kgs_http_rate_limited_total", Help: "Requests refused as too many, by the limit: --rate-limit (requests) or --miss-limit (misses).",
+	}, []string{"limit"})
+	m.limitedRequests, m.limitedMisses = limited.WithLabelValues("requests"), limited.WithLabelValues("misses")
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "kgs_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	for _, collector := range []prometheus.Collector{m.requests, m.latency, m.running, m.problems, build} {
+	for _, collector := range []prometheus.Collector{m.requests, m.latency, m.running, m.problems, limited, build} {
 		if err := registry.Register(collector); err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 
 	"github.com/labstack/echo/v4"
 )
@@ -51,6 +52,7 @@ var (
 	kindBodyTooLarge         = &kind{http.StatusRequestEntityTooLarge, "body_too_large", "The body is too large"}
 	kindUnsupportedMediaType = &kind{http.StatusUnsupportedMediaType, "unsupported_media_type", "The body's media type is not supported"}
 	kindIdempotencyMismatch  = &kind{http.StatusUnprocessableEntity, "idempotency_mismatch", "The Idempotency-Key was used with another request"}
+	kindTooManyRequests      = &kind{http.StatusTooManyRequests, "too_many_requests", "Too many requests; wait"}
 	kindTooManyRecords       = &kind{http.StatusTooManyRequests, "too_many_records", "Too many idempotency keys are remembered"}
 
 	kindInternal          = &kind{http.StatusInternalServerError, "internal", "Internal error"}
@@ -70,6 +72,7 @@ type problem struct {
 	kind    *kind
 	detail  string
 	request string // id of a request whose outcome is unknown
+	wait    int    // seconds until the client may come again; 0: nobody knows
 }
 
 func (p *problem) Error() string { return p.kind.code + ": " + p.detail }
@@ -125,7 +128,10 @@ func (s *Server) writeProblem(c echo.Context, err error) {
 	}
 	s.metrics.problems.WithLabelValues(p.kind.code).Inc()
 	header := c.Response().Header()
-	if p.kind.status == http.StatusServiceUnavailable {
+	switch {
+	case p.wait > 0:
+		header["Retry-After"] = []string{strconv.Itoa(p.wait)}
+	case p.kind.status == http.StatusServiceUnavailable:
 		header["Retry-After"] = retryAfter
 	}
 	if p.kind == kindUnauthorized {

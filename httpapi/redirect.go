@@ -2,12 +2,15 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/kgs-cluster/kgs/cluster"
+	"github.com/kgs-cluster/kgs/fsm"
 )
 
 // cachedHour: a permanent redirect is forgotten by browsers after an hour.
@@ -20,9 +23,17 @@ func (s *Server) redirect(ctx context.Context, c echo.Context) error {
 	if !isKey(key) {
 		return refusef(kindLinkNotFound, "%.80q", key)
 	}
+	if s.missLimits != nil {
+		if err := s.limitMisses(c.Request()); err != nil {
+			return err
+		}
+	}
 	link, err := s.service.Link(ctx, cluster.Local, key)
 	s.markAge(c.Response().Header())
 	if err != nil {
+		if s.missLimits != nil && errors.Is(err, fsm.ErrLinkNotFound) {
+			s.missLimits.charge(s.addressKey(c.Request()), time.Now())
+		}
 		return err
 	}
 	status := redirectStatus(link)

@@ -176,12 +176,24 @@ func (s *Server) call(c echo.Context, start time.Time, to route) (err error) {
 			err = fmt.Errorf("panic: %v\n%s", fault, debug.Stack())
 		}
 	}()
-	if s.auth && to.least != public {
-		if err := s.authorize(ctx, c, to.least); err != nil {
-			return err
-		}
+	if err := s.admit(ctx, c, to); err != nil {
+		return err
 	}
 	return to.handler(ctx, c)
+}
+
+// admit refuses a request that its client may not make, or not now.
+func (s *Server) admit(ctx context.Context, c echo.Context, to route) (err error) {
+	valid := false
+	if s.auth && to.least != public {
+		valid, err = s.authorize(ctx, c, to.least)
+	}
+	if s.requestLimits != nil && to.limited() {
+		if limited := s.limitRequest(c.Request(), valid); limited != nil {
+			return limited
+		}
+	}
+	return err
 }
 
 func (s *Server) finish(m *routeMetrics, c echo.Context, start time.Time) {
@@ -190,6 +202,6 @@ func (s *Server) finish(m *routeMetrics, c echo.Context, start time.Time) {
 	if s.log.IsDebug() {
 		r := c.Request()
 		s.log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", c.Response().Status,
-			"bytes", c.Response().Size, "took", elapsed, "from", r.RemoteAddr)
+			"bytes", c.Response().Size, "took", elapsed, "from", s.clientName(r))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,9 @@ type Server struct {
 	service        Service
 	log, auditLog  hclog.Logger
 	auth           bool
+	requestLimits  *limiters // nil: none
+	missLimits     *limiters // likewise
+	trusted        []netip.Prefix
 	baseURL        string
 	own            ownOrigins
 	node           []string // value of X-Kgs-Node
@@ -65,7 +69,8 @@ func New(c Config) (*Server, error) {
 		node: []string{c.Service.ID()}, metrics: metrics,
 		metricsHandler: promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}),
 		batches:        make(chan struct{}, c.MaxBatches), snapshots: make(chan struct{}, maxSnapshots), stall: snapshotStall,
-		drainTimeout: c.DrainTimeout, maxConns: c.MaxConns, tls: c.TLS,
+		drainTimeout: c.DrainTimeout, maxConns: c.MaxConns, tls: c.TLS, trusted: c.TrustedProxies,
+		requestLimits: newLimiters(c.RateLimit, requestBurst), missLimits: newLimiters(c.MissLimit, missBurst),
 	}
 	unrouted := s.metrics.forRoute("", "none")
 	s.api = s.newRouter(s.apiRoutes(), unrouted)
