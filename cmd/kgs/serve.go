@@ -142,6 +142,9 @@ func serveHTTP(ctx context.Context, f *serveFlags, config cluster.Config, node *
 	if u, err := url.Parse(config.HTTPAdvertise); err == nil && u.Host != "" {
 		api.OwnHosts = []string{u.Host}
 	}
+	if err := f.limits.into(&api); err != nil {
+		return err
+	}
 	server, err := httpapi.New(api)
 	if err != nil {
 		return err

@@ -34,6 +34,7 @@ type serveFlags struct {
 	backupInterval                time.Duration
 	backupKeep                    int
 	tls                           tlsFlags
+	limits                        limitFlags
 }
 
 func (f *serveFlags) register(flags *pflag.FlagSet) {
@@ -60,6 +61,7 @@ func (f *serveFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.backupDir, "backup-dir", "", "`DIR` into which this node writes backups of the cluster")
 	flags.DurationVar(&f.backupInterval, "backup-interval", 24*time.Hour, "how often")
 	flags.IntVar(&f.backupKeep, "backup-keep", 7, "how many stay")
+	f.limits.register(flags)
 	flags.BoolVar(&f.insecure, "insecure", false, "allow addresses that other machines can reach, without TLS")
 }
 
@@ -85,7 +87,7 @@ func (f *serveFlags) cluster() (cluster.Config, error) {
 			c.ClusterAdvertise = listed
 		}
 	}
-	return c, errors.Join(err, c.Validate(), f.checkHTTP(), f.tls.check(), f.checkExposure(), checkAuth(f.auth), f.checkLog(), f.checkBackups())
+	return c, errors.Join(err, c.Validate(), f.checkHTTP(), f.tls.check(), f.checkExposure(), checkAuth(f.auth), f.checkLog(), f.checkBackups(), f.limits.check())
 }
 
 // scheme is that of the HTTP front end.

@@ -104,6 +104,9 @@ func TestServeFaults(t *testing.T) {
 		"log format":          {"--log-format", "xml", "--log-format"},
 		"buffer upside down":  {"--buffer-max", "5", "buffer"},
 		"auth":                {"--auth", "yes", `--auth "yes": want on or off`},
+		"rate limit":          {"--rate-limit", "-1", "--rate-limit -1: want 0.001 to 1000000"},
+		"miss limit":          {"--miss-limit", "nan", "--miss-limit NaN: want"},
+		"trusted proxies":     {"--trusted-proxies", "10.0.0.0/8,proxy.example", `--trusted-proxies "proxy.example": want a network`},
 		"heartbeat too short": {"--heartbeat", "1ms", "heartbeat"},
 	} {
 		t.Run(name, func(t *testing.T) {
