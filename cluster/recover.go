@@ -23,6 +23,7 @@ type Stopped struct {
 	http    map[string]string // addresses, by node
 	term    uint64            // no entry and no vote is of a later one
 	last    snapshotEnd
+	logEnd  uint64 // last index of snapshot and log, which last may be beyond
 }
 
 // Survivor is what such a directory holds. Of the survivors of a lost majority
@@ -118,6 +119,11 @@ func (s *Stopped) readLog() error {
 		}
 		s.last = snapshotEnd{index, entry.Term}
 	}
+	s.logEnd = s.last.index
+	// A state that another node sent may be ahead of what followed in the log.
+	if applied := n.db.Applied(); applied.Index > s.last.index {
+		s.last = snapshotEnd{applied.Index, max(applied.Term, s.last.term)}
+	}
 	voted, err := n.stable.GetUint64(currentTermKey)
 	s.term = max(voted, s.last.term)
 	return err
@@ -171,27 +177,39 @@ func (s *Stopped) Recover(floor uint64) error {
 	case len(s.members.Servers) == 1:
 		return fmt.Errorf("%w: %s is the only member already; start it", ErrRefused, self.ID)
 	}
+	if perm, _, err := n.machine.Space(""); err == nil && floor >= perm.Size() {
+		return fmt.Errorf("%w: the floor %d leaves nothing of the key space, which has %d positions", ErrRefused, floor, perm.Size())
+	}
+	row := &pb.Node{Id: n.cfg.NodeID, DiskId: n.id.self().DiskID, Cluster: string(self.Address), Http: s.http[n.cfg.NodeID]}
 	command, err := proto.Marshal(&pb.Entry{
 		Version: fsm.Version, Time: n.cfg.Now().UnixMilli(), Node: n.cfg.NodeID,
-		Commands: []*pb.Command{{Op: &pb.Command_RecoverCluster{RecoverCluster: &pb.RecoverCluster{Node: n.cfg.NodeID, Floor: floor}}}},
+		Commands: []*pb.Command{{Op: &pb.Command_RecoverCluster{RecoverCluster: &pb.RecoverCluster{Node: row, Floor: floor}}}},
 	})
 	if err != nil {
 		return err
 	}
-	term := s.term + 1 // the last that was may have had entries of which nothing is known here
+	term := s.term + termLeap
+	var entries []*raft.Log
+	for index := s.logEnd + 1; index <= s.last.index; index++ { // raft wants no hole
+		entries = append(entries, &raft.Log{Index: index, Term: term, Type: raft.LogNoop})
+	}
 	alone := raft.EncodeConfiguration(raft.Configuration{Servers: []raft.Server{self}})
 	if err := n.stable.SetUint64(currentTermKey, term); err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
-	err = n.logs.StoreLogs([]*raft.Log{
-		{Index: s.last.index + 1, Term: term, Type: raft.LogConfiguration, Data: alone},
-		{Index: s.last.index + 2, Term: term, Type: raft.LogCommand, Data: command},
-	})
+	err = n.logs.StoreLogs(append(entries,
+		&raft.Log{Index: s.last.index + 1, Term: term, Type: raft.LogConfiguration, Data: alone},
+		&raft.Log{Index: s.last.index + 2, Term: term, Type: raft.LogCommand, Data: command},
+	))
 	if err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
 	return s.readLog()
 }
+
+// termLeap takes the survivor to terms that the lost nodes do not come to: with
+// two entries of one term and index their logs and its could be taken for one.
+const termLeap = 1_000_000
 
 // Close gives the directory free. Closing again does nothing.
 func (s *Stopped) Close() (err error) {

@@ -15,9 +15,10 @@ import (
 // not be felt by clients: it is sent at sendRate, to all such nodes together. And
 // it must come to an end: raft may compact its log meanwhile, beyond what that
 // node needs next, and would begin again, for ever if writes never pause. So the
-// log keeps what follows on a snapshot under way, and keepAfter longer, as the
-// node has to ask for it first. If that becomes more than the snapshot itself,
-// another one would be the shorter way, and the log is given free.
+// log keeps what follows on a snapshot under way, and later what the node has not
+// acknowledged yet, until it asks for nothing for keepAfter. If that becomes more
+// than the snapshot itself, another one would be the shorter way, and the log is
+// given free.
 const (
 	sendRate  = 24 << 20 // bytes/s
 	sendChunk = 256 << 10
@@ -29,30 +30,32 @@ type sending struct {
 	pace   *rate.Limiter
 	logged atomic.Uint64 // bytes of log entries since the start
 
-	mu   sync.Mutex
-	kept map[*keptLog]struct{}
+	keeps atomic.Bool // spares the lock when nothing is kept
+	mu    sync.Mutex
+	kept  map[raft.ServerID]*keptLog // by the node that needs it
 }
 
 // keptLog is the log from an index on.
 type keptLog struct {
 	from   uint64
-	logged uint64    // bytes of log entries when the snapshot was opened
+	passed uint64    // bytes of log entries before it, since the start
 	most   uint64    // bytes of log entries to keep
 	until  time.Time // zero while the snapshot is under way
 }
 
 func newSending() *sending {
-	return &sending{pace: rate.NewLimiter(sendRate, sendChunk), kept: map[*keptLog]struct{}{}}
+	return &sending{pace: rate.NewLimiter(sendRate, sendChunk), kept: map[raft.ServerID]*keptLog{}}
 }
 
 // begin keeps the log that follows on a snapshot of so many bytes, until end is
 // called and keepAfter has passed. The snapshot's last entry is kept too: raft
 // looks at it, once there is a newer snapshot.
-func (s *sending) begin(snapshot uint64, bytes int64) (end func()) {
-	k := &keptLog{from: snapshot, logged: s.logged.Load(), most: max(uint64(bytes), keptLogBytes)}
+func (s *sending) begin(to raft.ServerID, snapshot uint64, bytes int64) (end func()) {
+	k := &keptLog{from: snapshot, passed: s.logged.Load(), most: max(uint64(bytes), keptLogBytes)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.kept[k] = struct{}{}
+	s.kept[to] = k
+	s.keeps.Store(true)
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -60,17 +63,38 @@ func (s *sending) begin(snapshot uint64, bytes int64) (end func()) {
 	}
 }
 
+// acknowledged notes that a node has these entries: from the last of them on the
+// log is kept.
+func (s *sending) acknowledged(by raft.ServerID, entries []*raft.Log) {
+	if len(entries) == 0 || !s.keeps.Load() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.kept[by]
+	if k == nil || k.until.IsZero() {
+		return
+	}
+	for _, e := range entries {
+		k.passed += uint64(len(e.Data))
+	}
+	k.from = max(k.from, entries[len(entries)-1].Index)
+	k.until = time.Now().Add(keepAfter)
+}
+
 // deletable is the last index up to which the log may be compacted, at most last.
 func (s *sending) deletable(last uint64) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for k := range s.kept {
-		if s.logged.Load()-k.logged > k.most || !k.until.IsZero() && time.Now().After(k.until) {
-			delete(s.kept, k)
+	for to, k := range s.kept {
+		// passed may be ahead: with a snapshot, entries from before it are sent.
+		if logged := s.logged.Load(); logged > k.passed+k.most || !k.until.IsZero() && time.Now().After(k.until) {
+			delete(s.kept, to)
 		} else {
 			last = min(last, k.from-1)
 		}
 	}
+	s.keeps.Store(len(s.kept) > 0)
 	return last
 }
 
@@ -99,7 +123,7 @@ func (l sendingLog) DeleteRange(first, last uint64) error {
 
 // InstallSnapshot sends a snapshot to a node that lags.
 func (t *transport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
-	defer t.sending.begin(args.LastLogIndex, args.Size)()
+	defer t.sending.begin(id, args.LastLogIndex, args.Size)()
 	return t.NetworkTransport.InstallSnapshot(id, target, args, resp, paced{data, t.sending.pace})
 }
 

@@ -33,8 +33,8 @@ func TestLogIsKeptForASnapshotUnderWay(t *testing.T) {
 		}
 		compact(10)
 		check("nothing under way", 11)
-		endFirst := s.begin(20, 0)
-		endSecond := s.begin(30, 0)
+		endFirst := s.begin("a", 20, 0)
+		endSecond := s.begin("b", 30, 0)
 		compact(50)
 		check("two under way", 20)
 		endFirst()
@@ -51,6 +51,36 @@ func TestLogIsKeptForASnapshotUnderWay(t *testing.T) {
 	})
 }
 
+// What the node has acknowledged is kept no longer, what it has not asked for is.
+func TestLogIsKeptWhileItIsSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSending()
+		log := sendingLog{raft.NewInmemStore(), s}
+		if err := log.StoreLogs(batch(1, 100, 1)); err != nil {
+			t.Fatal(err)
+		}
+		end := s.begin("a", 20, 0)
+		s.acknowledged("a", batch(1, 30, 1)) // before the snapshot was on its way
+		if last := s.deletable(100); last != 19 {
+			t.Errorf("up to %d may be deleted", last)
+		}
+		end()
+		for sent := uint64(21); sent <= 70; sent += 10 {
+			<-time.After(keepAfter - time.Second)
+			s.acknowledged("a", batch(sent, sent+9, 1))
+			s.acknowledged("b", batch(90, 99, 1))
+			s.acknowledged("a", nil) // a heartbeat
+			if last := s.deletable(100); last != sent+8 {
+				t.Errorf("up to %d may be deleted, %d are there", last, sent+9)
+			}
+		}
+		<-time.After(keepAfter + time.Second)
+		if last := s.deletable(100); last != 100 {
+			t.Errorf("of a node that asks for nothing more only up to %d may be deleted", last)
+		}
+	})
+}
+
 // A log that outgrows the snapshot is not kept for it.
 func TestLogIsNotKeptForEver(t *testing.T) {
 	s := newSending()
@@ -58,7 +88,7 @@ func TestLogIsNotKeptForEver(t *testing.T) {
 	if err := log.StoreLogs(batch(1, 100, 1)); err != nil {
 		t.Fatal(err)
 	}
-	s.begin(20, keptLogBytes+1000)
+	s.begin("a", 20, keptLogBytes+1000)
 	large := &raft.Log{Index: 101, Term: 1, Data: make([]byte, keptLogBytes+1000)}
 	if err := log.StoreLogs([]*raft.Log{large}); err != nil {
 		t.Fatal(err)
@@ -81,7 +111,7 @@ func TestKeptLogIsTruncated(t *testing.T) {
 	if err := log.StoreLogs(batch(1, 100, 1)); err != nil {
 		t.Fatal(err)
 	}
-	s.begin(20, 0)
+	s.begin("a", 20, 0)
 	if err := log.DeleteRange(60, 100); err != nil {
 		t.Fatal(err)
 	}

@@ -113,6 +113,9 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 	if err == nil && resp.Term == args.Term {
 		t.acks.add(id, ack{args.Term, question})
 	}
+	if err == nil && resp.Success {
+		t.sending.acknowledged(id, args.Entries)
+	}
 	return err
 }
 

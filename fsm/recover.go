@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/binary"
 	"math"
 	"slices"
@@ -15,16 +17,16 @@ import (
 // recoverCluster goes on with one node, on which the last entries that the others
 // acknowledged may be missing. Keys may have been issued in them: so no key
 // that was unused here, or might have been generated since, is issued any more,
-// as after the restore of a backup from elsewhere.
+// as after the restore of a backup from elsewhere. And no receipt from before is
+// good any more: its key may have been returned, and be somebody else's.
+//
+// It is never refused: nobody would hear of it.
 func (m *Machine) recoverCluster(op *pb.RecoverCluster) (*pb.Result, error) {
-	if found, err := m.getRow(store.Nodes, []byte(op.Node), &pb.Node{}); err != nil {
-		return nil, err
-	} else if !found {
-		return refuse(pb.Code_NODE_NOT_FOUND, "%s", op.Node), nil
-	}
 	if err := m.removeOthers(op.Node); err != nil {
 		return nil, err
 	}
+	m.state.ReceiptSecret = nextSecret(m.state.ReceiptSecret)
+	m.unpublished = true
 	told := &pb.Restored{Links: m.state.Links}
 	for _, s := range m.spaces {
 		told.Keyspaces = append(told.Keyspaces, m.burnUnused(s, op.Floor))
@@ -32,8 +34,15 @@ func (m *Machine) recoverCluster(op *pb.RecoverCluster) (*pb.Result, error) {
 	return &pb.Result{Restored: told}, nil
 }
 
-// removeOthers leaves one node, as a voter.
-func (m *Machine) removeOthers(id string) error {
+// nextSecret is one that whoever has only receipts cannot tell.
+func nextSecret(secret []byte) []byte {
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte("after a recovery"))
+	return mac.Sum(nil)
+}
+
+// removeOthers leaves one node.
+func (m *Machine) removeOthers(left *pb.Node) error {
 	var nodes []*pb.Node
 	var failed error
 	m.batch.Scan(store.Nodes, nil, nil, func(_, value []byte) bool {
@@ -43,10 +52,10 @@ func (m *Machine) removeOthers(id string) error {
 		return failed == nil
 	})
 	for _, node := range nodes {
-		node.Removed = node.Id != id
-		node.NonVoter = node.NonVoter && node.Removed
+		node.Removed = true
 		m.put(store.Nodes, []byte(node.Id), node)
 	}
+	m.put(store.Nodes, []byte(left.GetId()), left)
 	return failed
 }
 

@@ -32,17 +32,21 @@ func TestRecover(t *testing.T) {
 	ahead := d.key(digits, 5000) // an alias that is a key not generated yet
 	d.ok(cmd(&pb.CreateLink{Alias: ahead, Link: &pb.Link{Url: "https://b.example"}}))
 
-	d.refused(pb.Code_NODE_NOT_FOUND, cmd(&pb.RecoverCluster{Node: "n3"}))
-	told := d.ok(cmd(&pb.RecoverCluster{Node: "n1"})).Restored
+	leased := d.ok(lease(digits, 10)).Grants[0]
+	receipt := Receipt{Space: 1, Grants: []Grant{{leased.Lease, leased.From, leased.Count}}}.Seal(nil, testSecret)
+	give := cmd(&pb.ReturnKeys{Receipt: receipt, Keys: []string{d.key(digits, leased.From)}})
+	survivor := &pb.Node{Id: "n3", DiskId: "disk of n3"} // whose row is missing
+	told := d.ok(cmd(&pb.RecoverCluster{Node: survivor})).Restored
+	d.refused(pb.Code_INVALID_RECEIPT, give)
 	margin := uint64(1_000_000 / marginShare)
 	for _, s := range told.Keyspaces {
-		if s.Name == digits && (s.Margin != margin || s.HighWaterMark != 1000+margin || s.Burned != 990+margin-1) {
+		if s.Name == digits && (s.Margin != margin || s.HighWaterMark != 1000+margin || s.Burned != 980+margin-1) {
 			t.Errorf("told %v", s)
 		}
 	}
 	nodes, err := d.m.Nodes()
 	check(t, err)
-	if len(nodes) != 1 || nodes[0].Id != "n1" || nodes[0].NonVoter {
+	if len(nodes) != 1 || nodes[0].Id != "n3" {
 		t.Errorf("the nodes are %v", nodes)
 	}
 	d.refused(pb.Code_NODE_CONFLICT, node("n2", false)) // it must forget first
@@ -56,6 +60,6 @@ func TestRecover(t *testing.T) {
 		t.Errorf("the next key is that at %d", from)
 	}
 
-	d.ok(cmd(&pb.RecoverCluster{Node: "n1", Floor: 1 << 40})) // more than there is
+	d.ok(cmd(&pb.RecoverCluster{Node: survivor, Floor: 1 << 40})) // more than there is
 	d.refused(pb.Code_KEYSPACE_EXHAUSTED, generate(digits, 1))
 }

@@ -85,7 +85,7 @@ func (w *world) next() (e *pb.Entry, want []*pb.Result) {
 	} else if w.backups != nil && w.chance(3, "backups") {
 		e.Commands = append(e.Commands, w.backupCommand())
 	} else if w.recovery--; w.recovery == 0 {
-		e.Commands = append(e.Commands, cmd(&pb.RecoverCluster{Node: w.drawNode().Id, Floor: pick(w, []uint64{0, 20_000, 2_000_000}, "floor")}))
+		e.Commands = append(e.Commands, cmd(&pb.RecoverCluster{Node: w.drawNode(), Floor: pick(w, []uint64{0, 20_000, 2_000_000}, "floor")}))
 	} else {
 		for range w.draw(7, "commands") {
 			e.Commands = append(e.Commands, w.command())

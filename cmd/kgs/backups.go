@@ -97,8 +97,8 @@ func (b *backups) run(ctx context.Context) {
 
 // runDue makes a backup if one is due, and removes those that are too many.
 func (b *backups) runDue(ctx context.Context) error {
-	names, newest, err := b.list()
-	if err != nil {
+	names, newest, busy, err := b.list()
+	if err != nil || busy {
 		return err
 	}
 	if now := time.Now().UTC(); now.Sub(newest) >= b.every {
@@ -141,17 +141,19 @@ const backupSuffix = ".backup"
 // prefix is that of this cluster's files; others in the directory are not touched.
 func (b *backups) prefix() string { return "kgs-" + b.cluster() + "-" }
 
-// list finds this cluster's backups, the oldest first, and when the newest was made.
-func (b *backups) list() (names []string, newest time.Time, err error) {
+// list finds this cluster's backups, the oldest first, when the newest was made,
+// and whether another node is making one. A time that is still to come, of a clock
+// that was wrong, does not count.
+func (b *backups) list() (names []string, newest time.Time, busy bool, err error) {
 	if err := os.MkdirAll(b.dir, 0o750); err != nil {
-		return nil, newest, err
+		return nil, newest, false, err
 	}
 	entries, err := os.ReadDir(b.dir)
 	if err != nil {
-		return nil, newest, err
+		return nil, newest, false, err
 	}
 	for _, entry := range entries {
-		b.dropPart(entry)
+		busy = b.isPart(entry) || busy
 		stamp, ok := strings.CutPrefix(entry.Name(), b.prefix())
 		if !ok {
 			continue
@@ -161,23 +163,30 @@ func (b *backups) list() (names []string, newest time.Time, err error) {
 		}
 		if made, err := time.Parse(backupTime, stamp); err == nil {
 			names = append(names, entry.Name())
-			if made.After(newest) {
+			if made.After(newest) && !made.After(time.Now().Add(backupLook)) {
 				newest = made
 			}
 		}
 	}
 	slices.Sort(names)
-	return names, newest, nil
+	return names, newest, busy, nil
 }
 
-// dropPart removes what a crash left of a backup.
-func (b *backups) dropPart(entry os.DirEntry) {
+// isPart tells whether a backup is being written there. What a crash left of one
+// is removed in the end.
+func (b *backups) isPart(entry os.DirEntry) bool {
 	if !strings.HasPrefix(entry.Name(), "."+b.prefix()) || !strings.HasSuffix(entry.Name(), partSuffix) {
-		return
+		return false
 	}
-	if info, err := entry.Info(); err == nil && time.Since(info.ModTime()) > backupLeft {
+	info, err := entry.Info()
+	if err != nil {
+		return false
+	}
+	age := time.Since(info.ModTime())
+	if age > backupLeft {
 		os.Remove(filepath.Join(b.dir, entry.Name()))
 	}
+	return age < backupAgain
 }
 
 func (f *serveFlags) checkBackups() error {

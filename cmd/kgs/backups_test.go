@@ -151,8 +151,9 @@ func TestDamagedBackupIsNotKept(t *testing.T) {
 	}
 }
 
-// A part that a crash left is removed in the end, one under way is not.
-func TestOldPartsOfBackupsGo(t *testing.T) {
+// A part that a crash left is removed in the end; one under way is not, and holds
+// up another backup.
+func TestPartsOfBackups(t *testing.T) {
 	b, _ := newTestBackups(t, backupFile(t))
 	if err := os.MkdirAll(b.dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -170,7 +171,37 @@ func TestOldPartsOfBackupsGo(t *testing.T) {
 	if err := b.runDue(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if names := files(t, b.dir); len(names) != 2 || names[0] != filepath.Base(young) {
+	if names := files(t, b.dir); len(names) != 1 || names[0] != filepath.Base(young) {
 		t.Errorf("there are %v", names)
+	}
+	past = time.Now().Add(-2 * backupAgain) // nobody goes on with it
+	if err := os.Chtimes(young, past, past); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.runDue(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if names := files(t, b.dir); len(names) != 2 {
+		t.Errorf("there are %v", names)
+	}
+}
+
+// A file from the future, of a clock that was wrong, does not stop backups.
+func TestBackupOfTheFuture(t *testing.T) {
+	b, _ := newTestBackups(t, backupFile(t))
+	if err := os.MkdirAll(b.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(b.dir, "kgs-c1-29990101T000000Z.backup"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.runDue(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if names := files(t, b.dir); len(names) != 2 {
+		t.Errorf("there are %v", names)
+	}
+	if last := value(t, b.last); last > float64(time.Now().Unix()) {
+		t.Errorf("the metric says %v", last)
 	}
 }

@@ -24,13 +24,15 @@ shows what the survivor has: run it so on every survivor, and with --yes on the 
 whose last entry is the newest, by term, then by index.
 
   - That node is the whole cluster then; start it as before.
-  - Links that only lost nodes had are lost. Keys that they may have given are
+  - What only lost nodes had is lost: links are gone, deleted ones and revoked
+    tokens are back, aliases are free again. Keys that they may have given are
     burned, so that none comes twice: all that were unused, and 10 million more or
     a hundredth of a smaller key space. Name a higher --floor if that node was
-    away for so long that the others may have gone further.
-  - The lost nodes are removed. They must not run again with their data: two of
-    three would still be a cluster, of their own. Empty their data directories and
-    start them with --join.
+    away for so long that the others may have gone further. Keys taken before can
+    still be bound to links, but not be returned.
+  - The lost nodes are removed. They must not run again with their data: one alone
+    is refused and ends, but two of three would still be a cluster, of their own,
+    and give the same keys. Empty their data directories, then start them with --join.
 
 As long as most nodes can be started again, do that instead: nothing is lost then.`,
 		Example: `  kgs cluster recover --data-dir /var/lib/kgs

@@ -141,7 +141,13 @@ func writeSnapshot(path string, write func(io.Writer) error) (snapshotInfo, erro
 	if err != nil {
 		return snapshotInfo{}, fmt.Errorf("what the node sent is damaged: %w", err)
 	}
-	return info, local(errors.Join(temp.Sync(), os.Rename(temp.Name(), path), syncDir(filepath.Dir(path))))
+	if err := temp.Sync(); err != nil {
+		return snapshotInfo{}, local(err)
+	}
+	if err := os.Rename(temp.Name(), path); err != nil {
+		return snapshotInfo{}, local(err)
+	}
+	return info, local(syncDir(filepath.Dir(path)))
 }
 
 // savedFile counts, and remembers its own errors: they are not the server's.

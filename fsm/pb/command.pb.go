@@ -1605,8 +1605,8 @@ func (x *RevokeToken) GetId() string {
 // is put into the log of that node while it is stopped; no leader proposes it.
 type RecoverCluster struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// All other nodes are removed.
-	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// All other nodes are removed. It may be that this one's row was lost.
+	Node *Node `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	// Positions below it are never issued, in any key space; 0: none is named.
 	Floor         uint64 `protobuf:"varint,2,opt,name=floor,proto3" json:"floor,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1643,11 +1643,11 @@ func (*RecoverCluster) Descriptor() ([]byte, []int) {
 	return file_fsm_pb_command_proto_rawDescGZIP(), []int{19}
 }
 
-func (x *RecoverCluster) GetNode() string {
+func (x *RecoverCluster) GetNode() *Node {
 	if x != nil {
 		return x.Node
 	}
-	return ""
+	return nil
 }
 
 func (x *RecoverCluster) GetFloor() uint64 {
@@ -2120,9 +2120,9 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x04name\x18\x04 \x01(\tR\x04name\x12\x10\n" +
 	"\x03ttl\x18\x05 \x01(\x03R\x03ttl\"\x1d\n" +
 	"\vRevokeToken\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\":\n" +
-	"\x0eRecoverCluster\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"L\n" +
+	"\x0eRecoverCluster\x12$\n" +
+	"\x04node\x18\x01 \x01(\v2\x10.kgs.fsm.v1.NodeR\x04node\x12\x14\n" +
 	"\x05floor\x18\x02 \x01(\x04R\x05floor\"G\n" +
 	"\x05Grant\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x12\n" +
@@ -2254,17 +2254,18 @@ var file_fsm_pb_command_proto_depIdxs = []int32{
 	13, // 21: kgs.fsm.v1.CreateLink.generated:type_name -> kgs.fsm.v1.GeneratedKey
 	27, // 22: kgs.fsm.v1.CreateLink.link:type_name -> kgs.fsm.v1.Link
 	28, // 23: kgs.fsm.v1.CreateToken.role:type_name -> kgs.fsm.v1.Role
-	0,  // 24: kgs.fsm.v1.Result.code:type_name -> kgs.fsm.v1.Code
-	27, // 25: kgs.fsm.v1.Result.link:type_name -> kgs.fsm.v1.Link
-	21, // 26: kgs.fsm.v1.Result.grants:type_name -> kgs.fsm.v1.Grant
-	23, // 27: kgs.fsm.v1.Result.restored:type_name -> kgs.fsm.v1.Restored
-	29, // 28: kgs.fsm.v1.Result.token:type_name -> kgs.fsm.v1.Token
-	24, // 29: kgs.fsm.v1.Restored.keyspaces:type_name -> kgs.fsm.v1.RestoredKeyspace
-	30, // [30:30] is the sub-list for method output_type
-	30, // [30:30] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	26, // 24: kgs.fsm.v1.RecoverCluster.node:type_name -> kgs.fsm.v1.Node
+	0,  // 25: kgs.fsm.v1.Result.code:type_name -> kgs.fsm.v1.Code
+	27, // 26: kgs.fsm.v1.Result.link:type_name -> kgs.fsm.v1.Link
+	21, // 27: kgs.fsm.v1.Result.grants:type_name -> kgs.fsm.v1.Grant
+	23, // 28: kgs.fsm.v1.Result.restored:type_name -> kgs.fsm.v1.Restored
+	29, // 29: kgs.fsm.v1.Result.token:type_name -> kgs.fsm.v1.Token
+	24, // 30: kgs.fsm.v1.Restored.keyspaces:type_name -> kgs.fsm.v1.RestoredKeyspace
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_fsm_pb_command_proto_init() }

@@ -1,6 +1,9 @@
 package refmodel
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kgs-cluster/kgs/fsm/pb"
@@ -8,16 +11,14 @@ import (
 
 // recoverCluster leaves one node, and no key below the mark that is not used.
 func (m *Model) recoverCluster(op *pb.RecoverCluster) *pb.Result {
-	if m.Nodes[op.Node] == nil {
-		return code(pb.Code_NODE_NOT_FOUND)
-	}
 	for id, old := range m.Nodes {
 		m.Nodes[id] = proto.CloneOf(old)
-		m.Nodes[id].Removed = id != op.Node
-		if id == op.Node {
-			m.Nodes[id].NonVoter = false
-		}
+		m.Nodes[id].Removed = true
 	}
+	m.Nodes[op.Node.Id] = op.Node
+	mac := hmac.New(sha256.New, m.State.ReceiptSecret)
+	mac.Write([]byte("after a recovery"))
+	m.State.ReceiptSecret = mac.Sum(nil)
 	told := &pb.Restored{Links: m.State.Links}
 	for _, s := range m.Spaces {
 		size, known, used := s.Perm.Size(), s.Row.HighWaterMark, s.Row.Used
