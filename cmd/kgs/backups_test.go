@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,17 +32,17 @@ func newTestBackups(t *testing.T, content []byte) (b *backups, fail func(error))
 	t.Helper()
 	b = (&serveFlags{backupDir: filepath.Join(t.TempDir(), "made"), backupInterval: time.Hour, backupKeep: 3}).
 		newBackups(hclog.NewNullLogger(), prometheus.NewRegistry())
-	var failure error
+	var failure atomic.Pointer[error]
 	b.cluster = func() string { return "c1" }
 	b.write = func(_ context.Context, w io.Writer) error {
-		if failure != nil {
+		if failed := failure.Load(); failed != nil && *failed != nil {
 			w.Write(content[:len(content)/2])
-			return failure
+			return *failed
 		}
 		_, err := w.Write(content)
 		return err
 	}
-	return b, func(err error) { failure = err }
+	return b, func(err error) { failure.Store(&err) }
 }
 
 // value reads a gauge or a counter.

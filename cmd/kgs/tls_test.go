@@ -177,7 +177,7 @@ func TestClientCA(t *testing.T) {
 		{server.URL, writeFile(t, "no PEM"), "--ca: "},
 		{server.URL, "nowhere", "--ca: open nowhere"},
 	} {
-		args := []string{"keys", "take", "--timeout", "300ms", "--addr", tt.addr}
+		args := []string{"keys", "take", "--timeout", "1500ms", "--addr", tt.addr}
 		if tt.ca != "" {
 			args = append(args, "--ca", tt.ca)
 		}
