@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
@@ -13,21 +14,27 @@ func (r route) audited() bool {
 	return r.least == admin && (r.method != http.MethodGet || r.path == "/v1/cluster/snapshot")
 }
 
-// audit logs who did what, and at which log index; a request that was refused
-// before its handler saw it is counted in the metrics only.
-func (s *Server) audit(c echo.Context) {
-	status := c.Response().Status
-	switch status {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests:
-		return
+// auditing is a handler whose calls are logged. What is refused before a handler
+// sees it, nobody did: its token may be an invention.
+func (s *Server) auditing(h handler) handler {
+	return func(ctx context.Context, c echo.Context) error {
+		defer s.audit(c) // also of an answer that breaks off
+		if err := h(ctx, c); err != nil {
+			s.writeProblem(c, err)
+		}
+		return nil
 	}
+}
+
+// audit logs who did what, and at which log index.
+func (s *Server) audit(c echo.Context) {
 	who := "anybody"
 	if s.auth {
 		who, _, _ = fsm.ParseToken(requestToken(c.Request().Header))
 	}
-	index := ""
-	if values := c.Response().Header()["X-Kgs-Index"]; len(values) > 0 {
-		index = values[0]
+	status, index := c.Response().Status, c.Response().Header().Get("X-Kgs-Index")
+	if !c.Response().Committed { // it panicked
+		status = http.StatusInternalServerError
 	}
 	r := c.Request()
 	s.auditLog.Info("admin action", "token", who, "from", s.clientName(r), "method", r.Method, "path", r.URL.Path, "status", status, "index", index)

@@ -2,13 +2,17 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/labstack/echo/v4"
 
 	"github.com/kgs-cluster/kgs/fsm/pb"
+	"github.com/kgs-cluster/kgs/httpapi/internal/fakenode"
 )
 
 // Every change that needs an admin, and a backup, is logged with its author;
@@ -45,6 +49,55 @@ func TestAdminActionsAreLogged(t *testing.T) {
 			if token != "" && strings.Contains(line, token) {
 				t.Errorf("%s: the line has the secret", route)
 			}
+		}
+	}
+}
+
+// A request that is refused before its token was looked at has no author.
+func TestRefusedRequestsAreNobodysActions(t *testing.T) {
+	node := newGuardedNode(t)
+	_, id := node.addToken(t, pb.Role_ADMIN, 0)
+	var log bytes.Buffer
+	s, err := New(Config{Service: node, Auth: true, Logger: hclog.New(&hclog.LoggerOptions{Output: &log})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest("DELETE", "/v1/cluster/nodes/n4", nil)
+	r.Header.Set("Authorization", "Bearer kgs_"+id+"_"+strings.Repeat("A", 43))
+	r.Header.Set("X-Kgs-Timeout", "nonsense")
+	answer := httptest.NewRecorder()
+	s.ServeHTTP(answer, r)
+	if answer.Code != 400 || strings.Contains(log.String(), "admin action") {
+		t.Errorf("%d, logged %s", answer.Code, &log)
+	}
+}
+
+// A backup that breaks off may have been read as far as it went.
+func TestAnAnswerThatBreaksOffIsLogged(t *testing.T) {
+	var log bytes.Buffer
+	s, err := New(Config{Service: &fakenode.Node{Name: "n1"}, Logger: hclog.New(&hclog.LoggerOptions{Output: &log})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, handler := range []handler{
+		func(context.Context, echo.Context) error { panic(http.ErrAbortHandler) },
+		func(_ context.Context, c echo.Context) error {
+			c.Response().WriteHeader(200)
+			panic(http.ErrAbortHandler)
+		},
+	} {
+		log.Reset()
+		c := echo.New().NewContext(httptest.NewRequest("GET", "/v1/cluster/snapshot", nil), httptest.NewRecorder())
+		func() {
+			defer func() { _ = recover() }()
+			_ = s.auditing(handler)(t.Context(), c)
+		}()
+		want := "status=500"
+		if c.Response().Committed {
+			want = "status=200"
+		}
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("want %s: %s", want, &log)
 		}
 	}
 }

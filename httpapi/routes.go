@@ -103,6 +103,9 @@ func (s *Server) newRouter(routes []route, unrouted *routeMetrics) *echo.Echo {
 		s.finish(unrouted, c, start)
 	}
 	for _, r := range routes {
+		if r.audited() {
+			r.handler = s.auditing(r.handler)
+		}
 		e.Add(r.method, r.path, s.wrap(r.method, r))
 		if r.method == http.MethodGet {
 			e.Add(http.MethodHead, r.path, s.wrap(http.MethodHead, r))
@@ -135,16 +138,13 @@ func errNoPage(c echo.Context) error {
 
 // wrap gives a handler what every route has.
 func (s *Server) wrap(method string, r route) echo.HandlerFunc {
-	metrics, audited := s.metrics.forRoute(method, r.path), r.audited()
+	metrics := s.metrics.forRoute(method, r.path)
 	return func(c echo.Context) error {
 		start := time.Now()
 		s.metrics.running.Inc()
 		defer s.metrics.running.Dec()
 		if err := s.call(c, start, r); err != nil {
 			s.writeProblem(c, err)
-		}
-		if audited {
-			s.audit(c)
 		}
 		s.finish(metrics, c, start)
 		return nil
