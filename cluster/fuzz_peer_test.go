@@ -95,10 +95,11 @@ func TestCommandsThatWouldStopTheClusterAreRefused(t *testing.T) {
 		{Op: &pb.Command_CreateLink{CreateLink: &pb.CreateLink{Alias: "huge", Link: huge}}},
 		{Op: &pb.Command_CreateLink{CreateLink: &pb.CreateLink{Alias: "good", Link: good}}},
 		{Op: &pb.Command_CreateLink{CreateLink: &pb.CreateLink{Link: huge}}},
+		{Op: &pb.Command_RecoverCluster{RecoverCluster: &pb.RecoverCluster{Node: &pb.Node{Id: "n2"}}}},
 		{Op: &pb.Command_CreateLink{CreateLink: &pb.CreateLink{Link: good}}},
 	})
 	if !errors.Is(answers[0].err, ErrRefused) || !errors.Is(answers[1].err, ErrRefused) || answers[2].result.GetKey() != "good" ||
-		!errors.Is(answers[3].err, ErrRefused) || answers[4].result.GetKey() == "" {
+		!errors.Is(answers[3].err, ErrRefused) || !errors.Is(answers[4].err, ErrRefused) || answers[5].result.GetKey() == "" {
 		t.Errorf("answers %v", answers)
 	}
 	if fault := n.problem(); fault != "" {

@@ -112,6 +112,8 @@ func entrySeeds(f *testing.F) (seeds [][]byte) {
 		{Version: Version, Time: -1, Commands: []*pb.Command{cmd(&pb.PutNode{}), cmd(&pb.CreateLink{}), cmd(&pb.ReturnKeys{})}},
 		{Version: Version, Time: 1<<63 - 1, Commands: []*pb.Command{request(idempotent(alias("x"), ""), 0, 0, 1<<64-1)}},
 		{Version: Version, Commands: []*pb.Command{cmd(&pb.Release{Keyspace: hex, Grants: []*pb.Grant{{From: 1<<64 - 1, Count: 1<<64 - 1}}})}},
+		{Version: Version, Commands: []*pb.Command{cmd(&pb.RecoverCluster{}), cmd(&pb.RecoverCluster{Node: &pb.Node{Id: "n1"}, Floor: 1<<64 - 1}), lease(digits, 3)}},
+		{Version: Version, Node: "n1", Commands: []*pb.Command{cmd(&pb.RecoverCluster{Node: &pb.Node{Id: "n1"}, Floor: 500}), generate(digits, 100), lease(digits, 3)}},
 	} {
 		seeds = append(seeds, encodeEntry(1, 1, e).Data)
 	}

@@ -20,8 +20,11 @@ import (
 // as after the restore of a backup from elsewhere. And no receipt from before is
 // good any more: its key may have been returned, and be somebody else's.
 //
-// It is never refused: nobody would hear of it.
+// Of what a recovery writes nothing is refused: nobody would hear of it.
 func (m *Machine) recoverCluster(op *pb.RecoverCluster) (*pb.Result, error) {
+	if op.Node.GetId() == "" {
+		return refuse(pb.Code_INVALID, "a recovery needs its node"), nil
+	}
 	if err := m.removeOthers(op.Node); err != nil {
 		return nil, err
 	}
@@ -55,7 +58,7 @@ func (m *Machine) removeOthers(left *pb.Node) error {
 		node.Removed = true
 		m.put(store.Nodes, []byte(node.Id), node)
 	}
-	m.put(store.Nodes, []byte(left.GetId()), left)
+	m.put(store.Nodes, []byte(left.Id), left)
 	return failed
 }
 

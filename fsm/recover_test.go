@@ -35,6 +35,7 @@ func TestRecover(t *testing.T) {
 	leased := d.ok(lease(digits, 10)).Grants[0]
 	receipt := Receipt{Space: 1, Grants: []Grant{{leased.Lease, leased.From, leased.Count}}}.Seal(nil, testSecret)
 	give := cmd(&pb.ReturnKeys{Receipt: receipt, Keys: []string{d.key(digits, leased.From)}})
+	d.refused(pb.Code_INVALID, cmd(&pb.RecoverCluster{}))
 	survivor := &pb.Node{Id: "n3", DiskId: "disk of n3"} // whose row is missing
 	told := d.ok(cmd(&pb.RecoverCluster{Node: survivor})).Restored
 	d.refused(pb.Code_INVALID_RECEIPT, give)

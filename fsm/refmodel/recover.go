@@ -11,6 +11,9 @@ import (
 
 // recoverCluster leaves one node, and no key below the mark that is not used.
 func (m *Model) recoverCluster(op *pb.RecoverCluster) *pb.Result {
+	if op.Node.GetId() == "" {
+		return code(pb.Code_INVALID)
+	}
 	for id, old := range m.Nodes {
 		m.Nodes[id] = proto.CloneOf(old)
 		m.Nodes[id].Removed = true
