@@ -2,10 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
@@ -14,7 +15,7 @@ import (
 )
 
 func newClusterRecover(f *clientFlags) *cobra.Command {
-	r := &recovery{}
+	r := &recovery{clientFlags: f}
 	cmd := &cobra.Command{
 		Use:   "recover --data-dir DIR [--yes]",
 		Short: "Go on with one node when the majority is lost for good; on its machine, while it is stopped",
@@ -35,7 +36,7 @@ whose last entry is the newest, by term, then by index.
     and give the same keys. Empty their data directories, then start them with --join.
 
 As long as most nodes can be started again, do that instead: nothing is lost then.`,
-		Example: `  kgs cluster recover --data-dir /var/lib/kgs
+		Example: `  kgs cluster recover --data-dir /var/lib/kgs        (with TLS: --ca ca.crt, to ask the other members)
   kgs cluster recover --data-dir /var/lib/kgs --yes`,
 		Args: wantArgs(),
 		RunE: f.run(func(ctx context.Context, s *session, _ []string) error { return local(r.run(ctx, s)) }),
@@ -48,6 +49,7 @@ As long as most nodes can be started again, do that instead: nothing is lost the
 }
 
 type recovery struct {
+	*clientFlags
 	dataDir    string
 	yes, force bool
 	floor      uint64
@@ -85,7 +87,9 @@ func (r *recovery) run(ctx context.Context, s *session) error {
 		return err
 	}
 	defer stopped.Close()
-	view := newSurvivorView(ctx, stopped.Survivor())
+	web := &http.Client{Transport: &http.Transport{TLSClientConfig: r.tls}}
+	defer web.CloseIdleConnections()
+	view := newSurvivorView(ctx, web, stopped.Survivor())
 	if !r.yes {
 		return s.out.print(view, view.table)
 	}
@@ -104,7 +108,7 @@ func (r *recovery) run(ctx context.Context, s *session) error {
 	return s.out.print(view, view.table)
 }
 
-func newSurvivorView(ctx context.Context, found cluster.Survivor) survivorView {
+func newSurvivorView(ctx context.Context, web *http.Client, found cluster.Survivor) survivorView {
 	view := survivorView{Node: found.Node, Cluster: found.Cluster, LastTerm: found.LastTerm, LastIndex: found.LastIndex}
 	for _, m := range found.Members {
 		member := memberView{ID: m.ID, HTTP: m.HTTP, Cluster: m.Cluster, Voter: m.Voter}
@@ -114,29 +118,20 @@ func newSurvivorView(ctx context.Context, found cluster.Survivor) survivorView {
 		case m.HTTP == "":
 			member.State = "its HTTP address is not known here"
 		default:
-			member.ready, member.State = readyAt(ctx, m.HTTP)
+			member.ready, member.State = readyState(ctx, web, m.HTTP)
 		}
 		view.Members = append(view.Members, member)
 	}
 	return view
 }
 
-// readyAt tells whether the node at the URL says that it can serve, which it
-// can only with a majority.
-func readyAt(ctx context.Context, url string) (ready bool, state string) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz", nil)
-	if err != nil {
-		return false, err.Error()
-	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return false, "no answer: " + requestOf.ReplaceAllString(oneLine(err), "")
-	}
-	answer.Body.Close()
-	if answer.StatusCode == http.StatusOK {
+// readyState is what a member says. It is ready only with a majority.
+func readyState(ctx context.Context, web *http.Client, addr string) (ready bool, state string) {
+	switch err := askReady(ctx, web, addr); {
+	case err == nil:
 		return true, "ready"
+	case errors.As(err, new(*url.Error)):
+		return false, "no answer: " + requestOf.ReplaceAllString(oneLine(err), "")
 	}
 	return false, "answers, and is not ready: stop it, and compare its last entry"
 }
