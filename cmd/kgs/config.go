@@ -64,7 +64,7 @@ func effective(f *serveFlags, flags *pflag.FlagSet, from sources) (rows []settin
 	derived := map[string]string{
 		"buffer-max":        strconv.Itoa(c.BufferMax),
 		"cluster-advertise": c.ClusterAdvertise,
-		"http-advertise":    "http://" + f.httpAddr,
+		"http-advertise":    f.scheme() + f.httpAddr,
 	}
 	flags.VisitAll(func(flag *pflag.Flag) {
 		row := setting{flag.Name, flagText(flag), from.of(flag.Name)}

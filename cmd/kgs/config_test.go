@@ -45,6 +45,15 @@ func TestConfigPrint(t *testing.T) {
 }
 
 // TestConfigPrintFaults: what serve refuses is shown, and refused.
+// What follows from another setting is what serve makes of it.
+func TestConfigPrintWithTLS(t *testing.T) {
+	got := kgs(t, "", "config", "print", "--node-id", "n1", "--data-dir", t.TempDir(), "--initial-cluster", "n1=127.0.0.1:9080",
+		"--tls-cert", "n1.crt", "--tls-key", "n1.key", "--tls-ca", "ca.crt", "--format", "json")
+	if want := `{"name":"http-advertise","value":"https://127.0.0.1:8080","source":"default"}`; got.code != exitDone || !strings.Contains(got.stdout, want) {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestConfigPrintFaults(t *testing.T) {
 	got := kgs(t, "", "config", "print", "--node-id", "n1", "--log-level", "loud")
 	if got.code != exitLocal || !strings.Contains(got.stdout, "loud") {
