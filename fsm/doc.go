@@ -37,6 +37,12 @@
 //     ever: neither a new link nor a return can take it.
 //   - An alias that is also a key of some key space is claimed in each of them,
 //     generated or not, in the same entry.
+//   - A key space is refused if a string could be a key of it and of another one:
+//     all links have one table. Aliases that are keys of a new key space are
+//     claimed when it is created, or, where there are many links to look
+//     through, by its first Generates, a part each; nothing of it is generated
+//     before all are. After a restore this begins anew unless the backup has it
+//     behind it.
 //   - Returned keys wait 25 hours of the machine's clock in used_keys, and the
 //     next Lease or Generate of their key space after that moves them, also when
 //     it is itself refused: but for that, a refused command changes nothing.
@@ -102,6 +108,7 @@
 //	chain.go     comparing this replica's state with the leader's
 //	requests.go  request ids and idempotency keys: one effect, one answer
 //	keys.go      Generate, Lease, Release, ReturnKeys
+//	keyspaces.go CreateKeyspace
 //	links.go     CreateLink, UpdateLink, DeleteLink
 //	backup.go    the backup file; backup_check.go what makes one sound
 //	restore.go   StageBackup, RestoreBackup; restore_plan.go up to where

@@ -29,6 +29,10 @@ var (
 	ErrRestoreRefused      = errors.New("the backup cannot be restored here")
 	ErrTooManyTokens       = errors.New("too many tokens; revoke some that nobody needs")
 	ErrTokenNotFound       = errors.New("no such token")
+	ErrKeyspaceExists      = errors.New("there is a key space of this name")
+	ErrKeyspacesMeet       = errors.New("two key spaces would have keys in common")
+	ErrInvalidKeyspace     = errors.New("such a key space there cannot be")
+	ErrTooManyKeyspaces    = errors.New("too many key spaces")
 	ErrLastAdmin           = errors.New("it is the last admin token; create another one first")
 )
 
@@ -75,6 +79,10 @@ var codeErrors = map[pb.Code]error{
 	pb.Code_TOO_MANY_TOKENS:      ErrTooManyTokens,
 	pb.Code_TOKEN_NOT_FOUND:      ErrTokenNotFound,
 	pb.Code_LAST_ADMIN:           ErrLastAdmin,
+	pb.Code_KEYSPACE_EXISTS:      ErrKeyspaceExists,
+	pb.Code_KEYSPACES_MEET:       ErrKeyspacesMeet,
+	pb.Code_INVALID_KEYSPACE:     ErrInvalidKeyspace,
+	pb.Code_TOO_MANY_KEYSPACES:   ErrTooManyKeyspaces,
 }
 
 // ResultError is the error that a result stands for: nil for OK, else one of

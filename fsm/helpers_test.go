@@ -20,6 +20,21 @@ const (
 	wide   = "wide"    // 62^6 keys
 )
 
+// Key spaces that come later.
+var (
+	sevenDigits = &pb.Keyspace{Name: "d7", Alphabet: "0123456789", Length: 7, PermutationKey: bytes.Repeat([]byte{4}, 32)}
+	vouchers    = &pb.Keyspace{Name: "vouchers", Alphabet: keyspace.Alphabets["crockford32"], Length: 4, Prefix: "V-", Check: true,
+		PermutationKey: bytes.Repeat([]byte{6}, 32), Blocklist: []string{"foo", "bar"}}
+)
+
+func permutationOf(row *pb.Keyspace) *keyspace.Permutation {
+	perm, err := keyspace.NewPermutation(spaceOf(row), row.PermutationKey)
+	if err != nil {
+		panic(err)
+	}
+	return perm
+}
+
 const minute = int64(60_000)
 
 var testSecret = bytes.Repeat([]byte{7}, 32)
@@ -287,6 +302,10 @@ func (d *driver) generated(space string, leaseID, pos uint64) *pb.Command {
 		Generated: &pb.GeneratedKey{Key: d.key(space, pos), Position: pos, Lease: leaseID},
 		Keyspace:  space, Link: &pb.Link{Url: "https://example.com/generated"},
 	})
+}
+
+func createKeyspace(row *pb.Keyspace) *pb.Command {
+	return cmd(&pb.CreateKeyspace{Keyspace: row})
 }
 
 func deleteLink(key string) *pb.Command { return cmd(&pb.DeleteLink{Key: key}) }

@@ -48,6 +48,11 @@ func (m *Machine) generate(op *pb.Generate) *pb.Result {
 		return refused
 	}
 	m.endQuarantine(s)
+	if s.row.ClaimFrom != "" {
+		if m.claimAliases(s); s.row.ClaimFrom != "" {
+			return &pb.Result{}
+		}
+	}
 	from := s.row.HighWaterMark
 	ungenerated := s.perm.Size() - from
 	if ungenerated == 0 {
@@ -173,7 +178,7 @@ func (m *Machine) returnKeys(op *pb.ReturnKeys) *pb.Result {
 func (m *Machine) returnable(s *space, receipt Receipt, key string) (uint64, *pb.Result) {
 	pos, ok := s.perm.Position(key)
 	if !ok {
-		return 0, refuse(pb.Code_NOT_RETURNABLE, "%s is not a key of %q", key, s.row.Name)
+		return 0, refuse(pb.Code_NOT_RETURNABLE, "%s is not a key of %q: %s", key, s.row.Name, s.perm.Fault(key))
 	}
 	lease, ok := receipt.lease(pos)
 	if !ok {

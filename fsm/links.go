@@ -94,7 +94,7 @@ func (m *Machine) checkTaken(space, key string, bufferedTo uint64) *pb.Result {
 	}
 	pos, ok := s.perm.Position(key)
 	if !ok {
-		return refuse(pb.Code_NOT_IN_KEYSPACE, "%s is not a key of %q", key, s.row.Name)
+		return refuse(pb.Code_NOT_IN_KEYSPACE, "%s is not a key of %q: %s", key, s.row.Name, s.perm.Fault(key))
 	}
 	_, row, ok := m.used(s).Find(pos)
 	onItsWay := ok && !row.Direct && row.Term == m.entry.term && row.Index > bufferedTo

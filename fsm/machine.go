@@ -63,6 +63,7 @@ type Machine struct {
 type space struct {
 	row   *pb.Keyspace
 	perm  *keyspace.Permutation
+	list  *keyspace.Blocklist
 	dirty bool
 }
 
@@ -92,6 +93,7 @@ type publishedSpace struct {
 	id   uint32
 	name string
 	perm *keyspace.Permutation
+	list *keyspace.Blocklist
 }
 
 // New returns the machine over the state in db.
@@ -142,18 +144,17 @@ func (m *Machine) load() error {
 }
 
 func newSpace(row *pb.Keyspace) (*space, error) {
-	perm, err := keyspace.NewPermutation(
-		keyspace.Space{Alphabet: row.Alphabet, Length: int(row.Length)}, row.PermutationKey)
+	perm, err := keyspace.NewPermutation(spaceOf(row), row.PermutationKey)
 	if err != nil {
 		return nil, fmt.Errorf("key space %q: %w", row.Name, err)
 	}
-	return &space{row: row, perm: perm}, nil
+	return &space{row: row, perm: perm, list: keyspace.NewBlocklist(row.Blocklist)}, nil
 }
 
 func (m *Machine) publish() {
 	p := published{clusterID: m.state.ClusterId, secret: m.state.ReceiptSecret, tokens: maps.Clone(m.tokens)}
 	for _, s := range m.spaces {
-		p.spaces = append(p.spaces, publishedSpace{s.row.Id, s.row.Name, s.perm})
+		p.spaces = append(p.spaces, publishedSpace{s.row.Id, s.row.Name, s.perm, s.list})
 	}
 	m.mu.Lock()
 	m.published = p
@@ -317,6 +318,8 @@ func (m *Machine) execute(cmd *pb.Command) (*pb.Result, error) {
 		return m.revokeToken(op.RevokeToken), nil
 	case *pb.Command_RecoverCluster:
 		return m.recoverCluster(op.RecoverCluster)
+	case *pb.Command_CreateKeyspace:
+		return m.createKeyspace(op.CreateKeyspace), nil
 	default:
 		return nil, ErrUnknownCommand
 	}

@@ -18,8 +18,8 @@ func (m *Machine) initCluster(op *pb.InitCluster) *pb.Result {
 	spaces := make([]*space, len(op.Keyspaces))
 	for i, given := range op.Keyspaces {
 		row := &pb.Keyspace{
-			Name: given.Name, Alphabet: given.Alphabet, Length: given.Length, PermutationKey: given.PermutationKey,
-			Id: m.state.NextKeyspace + uint32(i), CreatedAt: m.state.Clock,
+			Name: given.Name, Alphabet: given.Alphabet, Length: given.Length, Prefix: given.Prefix, Check: given.Check,
+			PermutationKey: given.PermutationKey, Id: m.state.NextKeyspace + uint32(i), CreatedAt: m.state.Clock,
 		}
 		s, err := newSpace(row)
 		if err != nil {

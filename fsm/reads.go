@@ -45,6 +45,18 @@ func (m *Machine) Space(name string) (perm *keyspace.Permutation, id uint32, err
 	return nil, 0, fmt.Errorf("%w: %q", ErrKeyspaceNotFound, name)
 }
 
+// Blocklist finds what a key space whose permutation this is never hands out.
+func (m *Machine) Blocklist(perm *keyspace.Permutation) *keyspace.Blocklist {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for _, s := range m.published.spaces {
+		if s.perm == perm {
+			return s.list
+		}
+	}
+	return nil
+}
+
 // Link returns a link that is there, else ErrLinkNotFound or ErrLinkDeleted.
 func (m *Machine) Link(key string) (*pb.Link, error) {
 	link := &pb.Link{}
@@ -196,7 +208,7 @@ func (m *Machine) Key(space, key string) (KeyState, error) {
 	}
 	pos, ok := perm.Position(key)
 	if !ok {
-		return KeyState{}, fmt.Errorf("%w: %s", ErrNotInKeyspace, key)
+		return KeyState{}, fmt.Errorf("%w: %s: %s", ErrNotInKeyspace, key, perm.Fault(key))
 	}
 	state := KeyState{Keyspace: space, Position: pos}
 	view, err := m.db.View() // all tables at one moment: the key may be on its way

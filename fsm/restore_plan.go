@@ -49,6 +49,9 @@ func continued(own, backup *pb.Keyspace) *pb.Keyspace {
 	row.HighWaterMark = max(own.HighWaterMark, backup.GetHighWaterMark())
 	row.Lost += row.Buffered
 	row.Buffered = 0
+	if own.ClaimFrom != "" || backup == nil || backup.ClaimFrom != "" {
+		row.ClaimFrom = claimAll(row) // the backup's links may have aliases that neither has claimed
+	}
 	return row
 }
 
@@ -81,7 +84,7 @@ func (r *restoration) burn(size uint64, row *pb.Keyspace, margin uint64) {
 func (m *Machine) hasSpaces(rows []*pb.Keyspace) bool {
 	for _, row := range rows {
 		s := m.spaceByID(row.Id)
-		if s == nil || s.row.Name != row.Name || s.row.Alphabet != row.Alphabet || s.row.Length != row.Length ||
+		if s == nil || s.row.Name != row.Name || spaceOf(s.row) != spaceOf(row) ||
 			!bytes.Equal(s.row.PermutationKey, row.PermutationKey) {
 			return false
 		}

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"math"
@@ -154,7 +155,7 @@ func (w *world) send(front *frontEnd, c *pb.Command) *pb.Command {
 }
 
 func (w *world) space() string {
-	return pick(w, []string{digits, digits, digits, hex, hex, "", wide, "nope"}, "space")
+	return pick(w, []string{digits, digits, digits, hex, hex, "", wide, "nope", "d7", "d7", "vouchers"}, "space")
 }
 
 // pos draws a position at which something may be.
@@ -164,11 +165,14 @@ func (w *world) pos(s *refmodel.Space) uint64 {
 
 // key draws a key: of a low position, of both spaces, of a link, or made up.
 func (w *world) key() string {
-	switch w.draw(5, "kind of key") {
+	switch w.draw(6, "kind of key") {
 	case 0:
 		return pick(w, w.both, "key of both")
 	case 1:
 		return pick(w, []string{"a", "docs", "00000", "0000000"}, "name")
+	case 3: // of a key space that is there or is not
+		row := pick(w, laterSpaces[:2], "later key space")
+		return string(permutationOf(row).AppendKey(nil, uint64(w.draw(60, "later pos"))))
 	case 2:
 		if keys := slices.Sorted(maps.Keys(w.model.Links)); len(keys) > 0 {
 			return pick(w, keys, "key of a link")
@@ -205,7 +209,7 @@ func (w *world) tags() []string {
 }
 
 func (w *world) operation() *pb.Command {
-	switch w.draw(40, "operation") {
+	switch w.draw(43, "operation") {
 	case 0:
 		return cmd(testInit())
 	case 1:
@@ -253,9 +257,21 @@ func (w *world) operation() *pb.Command {
 		return createToken(w.tokenID(), pb.Role(w.draw(6, "role")), pick(w, []int64{0, 0, 1, minute, 60 * minute, -1, math.MaxInt64}, "ttl"))
 	case 37:
 		return cmd(&pb.RevokeToken{Id: w.tokenID()})
+	case 38, 39, 40:
+		return cmd(&pb.CreateKeyspace{Keyspace: pick(w, laterSpaces, "key space")})
 	default:
 		return cmd(&pb.DeleteLink{Key: w.key()})
 	}
+}
+
+// laterSpaces are made while the world goes on, or refused.
+var laterSpaces = []*pb.Keyspace{
+	sevenDigits, vouchers,
+	{Name: "d7", Alphabet: "0123456789", Length: 7, PermutationKey: bytes.Repeat([]byte{4}, 32), Blocklist: []string{"1234567"}},
+	{Name: "octal", Alphabet: "01234567", Length: 7, PermutationKey: bytes.Repeat([]byte{5}, 32)},
+	{Name: digits, Alphabet: "0123456789", Length: 8, PermutationKey: bytes.Repeat([]byte{5}, 32)},
+	{Name: "tiny", Alphabet: "01", Length: 8, PermutationKey: bytes.Repeat([]byte{5}, 32)},
+	nil,
 }
 
 func (w *world) tokenID() string {

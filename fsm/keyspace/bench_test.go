@@ -3,7 +3,7 @@ package keyspace
 import "testing"
 
 func BenchmarkAppendKeys(b *testing.B) {
-	for _, s := range []Space{{Base62, 6}, {Base62, 7}, {Base62, 10}, {"01", 62}} {
+	for _, s := range []Space{{Alphabet: Base62, Length: 6}, {Alphabet: Base62, Length: 7}, {Alphabet: Base62, Length: 10}, {Alphabet: "01", Length: 62}} {
 		b.Run(spaceName(s), func(b *testing.B) {
 			const bulk = 10_000
 			p := newTestPermutation(b, s)
@@ -22,7 +22,7 @@ func BenchmarkAppendKeys(b *testing.B) {
 }
 
 func BenchmarkAppendKey(b *testing.B) {
-	p := newTestPermutation(b, Space{Base62, 6})
+	p := newTestPermutation(b, Space{Alphabet: Base62, Length: 6})
 	dst := make([]byte, 0, 6)
 	b.ReportAllocs()
 	var pos uint64
@@ -34,7 +34,7 @@ func BenchmarkAppendKey(b *testing.B) {
 }
 
 func BenchmarkPosition(b *testing.B) {
-	p := newTestPermutation(b, Space{Base62, 6})
+	p := newTestPermutation(b, Space{Alphabet: Base62, Length: 6})
 	keys := make([]string, 1024)
 	for i := range keys {
 		keys[i] = string(p.AppendKey(nil, uint64(i)))

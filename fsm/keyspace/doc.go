@@ -33,6 +33,12 @@
 //	pos, ok := perm.Position(string(key))   // 0, true
 //	keys := perm.AppendKeys(nil, 0, 10_000) // 60,000 bytes, the fast way
 //
+// A space may have a prefix and a check character; they stand around what FF1
+// gives and are no part of the position. Position refuses a key in which the
+// check character is wrong, and Fault says so. The check character is Luhn mod N:
+// it takes any alphabet of an even number of characters, and needs no other
+// characters than the alphabet's, as ISO 7064 would.
+//
 // The order of the characters in the alphabet and the secret are part of the
 // permutation. Neither may change once a key has been handed out.
 //

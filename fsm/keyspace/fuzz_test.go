@@ -36,7 +36,7 @@ func FuzzPermutation(f *testing.F) {
 		n := min(max(int(length), shortest), longest)
 		key := make([]byte, CipherKeySize)
 		copy(key, secret)
-		p, err := NewPermutation(Space{shuffled(r, order), n}, key)
+		p, err := NewPermutation(Space{Alphabet: shuffled(r, order), Length: n}, key)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func FuzzSpace(f *testing.F) {
 	f.Add("", -1, "é")
 	f.Add("01", 63, strings.Repeat("1", 63))
 	f.Fuzz(func(t *testing.T, alphabet string, length int, key string) {
-		s := Space{alphabet, length}
+		s := Space{Alphabet: alphabet, Length: length}
 		contains := s.Contains(key)
 		p, err := NewPermutation(s, testCipherKey())
 		if want := validSpace(s); (err == nil) != want || (s.Validate() == nil) != want {

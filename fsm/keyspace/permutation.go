@@ -25,6 +25,7 @@ type Permutation struct {
 	size    uint64
 	feistel feistel
 	radix   uint64
+	length  int       // of a key, all in all
 	value   [256]byte // character -> numeral, notInAlphabet for all others
 }
 
@@ -50,6 +51,7 @@ func NewPermutation(s Space, key []byte) (*Permutation, error) {
 		size:    s.Size(),
 		feistel: newFeistel(block, uint64(len(s.Alphabet)), s.Length),
 		radix:   uint64(len(s.Alphabet)),
+		length:  s.KeyLength(),
 	}
 	for i := range p.value {
 		p.value[i] = notInAlphabet
@@ -73,14 +75,14 @@ func (p *Permutation) AppendKey(dst []byte, pos uint64) []byte {
 }
 
 // AppendKeys appends the keys at positions from to from+n-1 to dst, without
-// separators: n times Space().Length bytes. It costs a fraction of n calls of
+// separators: n times Space().KeyLength() bytes. It costs a fraction of n calls of
 // AppendKey, and allocates nothing if dst has room. It panics if from+n is
 // above Size().
 func (p *Permutation) AppendKeys(dst []byte, from, n uint64) []byte {
 	if from > p.size || n > p.size-from {
 		panic(fmt.Sprintf("keyspace: %d positions from %d are out of range: the space has %d", n, from, p.size))
 	}
-	length := p.space.Length
+	length := p.length
 	if n > uint64(math.MaxInt/length) {
 		panic(fmt.Sprintf("keyspace: %d keys do not fit into memory: ask for fewer at a time", n))
 	}
@@ -94,7 +96,7 @@ func (p *Permutation) AppendKeys(dst []byte, from, n uint64) []byte {
 		p.split(s, from, count)
 		p.feistel.encrypt(s, count)
 		for k := range count {
-			p.spell(out[k*length:], s.a[k], s.b[k])
+			p.spell(out[k*length:(k+1)*length], s.a[k], s.b[k])
 		}
 		from += uint64(count)
 		out = out[count*length:]
@@ -106,19 +108,54 @@ func (p *Permutation) AppendKeys(dst []byte, from, n uint64) []byte {
 // Position returns the position of key, the inverse of AppendKey. It returns
 // false if key is not in the space. It allocates nothing.
 func (p *Permutation) Position(key string) (pos uint64, ok bool) {
-	if len(key) != p.space.Length {
+	body, ok := p.body(key)
+	if !ok {
 		return 0, false
 	}
 	half := p.space.Length / 2
-	a, okA := p.number(key[:half])
-	b, okB := p.number(key[half:])
-	if !okA || !okB {
+	a, okA := p.number(body[:half])
+	b, okB := p.number(body[half:])
+	if !okA || !okB || p.space.Check && !p.checks(body, key[p.length-1]) {
 		return 0, false
 	}
 	s := scratchPool.Get().(*scratch)
 	a, b = p.feistel.decrypt(s, a, b)
 	scratchPool.Put(s)
 	return a*p.feistel.right + b, true
+}
+
+// body cuts off what all keys have.
+func (p *Permutation) body(key string) (body string, ok bool) {
+	from := len(p.space.Prefix)
+	if len(key) != p.length || key[:from] != p.space.Prefix {
+		return "", false
+	}
+	return key[from : from+p.space.Length], true
+}
+
+// checks tells whether the check character is that of the body.
+func (p *Permutation) checks(body string, c byte) bool {
+	return p.space.Alphabet[p.checkDigit(body)] == c
+}
+
+// Fault says for people why key is not in the space, "" if it is.
+func (p *Permutation) Fault(key string) string {
+	if len(key) != p.length {
+		return fmt.Sprintf("it has %d characters, keys have %d", len(key), p.length)
+	}
+	body, ok := p.body(key)
+	if !ok {
+		return fmt.Sprintf("keys begin with %s", p.space.Prefix)
+	}
+	for _, c := range []byte(key[len(p.space.Prefix):]) {
+		if p.value[c] == notInAlphabet {
+			return fmt.Sprintf("%q is not in the alphabet", c)
+		}
+	}
+	if p.space.Check && !p.checks(body, key[p.length-1]) {
+		return "the check character is wrong: something in it is mistyped"
+	}
+	return ""
 }
 
 // split writes the halves of count consecutive positions into the lanes
@@ -134,14 +171,21 @@ func (p *Permutation) split(s *scratch, from uint64, count int) {
 	}
 }
 
-// spell writes the key A || B to the first Length bytes of dst (STR, algorithm 3).
-func (p *Permutation) spell(dst []byte, a, b uint64) {
+// spell writes prefix, A || B (STR, algorithm 3) and check character to key.
+func (p *Permutation) spell(key []byte, a, b uint64) {
+	dst := key
+	if p.length != p.space.Length {
+		dst = key[copy(key, p.space.Prefix):]
+	}
 	half := p.space.Length / 2
 	for i := p.space.Length - 1; i >= half; i-- {
 		dst[i], b = p.lastCharacter(b)
 	}
 	for i := half - 1; i >= 0; i-- {
 		dst[i], a = p.lastCharacter(a)
+	}
+	if p.space.Check {
+		dst[p.space.Length] = p.space.Alphabet[p.checkDigit(string(dst[:p.space.Length]))]
 	}
 }
 

@@ -17,13 +17,13 @@ import (
 // wideSpaces have halves of 2^32 and more, for which y takes 12 bytes. They
 // are a small part of all spaces, so the generators ask for them by name.
 var wideSpaces = []Space{
-	{Base62[:52], 11}, {Base62[:28], 13}, {Base62[:18], 15}, {Base62[:5], 27}, {Base62[:41], 11},
+	{Alphabet: Base62[:52], Length: 11}, {Alphabet: Base62[:28], Length: 13}, {Alphabet: Base62[:18], Length: 15}, {Alphabet: Base62[:5], Length: 27}, {Alphabet: Base62[:41], Length: 11},
 }
 
 // edgeSpaces sit at the borders: the smallest and greatest sizes and radices,
 // halves of exactly 2^32 and of just below it.
 var edgeSpaces = []Space{
-	{Base62, 6}, {digits, 6}, {"01", 20}, {"10", 62}, {urlSafe, 4}, {urlSafe, 10}, {Base62[:4], 31}, {Base62[:40], 11},
+	{Alphabet: Base62, Length: 6}, {Alphabet: digits, Length: 6}, {Alphabet: "01", Length: 20}, {Alphabet: "10", Length: 62}, {Alphabet: urlSafe, Length: 4}, {Alphabet: urlSafe, Length: 10}, {Alphabet: Base62[:4], Length: 31}, {Alphabet: Base62[:40], Length: 11},
 }
 
 func anySpace() *rapid.Generator[Space] {
@@ -31,7 +31,7 @@ func anySpace() *rapid.Generator[Space] {
 		shuffled := rapid.Permutation([]byte(urlSafe)).Draw(t, "alphabet")
 		radix := rapid.IntRange(minRadix, len(urlSafe)).Draw(t, "radix")
 		shortest, longest := lengthsFor(uint64(radix))
-		return Space{string(shuffled[:radix]), rapid.IntRange(shortest, longest).Draw(t, "length")}
+		return Space{Alphabet: string(shuffled[:radix]), Length: rapid.IntRange(shortest, longest).Draw(t, "length")}
 	})
 	return rapid.OneOf(random, rapid.SampledFrom(wideSpaces), rapid.SampledFrom(edgeSpaces))
 }
@@ -105,7 +105,7 @@ func TestAppendKeysEqualsAppendKey(t *testing.T) {
 
 // The carry from the right half into the left one, in the middle of a batch.
 func TestAppendKeysAcrossHalves(t *testing.T) {
-	p := newTestPermutation(t, Space{digits, 7})
+	p := newTestPermutation(t, Space{Alphabet: digits, Length: 7})
 	from := p.feistel.right - 3
 	got := p.AppendKeys(nil, from, 6)
 	for i := range uint64(6) {
@@ -117,7 +117,7 @@ func TestAppendKeysAcrossHalves(t *testing.T) {
 }
 
 func TestBijectionOnWholeSpace(t *testing.T) {
-	for _, s := range []Space{{digits, 6}, {Base62[:16], 5}} { // even and odd length
+	for _, s := range []Space{{Alphabet: digits, Length: 6}, {Alphabet: Base62[:16], Length: 5}} { // even and odd length
 		t.Run(spaceName(s), func(t *testing.T) {
 			p := newTestPermutation(t, s)
 			keys := p.AppendKeys(nil, 0, p.Size())
@@ -144,9 +144,9 @@ func TestPermutationIsPinned(t *testing.T) {
 		space Space
 		keys  string
 	}{
-		{Space{Base62, 6}, "2vjtuG yjEPPV wv9a1p Xq7r1t"},
-		{Space{Base62, 7}, "Jr1XKyo kzdxyUj d7XbbOs HrC0SJI"},
-		{Space{Base62[:52], 11}, "o6Ref9bF4P8 PQodFVedXhT nBl9dfEa3ZY X5eDEJYZ1P3"},
+		{Space{Alphabet: Base62, Length: 6}, "2vjtuG yjEPPV wv9a1p Xq7r1t"},
+		{Space{Alphabet: Base62, Length: 7}, "Jr1XKyo kzdxyUj d7XbbOs HrC0SJI"},
+		{Space{Alphabet: Base62[:52], Length: 11}, "o6Ref9bF4P8 PQodFVedXhT nBl9dfEa3ZY X5eDEJYZ1P3"},
 	} {
 		p := newTestPermutation(t, pinned.space)
 		var got []string
@@ -160,7 +160,7 @@ func TestPermutationIsPinned(t *testing.T) {
 }
 
 func TestPositionRefusesStrangers(t *testing.T) {
-	p := newTestPermutation(t, Space{digits, 6})
+	p := newTestPermutation(t, Space{Alphabet: digits, Length: 6})
 	for _, key := range []string{"", "12345", "1234567", "12345a", "a23456", "12 456", "12345\xff", "12345\x00", "1234é"} {
 		if pos, ok := p.Position(key); ok {
 			t.Errorf("Position(%q) = %d, want none", key, pos)
@@ -172,11 +172,11 @@ func TestPositionRefusesStrangers(t *testing.T) {
 }
 
 func TestNewPermutationRefuses(t *testing.T) {
-	if _, err := NewPermutation(Space{Base62, 3}, testCipherKey()); !errors.Is(err, ErrInvalidSpace) {
+	if _, err := NewPermutation(Space{Alphabet: Base62, Length: 3}, testCipherKey()); !errors.Is(err, ErrInvalidSpace) {
 		t.Errorf("small space: %v, want ErrInvalidSpace", err)
 	}
 	for _, size := range []int{0, 16, 24, 31, 33} { // 16 and 24 are AES keys, but not AES-256
-		if _, err := NewPermutation(Space{Base62, 6}, make([]byte, size)); !errors.Is(err, ErrCipherKey) {
+		if _, err := NewPermutation(Space{Alphabet: Base62, Length: 6}, make([]byte, size)); !errors.Is(err, ErrCipherKey) {
 			t.Errorf("key of %d bytes: %v, want ErrCipherKey", size, err)
 		}
 	}
@@ -184,7 +184,7 @@ func TestNewPermutationRefuses(t *testing.T) {
 
 func TestNewPermutationKeepsNoReferenceToKey(t *testing.T) {
 	key := testCipherKey()
-	p, err := NewPermutation(Space{Base62, 6}, key)
+	p, err := NewPermutation(Space{Alphabet: Base62, Length: 6}, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +196,7 @@ func TestNewPermutationKeepsNoReferenceToKey(t *testing.T) {
 }
 
 func TestPositionsOutOfRangePanic(t *testing.T) {
-	p := newTestPermutation(t, Space{digits, 6})
+	p := newTestPermutation(t, Space{Alphabet: digits, Length: 6})
 	for _, run := range []struct{ from, n uint64 }{
 		{1_000_000, 1}, {999_999, 2}, {1_000_001, 0}, {5, math.MaxUint64}, {math.MaxUint64, 5}, {math.MaxUint64, 1},
 	} {
@@ -207,7 +207,7 @@ func TestPositionsOutOfRangePanic(t *testing.T) {
 	if got := panicOf(func() { p.AppendKey(nil, p.Size()) }); !strings.Contains(got, "out of range") {
 		t.Errorf("AppendKey(Size): panic %q, want out of range", got)
 	}
-	huge := newTestPermutation(t, Space{urlSafe, 10}) // 10 * 2^60 bytes overflow an int
+	huge := newTestPermutation(t, Space{Alphabet: urlSafe, Length: 10}) // 10 * 2^60 bytes overflow an int
 	if got := panicOf(func() { huge.AppendKeys(nil, 0, huge.Size()) }); !strings.Contains(got, "fit into memory") {
 		t.Errorf("AppendKeys of more bytes than an int counts: panic %q", got)
 	}
@@ -228,7 +228,7 @@ func panicOf(f func()) (message string) {
 
 // Meant for -race: callers share a permutation and the pool of scratches.
 func TestPermutationIsSafeForConcurrentUse(t *testing.T) {
-	p := newTestPermutation(t, Space{Base62, 6})
+	p := newTestPermutation(t, Space{Alphabet: Base62, Length: 6})
 	var group sync.WaitGroup
 	errs := make(chan error, 4)
 	for worker := range uint64(4) {
@@ -250,7 +250,7 @@ func TestPermutationIsSafeForConcurrentUse(t *testing.T) {
 }
 
 func TestNoAllocations(t *testing.T) {
-	for _, s := range []Space{{Base62, 6}, wideSpaces[0]} {
+	for _, s := range []Space{{Alphabet: Base62, Length: 6}, wideSpaces[0]} {
 		p := newTestPermutation(t, s)
 		key := string(p.AppendKey(nil, 7))
 		dst := make([]byte, 0, 100*s.Length)

@@ -6,9 +6,6 @@ import (
 	"strings"
 )
 
-// Base62 is the usual alphabet: digits and letters, in ASCII order.
-const Base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
 const (
 	urlSafe   = Base62 + "_-"
 	minRadix  = 2
@@ -21,11 +18,46 @@ const (
 var ErrInvalidSpace = errors.New("invalid key space")
 
 // Space describes one key space: every string of Length characters, each from
-// Alphabet. The order of the alphabet matters, because a position is the
-// number that a string spells in that order.
+// Alphabet, after Prefix and, with Check, before a check character. The order of
+// the alphabet matters, because a position is the number that a string spells in
+// that order.
 type Space struct {
 	Alphabet string // 2 to 64 distinct characters of A-Z a-z 0-9 _ -
-	Length   int    // characters in a key, 1 to 64
+	Length   int    // characters in a key that differ, 1 to 64
+	Prefix   string // of A-Z a-z 0-9 _ -
+	Check    bool   // a character of the alphabet at the end: Luhn mod N over those that differ
+}
+
+// KeyLength is how many characters a key has in all.
+func (s Space) KeyLength() int {
+	n := len(s.Prefix) + s.Length
+	if s.Check {
+		n++
+	}
+	return n
+}
+
+// charsAt are the characters that a key may have at a place below KeyLength.
+func (s Space) charsAt(i int) string {
+	if i < len(s.Prefix) {
+		return s.Prefix[i : i+1]
+	}
+	return s.Alphabet
+}
+
+// Meets tells whether a string may be a key of both spaces: they have one length
+// and, at every place, a character in common. (With check characters it can be
+// that none is in fact.)
+func (s Space) Meets(t Space) bool {
+	if s.KeyLength() != t.KeyLength() {
+		return false
+	}
+	for i := range s.KeyLength() {
+		if !strings.ContainsAny(s.charsAt(i), t.charsAt(i)) {
+			return false
+		}
+	}
+	return true
 }
 
 // Validate reports every fault of s in one error, which wraps
@@ -39,6 +71,15 @@ func (s Space) Validate() error {
 	}
 	if radix >= minRadix && lengthOK {
 		faults = append(faults, sizeFaults(radix, s.Length)...)
+	}
+	if strings.Trim(s.Prefix, urlSafe) != "" {
+		faults = append(faults, fmt.Sprintf("prefix is %.80q: use only A-Z a-z 0-9 _ -", s.Prefix))
+	}
+	if lengthOK && s.KeyLength() > maxLength {
+		faults = append(faults, fmt.Sprintf("a key has %d characters in all: shorten the prefix or the length, %d is the most", s.KeyLength(), maxLength))
+	}
+	if s.Check && radix%2 != 0 {
+		faults = append(faults, fmt.Sprintf("alphabet has %d characters: a check character finds mistakes only in an even number: add or remove one", radix))
 	}
 	if len(faults) == 0 {
 		return nil
@@ -110,14 +151,14 @@ func (s Space) Size() uint64 {
 	return power(uint64(len(s.Alphabet)), s.Length)
 }
 
-// Contains reports whether key is a key of this space: the right length, and
-// only characters of the alphabet.
+// Contains reports whether key can be a key of this space: the right length, the
+// prefix, and only characters of the alphabet. The check character may be wrong.
 func (s Space) Contains(key string) bool {
-	if len(key) != s.Length {
+	if len(key) != s.KeyLength() {
 		return false
 	}
 	for i := range len(key) {
-		if strings.IndexByte(s.Alphabet, key[i]) < 0 {
+		if strings.IndexByte(s.charsAt(i), key[i]) < 0 {
 			return false
 		}
 	}

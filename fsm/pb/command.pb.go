@@ -58,6 +58,12 @@ const (
 	Code_TOKEN_NOT_FOUND Code = 23
 	// Without this token nobody could make another one.
 	Code_LAST_ADMIN Code = 24
+	// The name is another key space's.
+	Code_KEYSPACE_EXISTS Code = 40
+	// A string may be a key of both, the new key space and one that is there.
+	Code_KEYSPACES_MEET     Code = 41
+	Code_INVALID_KEYSPACE   Code = 42
+	Code_TOO_MANY_KEYSPACES Code = 43
 )
 
 // Enum value maps for Code.
@@ -88,6 +94,10 @@ var (
 		22: "TOO_MANY_TOKENS",
 		23: "TOKEN_NOT_FOUND",
 		24: "LAST_ADMIN",
+		40: "KEYSPACE_EXISTS",
+		41: "KEYSPACES_MEET",
+		42: "INVALID_KEYSPACE",
+		43: "TOO_MANY_KEYSPACES",
 	}
 	Code_value = map[string]int32{
 		"OK":                   0,
@@ -115,6 +125,10 @@ var (
 		"TOO_MANY_TOKENS":      22,
 		"TOKEN_NOT_FOUND":      23,
 		"LAST_ADMIN":           24,
+		"KEYSPACE_EXISTS":      40,
+		"KEYSPACES_MEET":       41,
+		"INVALID_KEYSPACE":     42,
+		"TOO_MANY_KEYSPACES":   43,
 	}
 )
 
@@ -261,6 +275,7 @@ type Command struct {
 	//	*Command_CreateToken
 	//	*Command_RevokeToken
 	//	*Command_RecoverCluster
+	//	*Command_CreateKeyspace
 	Op            isCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -452,6 +467,15 @@ func (x *Command) GetRecoverCluster() *RecoverCluster {
 	return nil
 }
 
+func (x *Command) GetCreateKeyspace() *CreateKeyspace {
+	if x != nil {
+		if x, ok := x.Op.(*Command_CreateKeyspace); ok {
+			return x.CreateKeyspace
+		}
+	}
+	return nil
+}
+
 type isCommand_Op interface {
 	isCommand_Op()
 }
@@ -516,6 +540,10 @@ type Command_RecoverCluster struct {
 	RecoverCluster *RecoverCluster `protobuf:"bytes,24,opt,name=recover_cluster,json=recoverCluster,proto3,oneof"`
 }
 
+type Command_CreateKeyspace struct {
+	CreateKeyspace *CreateKeyspace `protobuf:"bytes,40,opt,name=create_keyspace,json=createKeyspace,proto3,oneof"`
+}
+
 func (*Command_InitCluster) isCommand_Op() {}
 
 func (*Command_PutNode) isCommand_Op() {}
@@ -545,6 +573,8 @@ func (*Command_CreateToken) isCommand_Op() {}
 func (*Command_RevokeToken) isCommand_Op() {}
 
 func (*Command_RecoverCluster) isCommand_Op() {}
+
+func (*Command_CreateKeyspace) isCommand_Op() {}
 
 // RequestID makes the repeats of a front end harmless. A front end numbers its
 // commands; the machine keeps each result until the front end says, by
@@ -818,7 +848,8 @@ func (x *RemoveNode) GetId() string {
 }
 
 // Generate moves the high-water mark forward by up to count positions into
-// unused_keys: fewer at the end of the key space or at the machine's limits.
+// unused_keys: fewer at the end of the key space or at the machine's limits, none
+// while there are aliases to claim (Keyspace.claim_from).
 type Generate struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Keyspace      string                 `protobuf:"bytes,1,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
@@ -1657,6 +1688,52 @@ func (x *RecoverCluster) GetFloor() uint64 {
 	return 0
 }
 
+// CreateKeyspace adds a key space; of the row, what describes it. One that is
+// there with the same description is the answer, too.
+type CreateKeyspace struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keyspace      *Keyspace              `protobuf:"bytes,1,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateKeyspace) Reset() {
+	*x = CreateKeyspace{}
+	mi := &file_fsm_pb_command_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateKeyspace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateKeyspace) ProtoMessage() {}
+
+func (x *CreateKeyspace) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_command_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateKeyspace.ProtoReflect.Descriptor instead.
+func (*CreateKeyspace) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *CreateKeyspace) GetKeyspace() *Keyspace {
+	if x != nil {
+		return x.Keyspace
+	}
+	return nil
+}
+
 // Grant is a run [from, from+count) of positions of one lease.
 type Grant struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1669,7 +1746,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_fsm_pb_command_proto_msgTypes[20]
+	mi := &file_fsm_pb_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1681,7 +1758,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[20]
+	mi := &file_fsm_pb_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1694,7 +1771,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{20}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Grant) GetLease() uint64 {
@@ -1734,19 +1811,22 @@ type Result struct {
 	Key  string `protobuf:"bytes,6,opt,name=key,proto3" json:"key,omitempty"`
 	Link *Link  `protobuf:"bytes,7,opt,name=link,proto3" json:"link,omitempty"`
 	// Lease: what was leased. Release, ReturnKeys: count of positions.
+	// CreateKeyspace: count is 1 if it was not there before.
 	Grants []*Grant `protobuf:"bytes,8,rep,name=grants,proto3" json:"grants,omitempty"`
 	Count  uint64   `protobuf:"varint,9,opt,name=count,proto3" json:"count,omitempty"`
 	// RestoreBackup: what it did.
 	Restored *Restored `protobuf:"bytes,10,opt,name=restored,proto3" json:"restored,omitempty"`
 	// CreateToken: the row, without its hash.
-	Token         *Token `protobuf:"bytes,11,opt,name=token,proto3" json:"token,omitempty"`
+	Token *Token `protobuf:"bytes,11,opt,name=token,proto3" json:"token,omitempty"`
+	// CreateKeyspace: the row, without its permutation key.
+	Keyspace      *Keyspace `protobuf:"bytes,40,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_fsm_pb_command_proto_msgTypes[21]
+	mi := &file_fsm_pb_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1758,7 +1838,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[21]
+	mi := &file_fsm_pb_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1771,7 +1851,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{21}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Result) GetCode() Code {
@@ -1851,6 +1931,13 @@ func (x *Result) GetToken() *Token {
 	return nil
 }
 
+func (x *Result) GetKeyspace() *Keyspace {
+	if x != nil {
+		return x.Keyspace
+	}
+	return nil
+}
+
 // Restored is what a restore did.
 type Restored struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1866,7 +1953,7 @@ type Restored struct {
 
 func (x *Restored) Reset() {
 	*x = Restored{}
-	mi := &file_fsm_pb_command_proto_msgTypes[22]
+	mi := &file_fsm_pb_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1878,7 +1965,7 @@ func (x *Restored) String() string {
 func (*Restored) ProtoMessage() {}
 
 func (x *Restored) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[22]
+	mi := &file_fsm_pb_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1891,7 +1978,7 @@ func (x *Restored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restored.ProtoReflect.Descriptor instead.
 func (*Restored) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{22}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Restored) GetAdopted() bool {
@@ -1939,7 +2026,7 @@ type RestoredKeyspace struct {
 
 func (x *RestoredKeyspace) Reset() {
 	*x = RestoredKeyspace{}
-	mi := &file_fsm_pb_command_proto_msgTypes[23]
+	mi := &file_fsm_pb_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1951,7 +2038,7 @@ func (x *RestoredKeyspace) String() string {
 func (*RestoredKeyspace) ProtoMessage() {}
 
 func (x *RestoredKeyspace) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[23]
+	mi := &file_fsm_pb_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1964,7 +2051,7 @@ func (x *RestoredKeyspace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoredKeyspace.ProtoReflect.Descriptor instead.
 func (*RestoredKeyspace) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{23}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RestoredKeyspace) GetName() string {
@@ -2016,7 +2103,7 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\vcheck_index\x18\x05 \x01(\x06R\n" +
 	"checkIndex\x12\x1f\n" +
 	"\vcheck_chain\x18\x06 \x01(\x06R\n" +
-	"checkChain\"\xea\a\n" +
+	"checkChain\"\xb1\b\n" +
 	"\aCommand\x12/\n" +
 	"\arequest\x18\x01 \x01(\v2\x15.kgs.fsm.v1.RequestIDR\arequest\x12<\n" +
 	"\vidempotency\x18\x02 \x01(\v2\x1a.kgs.fsm.v1.IdempotencyKeyR\vidempotency\x12<\n" +
@@ -2040,7 +2127,8 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x0erestore_backup\x18\x15 \x01(\v2\x19.kgs.fsm.v1.RestoreBackupH\x00R\rrestoreBackup\x12<\n" +
 	"\fcreate_token\x18\x16 \x01(\v2\x17.kgs.fsm.v1.CreateTokenH\x00R\vcreateToken\x12<\n" +
 	"\frevoke_token\x18\x17 \x01(\v2\x17.kgs.fsm.v1.RevokeTokenH\x00R\vrevokeToken\x12E\n" +
-	"\x0frecover_cluster\x18\x18 \x01(\v2\x1a.kgs.fsm.v1.RecoverClusterH\x00R\x0erecoverClusterB\x04\n" +
+	"\x0frecover_cluster\x18\x18 \x01(\v2\x1a.kgs.fsm.v1.RecoverClusterH\x00R\x0erecoverCluster\x12E\n" +
+	"\x0fcreate_keyspace\x18( \x01(\v2\x1a.kgs.fsm.v1.CreateKeyspaceH\x00R\x0ecreateKeyspaceB\x04\n" +
 	"\x02op\"S\n" +
 	"\tRequestID\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x06R\asession\x12\x10\n" +
@@ -2123,11 +2211,13 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"L\n" +
 	"\x0eRecoverCluster\x12$\n" +
 	"\x04node\x18\x01 \x01(\v2\x10.kgs.fsm.v1.NodeR\x04node\x12\x14\n" +
-	"\x05floor\x18\x02 \x01(\x04R\x05floor\"G\n" +
+	"\x05floor\x18\x02 \x01(\x04R\x05floor\"B\n" +
+	"\x0eCreateKeyspace\x120\n" +
+	"\bkeyspace\x18\x01 \x01(\v2\x14.kgs.fsm.v1.KeyspaceR\bkeyspace\"G\n" +
 	"\x05Grant\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\x04R\x05count\"\xe0\x02\n" +
+	"\x05count\x18\x03 \x01(\x04R\x05count\"\x92\x03\n" +
 	"\x06Result\x12$\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x10.kgs.fsm.v1.CodeR\x04code\x12\x16\n" +
 	"\x06detail\x18\x02 \x01(\tR\x06detail\x12\x14\n" +
@@ -2140,7 +2230,8 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x05count\x18\t \x01(\x04R\x05count\x120\n" +
 	"\brestored\x18\n" +
 	" \x01(\v2\x14.kgs.fsm.v1.RestoredR\brestored\x12'\n" +
-	"\x05token\x18\v \x01(\v2\x11.kgs.fsm.v1.TokenR\x05token\"\x95\x01\n" +
+	"\x05token\x18\v \x01(\v2\x11.kgs.fsm.v1.TokenR\x05token\x120\n" +
+	"\bkeyspace\x18( \x01(\v2\x14.kgs.fsm.v1.KeyspaceR\bkeyspace\"\x95\x01\n" +
 	"\bRestored\x12\x18\n" +
 	"\aadopted\x18\x01 \x01(\bR\aadopted\x12\x14\n" +
 	"\x05links\x18\x02 \x01(\x04R\x05links\x12\x1d\n" +
@@ -2152,7 +2243,7 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x06burned\x18\x02 \x01(\x04R\x06burned\x12&\n" +
 	"\x0fhigh_water_mark\x18\x03 \x01(\x04R\rhighWaterMark\x12\x16\n" +
 	"\x06margin\x18\x04 \x01(\x04R\x06margin\x12\x12\n" +
-	"\x04left\x18\x05 \x01(\x04R\x04left*\xf1\x03\n" +
+	"\x04left\x18\x05 \x01(\x04R\x04left*\xc8\x04\n" +
 	"\x04Code\x12\x06\n" +
 	"\x02OK\x10\x00\x12\x13\n" +
 	"\x0fUNKNOWN_COMMAND\x10\x01\x12\x16\n" +
@@ -2181,7 +2272,11 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x0fTOO_MANY_TOKENS\x10\x16\x12\x13\n" +
 	"\x0fTOKEN_NOT_FOUND\x10\x17\x12\x0e\n" +
 	"\n" +
-	"LAST_ADMIN\x10\x18B#Z!github.com/kgs-cluster/kgs/fsm/pbb\x06proto3"
+	"LAST_ADMIN\x10\x18\x12\x13\n" +
+	"\x0fKEYSPACE_EXISTS\x10(\x12\x12\n" +
+	"\x0eKEYSPACES_MEET\x10)\x12\x14\n" +
+	"\x10INVALID_KEYSPACE\x10*\x12\x16\n" +
+	"\x12TOO_MANY_KEYSPACES\x10+B#Z!github.com/kgs-cluster/kgs/fsm/pbb\x06proto3"
 
 var (
 	file_fsm_pb_command_proto_rawDescOnce sync.Once
@@ -2196,7 +2291,7 @@ func file_fsm_pb_command_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_pb_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fsm_pb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_fsm_pb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_fsm_pb_command_proto_goTypes = []any{
 	(Code)(0),                // 0: kgs.fsm.v1.Code
 	(*Entry)(nil),            // 1: kgs.fsm.v1.Entry
@@ -2219,15 +2314,16 @@ var file_fsm_pb_command_proto_goTypes = []any{
 	(*CreateToken)(nil),      // 18: kgs.fsm.v1.CreateToken
 	(*RevokeToken)(nil),      // 19: kgs.fsm.v1.RevokeToken
 	(*RecoverCluster)(nil),   // 20: kgs.fsm.v1.RecoverCluster
-	(*Grant)(nil),            // 21: kgs.fsm.v1.Grant
-	(*Result)(nil),           // 22: kgs.fsm.v1.Result
-	(*Restored)(nil),         // 23: kgs.fsm.v1.Restored
-	(*RestoredKeyspace)(nil), // 24: kgs.fsm.v1.RestoredKeyspace
-	(*Keyspace)(nil),         // 25: kgs.fsm.v1.Keyspace
-	(*Node)(nil),             // 26: kgs.fsm.v1.Node
-	(*Link)(nil),             // 27: kgs.fsm.v1.Link
-	(Role)(0),                // 28: kgs.fsm.v1.Role
-	(*Token)(nil),            // 29: kgs.fsm.v1.Token
+	(*CreateKeyspace)(nil),   // 21: kgs.fsm.v1.CreateKeyspace
+	(*Grant)(nil),            // 22: kgs.fsm.v1.Grant
+	(*Result)(nil),           // 23: kgs.fsm.v1.Result
+	(*Restored)(nil),         // 24: kgs.fsm.v1.Restored
+	(*RestoredKeyspace)(nil), // 25: kgs.fsm.v1.RestoredKeyspace
+	(*Keyspace)(nil),         // 26: kgs.fsm.v1.Keyspace
+	(*Node)(nil),             // 27: kgs.fsm.v1.Node
+	(*Link)(nil),             // 28: kgs.fsm.v1.Link
+	(Role)(0),                // 29: kgs.fsm.v1.Role
+	(*Token)(nil),            // 30: kgs.fsm.v1.Token
 }
 var file_fsm_pb_command_proto_depIdxs = []int32{
 	2,  // 0: kgs.fsm.v1.Entry.commands:type_name -> kgs.fsm.v1.Command
@@ -2248,24 +2344,27 @@ var file_fsm_pb_command_proto_depIdxs = []int32{
 	18, // 15: kgs.fsm.v1.Command.create_token:type_name -> kgs.fsm.v1.CreateToken
 	19, // 16: kgs.fsm.v1.Command.revoke_token:type_name -> kgs.fsm.v1.RevokeToken
 	20, // 17: kgs.fsm.v1.Command.recover_cluster:type_name -> kgs.fsm.v1.RecoverCluster
-	25, // 18: kgs.fsm.v1.InitCluster.keyspaces:type_name -> kgs.fsm.v1.Keyspace
-	26, // 19: kgs.fsm.v1.PutNode.node:type_name -> kgs.fsm.v1.Node
-	21, // 20: kgs.fsm.v1.Release.grants:type_name -> kgs.fsm.v1.Grant
-	13, // 21: kgs.fsm.v1.CreateLink.generated:type_name -> kgs.fsm.v1.GeneratedKey
-	27, // 22: kgs.fsm.v1.CreateLink.link:type_name -> kgs.fsm.v1.Link
-	28, // 23: kgs.fsm.v1.CreateToken.role:type_name -> kgs.fsm.v1.Role
-	26, // 24: kgs.fsm.v1.RecoverCluster.node:type_name -> kgs.fsm.v1.Node
-	0,  // 25: kgs.fsm.v1.Result.code:type_name -> kgs.fsm.v1.Code
-	27, // 26: kgs.fsm.v1.Result.link:type_name -> kgs.fsm.v1.Link
-	21, // 27: kgs.fsm.v1.Result.grants:type_name -> kgs.fsm.v1.Grant
-	23, // 28: kgs.fsm.v1.Result.restored:type_name -> kgs.fsm.v1.Restored
-	29, // 29: kgs.fsm.v1.Result.token:type_name -> kgs.fsm.v1.Token
-	24, // 30: kgs.fsm.v1.Restored.keyspaces:type_name -> kgs.fsm.v1.RestoredKeyspace
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	21, // 18: kgs.fsm.v1.Command.create_keyspace:type_name -> kgs.fsm.v1.CreateKeyspace
+	26, // 19: kgs.fsm.v1.InitCluster.keyspaces:type_name -> kgs.fsm.v1.Keyspace
+	27, // 20: kgs.fsm.v1.PutNode.node:type_name -> kgs.fsm.v1.Node
+	22, // 21: kgs.fsm.v1.Release.grants:type_name -> kgs.fsm.v1.Grant
+	13, // 22: kgs.fsm.v1.CreateLink.generated:type_name -> kgs.fsm.v1.GeneratedKey
+	28, // 23: kgs.fsm.v1.CreateLink.link:type_name -> kgs.fsm.v1.Link
+	29, // 24: kgs.fsm.v1.CreateToken.role:type_name -> kgs.fsm.v1.Role
+	27, // 25: kgs.fsm.v1.RecoverCluster.node:type_name -> kgs.fsm.v1.Node
+	26, // 26: kgs.fsm.v1.CreateKeyspace.keyspace:type_name -> kgs.fsm.v1.Keyspace
+	0,  // 27: kgs.fsm.v1.Result.code:type_name -> kgs.fsm.v1.Code
+	28, // 28: kgs.fsm.v1.Result.link:type_name -> kgs.fsm.v1.Link
+	22, // 29: kgs.fsm.v1.Result.grants:type_name -> kgs.fsm.v1.Grant
+	24, // 30: kgs.fsm.v1.Result.restored:type_name -> kgs.fsm.v1.Restored
+	30, // 31: kgs.fsm.v1.Result.token:type_name -> kgs.fsm.v1.Token
+	26, // 32: kgs.fsm.v1.Result.keyspace:type_name -> kgs.fsm.v1.Keyspace
+	25, // 33: kgs.fsm.v1.Restored.keyspaces:type_name -> kgs.fsm.v1.RestoredKeyspace
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_fsm_pb_command_proto_init() }
@@ -2290,6 +2389,7 @@ func file_fsm_pb_command_proto_init() {
 		(*Command_CreateToken)(nil),
 		(*Command_RevokeToken)(nil),
 		(*Command_RecoverCluster)(nil),
+		(*Command_CreateKeyspace)(nil),
 	}
 	file_fsm_pb_command_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
@@ -2298,7 +2398,7 @@ func file_fsm_pb_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_pb_command_proto_rawDesc), len(file_fsm_pb_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

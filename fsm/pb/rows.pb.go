@@ -157,7 +157,15 @@ type Keyspace struct {
 	// Upper bound of the keys that died with the buffers of crashed leaders.
 	Lost uint64 `protobuf:"varint,13,opt,name=lost,proto3" json:"lost,omitempty"`
 	// First position that was never leased, nor was any after it.
-	LeasedTo      uint64 `protobuf:"varint,14,opt,name=leased_to,json=leasedTo,proto3" json:"leased_to,omitempty"`
+	LeasedTo uint64 `protobuf:"varint,14,opt,name=leased_to,json=leasedTo,proto3" json:"leased_to,omitempty"`
+	// Before and after the characters of the alphabet in each key.
+	Prefix string `protobuf:"bytes,15,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	Check  bool   `protobuf:"varint,16,opt,name=check,proto3" json:"check,omitempty"`
+	// Words, in lower case, sorted. A key that contains one is never handed out.
+	Blocklist []string `protobuf:"bytes,17,rep,name=blocklist,proto3" json:"blocklist,omitempty"`
+	// Links from this key on may be aliases that are keys of this key space and not
+	// claimed yet. Nothing is generated before all are. "": they are.
+	ClaimFrom     string `protobuf:"bytes,18,opt,name=claim_from,json=claimFrom,proto3" json:"claim_from,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -288,6 +296,34 @@ func (x *Keyspace) GetLeasedTo() uint64 {
 		return x.LeasedTo
 	}
 	return 0
+}
+
+func (x *Keyspace) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *Keyspace) GetCheck() bool {
+	if x != nil {
+		return x.Check
+	}
+	return false
+}
+
+func (x *Keyspace) GetBlocklist() []string {
+	if x != nil {
+		return x.Blocklist
+	}
+	return nil
+}
+
+func (x *Keyspace) GetClaimFrom() string {
+	if x != nil {
+		return x.ClaimFrom
+	}
+	return ""
 }
 
 // Used is a row of used_keys; the row's key holds the first position of the run.
@@ -1213,7 +1249,7 @@ var File_fsm_pb_rows_proto protoreflect.FileDescriptor
 const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\n" +
 	"\x11fsm/pb/rows.proto\x12\n" +
-	"kgs.fsm.v1\"\x88\x03\n" +
+	"kgs.fsm.v1\"\xf3\x03\n" +
 	"\bKeyspace\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\balphabet\x18\x02 \x01(\tR\balphabet\x12\x16\n" +
@@ -1231,7 +1267,12 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\vbuffer_term\x18\f \x01(\x04R\n" +
 	"bufferTerm\x12\x12\n" +
 	"\x04lost\x18\r \x01(\x04R\x04lost\x12\x1b\n" +
-	"\tleased_to\x18\x0e \x01(\x04R\bleasedTo\"\xc5\x01\n" +
+	"\tleased_to\x18\x0e \x01(\x04R\bleasedTo\x12\x16\n" +
+	"\x06prefix\x18\x0f \x01(\tR\x06prefix\x12\x14\n" +
+	"\x05check\x18\x10 \x01(\bR\x05check\x12\x1c\n" +
+	"\tblocklist\x18\x11 \x03(\tR\tblocklist\x12\x1d\n" +
+	"\n" +
+	"claim_from\x18\x12 \x01(\tR\tclaimFrom\"\xc5\x01\n" +
 	"\x04Used\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\x04R\x02to\x12-\n" +
 	"\apurpose\x18\x02 \x01(\x0e2\x13.kgs.fsm.v1.PurposeR\apurpose\x12\x14\n" +

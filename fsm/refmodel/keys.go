@@ -137,6 +137,9 @@ func (m *Model) generate(op *pb.Generate) *pb.Result {
 		return code(pb.Code_KEYSPACE_NOT_FOUND)
 	}
 	m.endQuarantine(s)
+	if m.claim(s); s.Row.ClaimFrom != "" {
+		return code(pb.Code_OK)
+	}
 	ahead := s.Perm.Size() - s.Row.HighWaterMark
 	if ahead == 0 {
 		return code(pb.Code_KEYSPACE_EXHAUSTED)
@@ -234,10 +237,10 @@ func (m *Model) release(op *pb.Release) *pb.Result {
 
 func (m *Model) returnKeys(op *pb.ReturnKeys) *pb.Result {
 	id, grants, ok := m.openReceipt(op.Receipt)
-	if !ok || id == 0 || id > uint64(len(m.Spaces)) {
+	s := m.spaceOf(id)
+	if !ok || s == nil {
 		return code(pb.Code_INVALID_RECEIPT)
 	}
-	s := m.Spaces[id-1]
 	positions := map[uint64]bool{}
 	for _, key := range op.Keys {
 		pos, ok := s.Perm.Position(key)

@@ -88,14 +88,11 @@ func (l *loader) staged() error {
 func (l *loader) spaces() error {
 	row := &pb.Keyspace{}
 	return each(l.rows, store.Keyspaces, row, func(_, _ []byte) error {
-		perm, err := keyspace.NewPermutation(keyspace.Space{Alphabet: row.Alphabet, Length: int(row.Length)}, row.PermutationKey)
+		perm, err := keyspace.NewPermutation(described(row), row.PermutationKey)
 		if err != nil {
 			return err
 		}
 		l.Spaces = append(l.Spaces, newSpace(proto.CloneOf(row), perm))
-		if int(row.Id) != len(l.Spaces) {
-			return fmt.Errorf("its id is %d", row.Id)
-		}
 		return nil
 	})
 }
@@ -103,10 +100,10 @@ func (l *loader) spaces() error {
 // run finds the key space and the first position in the key of a row.
 func (l *loader) run(key []byte) (s *Space, from uint64, err error) {
 	id := binary.BigEndian.Uint32(key)
-	if id == 0 || int(id) > len(l.Spaces) {
+	if s = l.spaceOf(uint64(id)); s == nil {
 		return nil, 0, fmt.Errorf("there is no key space %d", id)
 	}
-	return l.Spaces[id-1], binary.BigEndian.Uint64(key[len(key)-8:]), nil
+	return s, binary.BigEndian.Uint64(key[len(key)-8:]), nil
 }
 
 func (l *loader) used() error {

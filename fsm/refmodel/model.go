@@ -7,7 +7,7 @@
 //
 //	model.go     Model, Apply, membership
 //	requests.go  request ids, idempotency keys
-//	keys.go      key spaces
+//	keys.go      the keys of a key space; keyspaces.go new ones
 //	links.go     links
 //	tokens.go    tokens
 //	restore.go   backups staged and restored
@@ -32,7 +32,7 @@ const (
 // Model is the state. Read its fields freely; only Apply changes them.
 type Model struct {
 	State    *pb.ClusterState // the counters of links and of records are kept like any other
-	Spaces   []*Space         // by id, 1 first
+	Spaces   []*Space         // by id
 	Links    map[string]*pb.Link
 	Nodes    map[string]*pb.Node
 	Tokens   map[string]*pb.Token
@@ -96,6 +96,8 @@ func (m *Model) execute(c *pb.Command) *pb.Result {
 		r = m.createToken(op.CreateToken)
 	case *pb.Command_RevokeToken:
 		r = m.revokeToken(op.RevokeToken.Id)
+	case *pb.Command_CreateKeyspace:
+		r = m.createKeyspace(op.CreateKeyspace.GetKeyspace())
 	case *pb.Command_RecoverCluster:
 		r = m.recoverCluster(op.RecoverCluster)
 	case *pb.Command_Generate:
@@ -133,12 +135,12 @@ func (m *Model) initCluster(op *pb.InitCluster) *pb.Result {
 	var spaces []*Space
 	names := map[string]bool{}
 	for i, row := range op.Keyspaces {
-		perm, err := keyspace.NewPermutation(keyspace.Space{Alphabet: row.Alphabet, Length: int(row.Length)}, row.PermutationKey)
+		perm, err := keyspace.NewPermutation(described(row), row.PermutationKey)
 		if err != nil || names[row.Name] {
 			return code(pb.Code_INVALID)
 		}
 		names[row.Name] = true
-		row = &pb.Keyspace{Name: row.Name, Alphabet: row.Alphabet, Length: row.Length, PermutationKey: row.PermutationKey,
+		row = &pb.Keyspace{Name: row.Name, Alphabet: row.Alphabet, Length: row.Length, Prefix: row.Prefix, Check: row.Check, PermutationKey: row.PermutationKey,
 			Id: uint32(i + 1), CreatedAt: m.State.Clock}
 		spaces = append(spaces, newSpace(row, perm))
 	}

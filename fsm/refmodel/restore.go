@@ -127,10 +127,10 @@ func (m *Model) restoreBackup(op *pb.RestoreBackup) *pb.Result {
 	}
 	told := &pb.Restored{Adopted: adopts}
 	var next []*Space
-	for i, s := range spaces {
-		theirs := newSpace(&pb.Keyspace{}, s.Perm)
-		if i < len(b.Spaces) {
-			theirs = b.Spaces[i]
+	for _, s := range spaces {
+		theirs := b.spaceOf(uint64(s.Row.Id))
+		if theirs == nil {
+			theirs = newSpace(&pb.Keyspace{ClaimFrom: "all"}, s.Perm)
 		}
 		size, known := s.Perm.Size(), max(s.Row.HighWaterMark, theirs.Row.HighWaterMark)
 		if op.Floor >= size {
@@ -155,12 +155,13 @@ func (m *Model) restoreBackup(op *pb.RestoreBackup) *pb.Result {
 }
 
 func (m *Model) hasSpaces(b *backup) bool {
-	if b.header.ClusterId != m.State.ClusterId || len(b.Spaces) > len(m.Spaces) {
+	if b.header.ClusterId != m.State.ClusterId {
 		return false
 	}
-	for i, theirs := range b.Spaces {
-		a, b := theirs.Row, m.Spaces[i].Row
-		if a.Name != b.Name || a.Alphabet != b.Alphabet || a.Length != b.Length || string(a.PermutationKey) != string(b.PermutationKey) {
+	for _, theirs := range b.Spaces {
+		ours := m.spaceOf(uint64(theirs.Row.Id))
+		if ours == nil || ours.Row.Name != theirs.Row.Name || described(ours.Row) != described(theirs.Row) ||
+			string(ours.Row.PermutationKey) != string(theirs.Row.PermutationKey) {
 			return false
 		}
 	}
@@ -184,6 +185,9 @@ func (m *Model) burn(s, theirs *Space, mark uint64) *Space {
 		row.BufferTerm = 0
 	}
 	row.Unused, row.Used, row.Returned, row.Buffered = 0, 0, 0, 0
+	if s != theirs && (row.ClaimFrom != "" || theirs.Row.ClaimFrom != "") {
+		row.ClaimFrom = claimStart(row)
+	}
 	burnt := newSpace(row, s.Perm)
 	for _, u := range theirs.rows[1:] { // at the same places
 		u = proto.CloneOf(u)
