@@ -47,10 +47,17 @@ var leastRoles = map[string]pb.Role{
 	"GET /v1/tokens":        pb.Role_ADMIN,
 	"DELETE /v1/tokens/:id": pb.Role_ADMIN,
 
+	"GET /v1/cluster/watch": pb.Role_READ,
+
 	"GET /metrics": pb.Role_READ,
 	"GET /livez":   pb.Role_NO_ROLE,
 	"GET /readyz":  pb.Role_NO_ROLE,
 	"GET /:key":    pb.Role_NO_ROLE,
+
+	"GET /":         pb.Role_NO_ROLE,
+	"GET /ui":       pb.Role_NO_ROLE,
+	"GET /ui/":      pb.Role_NO_ROLE,
+	"GET /ui/:file": pb.Role_NO_ROLE,
 }
 
 // guardedNode answers like a fake one and knows the tokens of a real machine.
@@ -132,12 +139,13 @@ func (n *guardedNode) credentials(t *testing.T) []credential {
 	return append(all, credential{"expired", expired, 0}, credential{"revoked", revoked, 0}, credential{"wrong secret", other[:13] + expired[13:], 0})
 }
 
-var pathParams = strings.NewReplacer(":key", "abcdef", ":name", "default", ":id", "n4")
+var pathParams = strings.NewReplacer(":key", "abcdef", ":name", "default", ":id", "n4", ":file", "app.js")
 
 func TestEveryRouteNeedsItsRole(t *testing.T) {
 	node := newGuardedNode(t)
 	node.Name = "n1"
 	s := guardedServer(t, node)
+	s.end() // a stream begins and ends
 	credentials := node.credentials(t)
 	routes := append(s.apiRoutes(), s.keyRoutes()...)
 	if len(routes) != len(leastRoles) {

@@ -10,6 +10,8 @@
 //	             clientaddr.go), recovery, metrics
 //	keys.go links.go batch.go keyspaces.go members.go tokens.go snapshot.go
 //	             redirect.go health.go  the handlers, by resource
+//	watch.go     the stream of GET /v1/cluster/watch
+//	ui.go ui/    the page for people
 //	service.go   what a handler may ask of the node
 //	errors.go    the table from Go errors to problems; problem.go writes them
 //

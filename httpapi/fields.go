@@ -45,7 +45,7 @@ var reserved = map[string]bool{
 	"links": true, "livez": true, "login": true, "logout": true, "metrics": true,
 	"openapi": true, "pprof": true, "preview": true, "public": true, "readyz": true,
 	"robots": true, "signup": true, "static": true, "status": true, "token": true,
-	"tokens": true, "version": true,
+	"tokens": true, "ui": true, "version": true,
 }
 
 func checkAlias(alias string) error {

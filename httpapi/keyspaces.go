@@ -50,13 +50,19 @@ func (s *Server) listKeyspaces(ctx context.Context, c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	answer := struct {
-		Keyspaces []keyspaceJSON `json:"keyspaces"`
-	}{make([]keyspaceJSON, len(spaces))}
+	return respondJSON(c, http.StatusOK, newKeyspacesJSON(spaces))
+}
+
+type keyspacesJSON struct {
+	Keyspaces []keyspaceJSON `json:"keyspaces"`
+}
+
+func newKeyspacesJSON(spaces []cluster.KeyspaceStats) keyspacesJSON {
+	answer := keyspacesJSON{make([]keyspaceJSON, len(spaces))}
 	for i, k := range spaces {
 		answer.Keyspaces[i] = newKeyspaceJSON(k)
 	}
-	return respondJSON(c, http.StatusOK, answer)
+	return answer
 }
 
 // getKeyspace is GET /v1/keyspaces/{name}.

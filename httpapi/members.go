@@ -47,6 +47,10 @@ func (s *Server) clusterStatus(ctx context.Context, c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	return respondJSON(c, http.StatusOK, newStatusJSON(status))
+}
+
+func newStatusJSON(status cluster.Status) statusJSON {
 	answer := statusJSON{ClusterID: status.ClusterID, Leader: status.Leader, Term: status.Term, Nodes: []nodeJSON{},
 		Digest: digestJSON{status.Applied, fmt.Sprintf("%016x", status.Chain)}}
 	for _, n := range status.Nodes {
@@ -54,7 +58,7 @@ func (s *Server) clusterStatus(ctx context.Context, c echo.Context) error {
 			n.ID, n.Role, n.HTTP, n.Cluster, n.Healthy, n.Problem, n.Applied, n.LastContact.Milliseconds(), n.Version,
 		})
 	}
-	return respondJSON(c, http.StatusOK, answer)
+	return answer
 }
 
 // joinNode is POST /v1/cluster/nodes.

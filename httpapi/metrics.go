@@ -13,6 +13,7 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	latency  *prometheus.HistogramVec
 	running  prometheus.Gauge
+	watchers prometheus.Gauge
 	problems *prometheus.CounterVec // by a kind's code
 
 	limitedRequests, limitedMisses prometheus.Counter
@@ -31,6 +32,9 @@ func newMetrics(registry *prometheus.Registry, version string) (*metrics, error)
 		running: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "kgs_http_requests_running", Help: "Requests being answered now.",
 		}),
+		watchers: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "kgs_http_watchers", Help: "Open streams of GET /v1/cluster/watch; at most 64.",
+		}),
 		problems: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kgs_http_problems_total", Help: "Requests answered with a problem, by its code.",
 		}, []string{"code"}),
@@ -43,7 +47,7 @@ func newMetrics(registry *prometheus.Registry, version string) (*metrics, error)
 		Name: "kgs_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	for _, collector := range []prometheus.Collector{m.requests, m.latency, m.running, m.problems, limited, build} {
+	for _, collector := range []prometheus.Collector{m.requests, m.latency, m.running, m.watchers, m.problems, limited, build} {
 		if err := registry.Register(collector); err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
 		}

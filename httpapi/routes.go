@@ -56,6 +56,7 @@ func (s *Server) apiRoutes() []route {
 		{http.MethodGet, "/v1/keyspaces/:name/used", read, s.usedRows},
 
 		{http.MethodGet, "/v1/cluster", read, s.clusterStatus},
+		{http.MethodGet, "/v1/cluster/watch", read, s.watchCluster},
 		{http.MethodPost, "/v1/cluster/nodes", admin, s.joinNode},
 		{http.MethodDelete, "/v1/cluster/nodes/:id", admin, s.removeNode},
 		{http.MethodPost, "/v1/cluster/transfer", admin, s.transferLeader},
@@ -69,12 +70,17 @@ func (s *Server) apiRoutes() []route {
 		{http.MethodGet, "/livez", public, s.livez},
 		{http.MethodGet, "/readyz", public, s.readyz},
 		{http.MethodGet, "/metrics", read, s.metricsPage},
+
+		{http.MethodGet, "/ui", public, s.uiMoved},
+		{http.MethodGet, "/ui/", public, s.uiFile},
+		{http.MethodGet, "/ui/:file", public, s.uiFile},
 	}
 }
 
-// keyRoutes are those whose first path segment is a link's key.
+// keyRoutes are those whose first path segment is a link's key, or empty.
 func (s *Server) keyRoutes() []route {
 	return []route{
+		{http.MethodGet, "/", public, s.root},
 		{http.MethodGet, "/:key", public, s.redirect},
 	}
 }
@@ -82,7 +88,7 @@ func (s *Server) keyRoutes() []route {
 // apiSegments are the first path segments that are not keys. One router for
 // both kinds of routes would take GET /v1/keys, which is a wrong method, for a
 // redirect of the key "v1/keys".
-var apiSegments = map[string]bool{"v1": true, "livez": true, "readyz": true, "metrics": true}
+var apiSegments = map[string]bool{"v1": true, "livez": true, "readyz": true, "metrics": true, "ui": true}
 
 // isAPI says which routes a path is for.
 func isAPI(path string) bool {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,7 +44,10 @@ type Server struct {
 	batches        chan struct{} // as many as may be under way
 	snapshots      chan struct{} // likewise
 	stall          time.Duration // snapshotStall
+	watch          *watch
 	draining       atomic.Bool
+	ending         chan struct{} // closed when draining begins: streams end
+	end            func()        // closes it, once
 	drainTimeout   time.Duration
 	maxConns       int
 	tls            *tls.Config // nil: HTTP
@@ -72,6 +76,8 @@ func New(c Config) (*Server, error) {
 		drainTimeout: c.DrainTimeout, maxConns: c.MaxConns, tls: c.TLS, trusted: c.TrustedProxies,
 		requestLimits: newLimiters(c.RateLimit, requestBurst), missLimits: newLimiters(c.MissLimit, missBurst),
 	}
+	s.watch, s.ending = newWatch(c.Service), make(chan struct{})
+	s.end = sync.OnceFunc(func() { close(s.ending) })
 	unrouted := s.metrics.forRoute("", "none")
 	s.api = s.newRouter(s.apiRoutes(), unrouted)
 	s.keys = s.newRouter(s.keyRoutes(), unrouted)
@@ -119,6 +125,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	case <-ctx.Done():
 	}
 	s.draining.Store(true)
+	s.end()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.drainTimeout)
 	defer cancel()
 	if err := server.Shutdown(drain); err != nil {

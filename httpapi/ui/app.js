@@ -1,0 +1,123 @@
+// The frame of the page: parts, theme, token, and the line to the cluster.
+import { $, announce, clock, fault, h, onSubmit, put } from "./dom.js";
+import { token, wantsToken, watch } from "./api.js";
+import { cluster } from "./cluster.js";
+import { keys } from "./keys.js";
+import { links } from "./links.js";
+import { tokens } from "./tokens.js";
+
+let withoutTokens = false; // this node does not look at them
+const parts = { cluster, keys, links, tokens };
+
+function show() {
+  const name = location.hash.slice(1);
+  if (name === "main") return; // the skip link
+  const part = name in parts && !(name === "tokens" && withoutTokens) ? name : "cluster";
+  const changed = $(part).hidden;
+  for (const other of Object.keys(parts)) $(other).hidden = other !== part;
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.hash === `#${part}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.title = `${$(`${part}-title`).textContent} · kgs`;
+  if (!changed) return;
+  parts[part].show?.();
+  if (name) {
+    $(`${part}-title`).focus({ preventScroll: true });
+    scrollTo(0, 0);
+  }
+}
+
+// The theme goes round: the system's, light, dark.
+const themes = ["auto", "light", "dark"];
+
+function showTheme() {
+  const now = document.documentElement.dataset.theme ?? "auto";
+  put($("theme"), now);
+  $("theme").setAttribute("aria-label", `Theme: ${now === "auto" ? "the system's" : now}. Change it`);
+}
+
+$("theme").addEventListener("click", () => {
+  const next = themes[(themes.indexOf(document.documentElement.dataset.theme ?? "auto") + 1) % themes.length];
+  if (next === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = next;
+  try { localStorage.setItem("kgs-theme", next); } catch { /* it lasts until the page is closed */ }
+  showTheme();
+});
+
+// The token.
+function askToken(why) {
+  const dialog = $("token-dialog");
+  fault(dialog, why ? new Error(why) : null);
+  $("forget").hidden = !token.get();
+  if (!dialog.open) dialog.showModal();
+  dialog.querySelector("input").focus();
+}
+
+function useToken(text) {
+  token.set(text);
+  $("token-dialog").querySelector("input").value = "";
+  $("token-dialog").close();
+  document.dispatchEvent(new Event("kgs-token"));
+  announce(text ? "Token in use" : "Token forgotten");
+}
+
+$("use-token").addEventListener("click", () => askToken());
+$("forget").addEventListener("click", () => useToken(""));
+onSubmit($("token-dialog").querySelector("form"), async (form) => useToken(form.get("token").trim()));
+document.addEventListener("kgs-unauthorized", ({ detail }) => {
+  showAuth();
+  askToken(token.get() ? detail.message : "");
+});
+
+function showAuth() {
+  for (const el of document.querySelectorAll("[data-auth]")) el.hidden = false;
+}
+
+// The line to the cluster.
+let others = []; // nodes with a page of their own
+let lostAt = null;
+
+function banner() {
+  const el = $("banner");
+  el.hidden = !lostAt;
+  if (!lostAt) return;
+  const parts = [h("strong", {}, "Reconnecting."), ` No word from ${cluster.node || "this node"} since ${clock(lostAt)}; what you see is older. `];
+  const elsewhere = others.map((n) => h("a", { href: `${n.http}/ui/${location.hash}` }, n.id));
+  if (elsewhere.length) parts.push(h("span", {}, "This page at another node: ", ...elsewhere.flatMap((a, i) => (i ? [" · ", a] : [a])), "."));
+  el.replaceChildren(...parts);
+}
+
+watch({
+  event(name, data, node) {
+    if (name === "keyspaces") keys.update(data);
+    if (name !== "cluster") return;
+    cluster.update(data, node);
+    others = data.nodes.filter((n) => n.id !== node && /^https?:\/\//.test(n.http));
+  },
+  state(state, error) {
+    const live = $("live");
+    live.dataset.state = state;
+    put($("live-text"), { wait: error?.status === 403 ? "not allowed" : "needs a token", live: "live", lost: "reconnecting" }[state]);
+    live.title = error?.message ?? "";
+    document.body.classList.toggle("stale", state === "lost");
+    if (state === "lost" && !lostAt) {
+      lostAt = new Date();
+      banner();
+    } else if (state !== "lost" && lostAt) {
+      cluster.note(`in touch with the cluster again`);
+      lostAt = null;
+      banner();
+    }
+  },
+});
+
+showTheme();
+addEventListener("hashchange", show);
+show();
+wantsToken().then((wants) => {
+  withoutTokens = !wants;
+  if (!wants) return show();
+  showAuth();
+  if (!token.get()) askToken();
+}, () => { /* no answer: the banner says so */ });

@@ -1,0 +1,93 @@
+// The key spaces, and keys to take.
+import { $, about, announce, copy, count, fault, h, onSubmit, percent, plural, put, span } from "./dom.js";
+import { call } from "./api.js";
+
+const spaces = new Map(); // by name
+let taken = null; // the last answer of POST /v1/keys
+
+export const keys = { update };
+
+function update({ keyspaces }) {
+  for (const k of keyspaces) {
+    let s = spaces.get(k.name);
+    if (!s) spaces.set(k.name, (s = newSpace(k)));
+    $("spaces").append(s.el);
+    draw(s, k);
+  }
+  for (const [name, s] of spaces) {
+    if (keyspaces.some((k) => k.name === name)) continue;
+    s.el.remove();
+    spaces.delete(name);
+  }
+  options(keyspaces.map((k) => k.name));
+}
+
+function options(names) {
+  const select = $("take").elements.keyspace;
+  if (names.join() === Array.from(select.options, (o) => o.value).join()) return;
+  const chosen = select.value;
+  select.replaceChildren(...names.map((name) => h("option", { value: name, selected: name === chosen }, name)));
+}
+
+const figures = [
+  ["size", "keys there can be"],
+  ["generated", "handed out, or ready to be"],
+  ["unused", "ready"],
+  ["used", "handed out, named by an alias, or burned"],
+  ["buffered", "of these, in the leader's memory"],
+  ["lost", "of these, died with a leader"],
+];
+
+function newSpace(k) {
+  const s = { what: h("p", { className: "dim" }), forecast: h("p", { className: "forecast" }), rate: h("dd"), values: {} };
+  s.used = h("i", { className: "used" });
+  s.unused = h("i", { className: "unused" });
+  s.bar = h("div", { className: "meter", role: "img" }, s.used, s.unused);
+  const rows = figures.map(([name, help]) => {
+    s.values[name] = h("dd");
+    return h("div", {}, h("dt", { className: `of-${name}` }, name, h("small", {}, help)), s.values[name]);
+  });
+  rows.push(h("div", {}, h("dt", {}, "rate", h("small", {}, "handed out a second")), s.rate));
+  s.el = h("article", { className: "panel space", "aria-label": `Key space ${k.name}` },
+    h("header", {}, h("h2", {}, k.name), s.what), s.bar, s.forecast, h("dl", { className: "figures" }, ...rows));
+  s.el.dataset.space = k.name;
+  return s;
+}
+
+function draw(s, k) {
+  put(s.what, `keys of ${k.length} out of ${k.alphabet.length} characters`);
+  s.what.title = k.alphabet;
+  for (const [name] of figures) put(s.values[name], count(k[name]));
+  s.values.lost.classList.toggle("warn", k.lost > 0);
+  put(s.rate, `${count(k.rate < 10 ? Number(k.rate.toFixed(1)) : Math.round(k.rate))}`);
+  s.used.style.width = `${(100 * k.used) / k.size}%`;
+  s.unused.style.width = `${(100 * k.unused) / k.size}%`;
+  const seconds = k.exhausted_in_seconds;
+  const left = seconds === null ? "no end in sight" : `exhausted in ${span(seconds)} at this rate`;
+  s.forecast.dataset.state = seconds !== null && seconds < 30 * 86400 ? "bad" : k.used > 0.9 * k.size ? "tight" : "good";
+  put(s.forecast, `${percent(k.used, k.size)} of ${about(k.size)} used, ${left}`);
+  s.bar.setAttribute("aria-label", s.forecast.textContent);
+}
+
+onSubmit($("take"), async (form) => {
+  taken = await call("POST", "v1/keys", { count: Number(form.get("count")), keyspace: form.get("keyspace") || undefined });
+  $("taken").hidden = false;
+  $("give-back").hidden = false;
+  put($("taken-count"), `${plural(taken.keys.length, "key")}, yours alone`);
+  put($("taken-keys"), taken.keys.join("\n"));
+});
+
+$("copy-keys").addEventListener("click", (event) => copy(`${taken.keys.join("\n")}\n`, event.currentTarget));
+$("copy-receipt").addEventListener("click", (event) => copy(taken.receipt, event.currentTarget));
+$("give-back").addEventListener("click", async () => {
+  const where = $("keys").querySelector(".fault");
+  fault(where, null);
+  try {
+    const { returned } = await call("POST", "v1/keys/return", { receipt: taken.receipt, keys: taken.keys });
+    $("taken").hidden = true;
+    $("take").elements.count.focus();
+    announce(`${plural(returned, "key")} given back`);
+  } catch (error) {
+    fault(where, error);
+  }
+});
