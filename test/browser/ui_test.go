@@ -1,0 +1,168 @@
+package browser
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/kgs-cluster/kgs/test/proc"
+)
+
+// Somebody shortens a URL and follows it, takes keys, sees the leader die and
+// another one take over, and the node of his own page come back.
+func TestPage(t *testing.T) {
+	findBrowser(t)
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(w, `<link rel="icon" href="data:,"><p id="there">arrived</p>`)
+	}))
+	defer target.Close()
+	c := proc.Start(t, 3)
+	for _, width := range widths {
+		t.Run(fmt.Sprint(width), func(t *testing.T) {
+			leader := c.Leader()
+			own := other(c, leader)
+			p := open(t, width, own.URL+"/")
+			p.until(led(leader))
+			p.until(`document.querySelector("#verdict").innerText === "can lose 1 more node"`)
+			if url := evaluate[string](p, "location.pathname"); url != "/ui/" {
+				t.Errorf("a browser is sent to %s", url)
+			}
+			p.fits()
+			p.shoot("cluster")
+
+			p.part("links")
+			want := fmt.Sprintf("%s/%d?q=<b>&é", target.URL, width)
+			p.do(chromedp.SendKeys(chromedp.CSS("#create input[name=url]"), want+kb.Enter))
+			p.until(`document.querySelector("#made a")`)
+			short := evaluate[string](p, `document.querySelector("#made a").href`)
+			p.until(fmt.Sprintf(`[...document.querySelectorAll("#link-list .target")].some((e) => e.textContent === %q)`, want))
+			p.fits()
+			p.shoot("links")
+			p.quiet()
+			p.do(chromedp.Navigate(short))
+			p.until(`document.getElementById("there")`)
+			p.do(chromedp.Navigate(own.URL + "/ui/#keys"))
+
+			p.do(chromedp.Click(chromedp.CSS("#take button")))
+			p.until(`document.querySelector("#taken-keys").textContent.split("\n").length === 5`)
+			p.fits()
+			p.shoot("keys")
+			p.do(chromedp.Click(chromedp.CSS("#give-back")))
+			p.until(`document.querySelector("#taken").hidden`)
+
+			p.part("cluster")
+			p.until(led(leader))
+			leader.Kill()
+			p.until(fmt.Sprintf(`document.querySelector('.node[data-node=%q]').dataset.state === "down"`, leader.ID))
+			p.until(fmt.Sprintf(`/^n[123] leads$/.test(document.querySelector("#leads").innerText) && !(%s)`, led(leader)))
+			next, _, _ := strings.Cut(p.text("#leads"), " ")
+			p.until(fmt.Sprintf(`document.querySelector("#history").innerText.includes("%s was elected and leads")`, next))
+			p.fits()
+			p.shoot("leader-dead")
+			out, err := exec.Command(proc.Binary(t), "cluster", "status", "--addr", own.URL).Output()
+			if verdict := p.text("#verdict"); err != nil || !strings.Contains(string(out), "\n"+verdict+"\n") || verdict != "no node can be lost: "+leader.ID+" is unhealthy" {
+				t.Errorf("the page says %q, kgs cluster status %v:\n%s", verdict, err, out)
+			}
+			p.quiet()
+
+			leader.Start()
+			leader.WaitReady(30 * time.Second)
+			p.until(`document.querySelector("#verdict").innerText === "can lose 1 more node"`)
+			own.Kill()
+			p.until(`!document.querySelector("#banner").hidden`)
+			if banner := p.text("#banner"); !strings.Contains(banner, "Reconnecting") || !strings.Contains(banner, "at another node: ") {
+				t.Errorf("the banner says %q", banner)
+			}
+			p.fits()
+			p.shoot("reconnecting")
+			own.Start()
+			own.WaitReady(30 * time.Second)
+			p.until(`document.querySelector("#banner").hidden`)
+			p.until(`document.querySelector("#verdict").innerText === "can lose 1 more node"`)
+		})
+	}
+}
+
+// led is the headline about a leader.
+func led(leader *proc.Node) string {
+	return fmt.Sprintf(`document.querySelector("#leads").innerText === "%s leads"`, leader.ID)
+}
+
+// other is a node that is not n.
+func other(c *proc.Cluster, n *proc.Node) *proc.Node {
+	for _, o := range c.Nodes {
+		if o != n {
+			return o
+		}
+	}
+	return nil
+}
+
+// With tokens, the page asks for one, keeps it in its tab, and shows what a role
+// may not do.
+func TestTokens(t *testing.T) {
+	findBrowser(t)
+	c := proc.Start(t, 1, "--auth", "on")
+	node := c.Nodes[0]
+	var admin string
+	proc.Until(t, 20*time.Second, func() (bool, string) {
+		found := regexp.MustCompile(`admin token, shown once.*: (kgs_\S+)`).FindStringSubmatch(node.Output.String())
+		if found != nil {
+			admin = found[1]
+		}
+		return found != nil, "no token is printed"
+	})
+	for _, width := range widths {
+		t.Run(fmt.Sprint(width), func(t *testing.T) {
+			p := open(t, width, node.URL+"/ui/")
+			use := func(token string) {
+				t.Helper()
+				p.until(`document.querySelector("#token-dialog").open`)
+				p.do(chromedp.SendKeys(chromedp.CSS("#token-dialog input"), token+kb.Enter))
+			}
+			use("kgs_wrong")
+			p.until(`document.querySelector("#token-dialog .fault").innerText.includes("unknown")`)
+			p.fits()
+			p.shoot("token")
+			p.do(chromedp.Clear(chromedp.CSS("#token-dialog input")))
+			use(admin)
+			p.until(`document.querySelector("#leads").innerText === "n1 leads"`)
+			p.part("tokens")
+			p.do(chromedp.SetValue(chromedp.CSS("#new-token select"), "read"), chromedp.SendKeys(chromedp.CSS("#new-token input[name=name]"), "a reader"+kb.Enter))
+			p.until(`document.querySelector("#made-text").innerText.startsWith("kgs_")`)
+			reader := p.text("#made-text")
+			p.until(`document.querySelector("#token-list").innerText.includes("a reader")`)
+			p.fits()
+			p.shoot("tokens")
+			p.do(chromedp.Reload()) // the tab has kept it
+			p.until(`document.querySelector("#token-list").innerText.includes("a reader")`)
+
+			p.do(chromedp.Click(chromedp.CSS("#use-token")))
+			use(reader)
+			p.until(`document.querySelector("#tokens-fault").innerText.includes("role admin; the role of this one is read")`)
+			p.part("links")
+			p.do(chromedp.SendKeys(chromedp.CSS("#create input[name=url]"), "https://example.org/"+kb.Enter))
+			p.until(`document.querySelector("#create .fault").innerText.includes("role write; the role of this one is read")`)
+
+			p.do(chromedp.Click(chromedp.CSS("#use-token")))
+			use(admin)
+			p.part("tokens")
+			p.until(`document.querySelector("#token-list").innerText.includes("a reader")`)
+			p.do(chromedp.Click(chromedp.CSS(`[aria-label="Revoke a reader"]`)))
+			p.do(chromedp.Click(chromedp.CSS("#confirm-yes")))
+			p.until(`!document.querySelector("#token-list").innerText.includes("a reader")`)
+			if stored := evaluate[string](p, "JSON.stringify(localStorage) + document.cookie + location"); strings.Contains(stored, "kgs_") {
+				t.Errorf("the token is kept in %s", stored)
+			}
+		})
+	}
+}
