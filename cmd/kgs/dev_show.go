@@ -138,6 +138,9 @@ func (c devConfig) show(s *supervisor, urls []string, status client.ClusterStatu
 		header += `-H "X-Api-Key: $KGS_TOKEN" `
 	}
 	t.text(`
+See it in a browser:
+  %[1]s/ui/
+
 Try it, on any node:
   curl %[8]s-X POST %[1]s/v1/keys
   curl %[8]s-H 'Content-Type: application/json' -d '{"url":"https://go.dev/","alias":"golang"}' %[1]s/v1/links

@@ -87,6 +87,8 @@ export async function wantsToken() {
 
 const silence = 25_000; // ms; the node says something every 10 s
 
+const renewed = "renewed"; // why a stream was ended that was in order
+
 // watch follows the cluster for ever: EventSource's job, which cannot send a token.
 // on.event(name, data, node), on.state("wait" | "live" | "lost", error).
 export function watch(on) {
@@ -135,7 +137,7 @@ export function watch(on) {
       } catch (failure) {
         error = failure;
       }
-      if (document.hidden) continue;
+      if (document.hidden || stream.signal.reason === renewed) continue;
       if (error?.status === 401 || error?.status === 403) {
         on.state("wait", error);
         if (error.status === 401) document.dispatchEvent(new CustomEvent("kgs-unauthorized", { detail: error }));
@@ -147,7 +149,7 @@ export function watch(on) {
     }
   }
 
-  const again = () => { stream?.abort(); wake(); };
+  const again = () => { stream?.abort(renewed); wake(); };
   document.addEventListener("visibilitychange", again);
   document.addEventListener("kgs-token", again);
   run();

@@ -78,11 +78,12 @@ function showAuth() {
 let others = []; // nodes with a page of their own
 let lostAt = null;
 
-function banner() {
+function banner(error) {
   const el = $("banner");
   el.hidden = !lostAt;
   if (!lostAt) return;
-  const parts = [h("strong", {}, "Reconnecting."), ` No word from ${cluster.node || "this node"} since ${clock(lostAt)}; what you see is older. `];
+  const why = error?.status ? `${error.message}. ` : ""; // it answers, but not as wished
+  const parts = [h("strong", {}, "Reconnecting."), ` No word from ${cluster.node || "this node"} since ${clock(lostAt)}; what you see is older. ${why}`];
   const elsewhere = others.map((n) => h("a", { href: `${n.http}/ui/${location.hash}` }, n.id));
   if (elsewhere.length) parts.push(h("span", {}, "This page at another node: ", ...elsewhere.flatMap((a, i) => (i ? [" · ", a] : [a])), "."));
   el.replaceChildren(...parts);
@@ -101,11 +102,11 @@ watch({
     put($("live-text"), { wait: error?.status === 403 ? "not allowed" : "needs a token", live: "live", lost: "reconnecting" }[state]);
     live.title = error?.message ?? "";
     document.body.classList.toggle("stale", state === "lost");
-    if (state === "lost" && !lostAt) {
-      lostAt = new Date();
-      banner();
-    } else if (state !== "lost" && lostAt) {
-      cluster.note(`in touch with the cluster again`);
+    if (state === "lost") {
+      lostAt ??= new Date();
+      banner(error);
+    } else if (lostAt) {
+      cluster.note("in touch with the cluster again");
       lostAt = null;
       banner();
     }

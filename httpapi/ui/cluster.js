@@ -13,9 +13,9 @@ function update(status, node) {
   cluster.node = node;
   const now = performance.now();
   const nodes = status.nodes.toSorted((a, b) => a.id.localeCompare(b.id, "en", { numeric: true }));
-  headline(status);
+  headline(status, nodes);
   put($("verdict"), tolerance(nodes));
-  $("verdict").dataset.state = verdictState(nodes);
+  $("verdict").dataset.state = spare(nodes) < 0 ? "bad" : spare(nodes) === 0 ? "tight" : "good";
   const newest = newestApplied(status, nodes);
   for (const n of nodes) card(n, status.leader, newest, now);
   for (const [id, c] of cards) {
@@ -33,11 +33,11 @@ function update(status, node) {
   at = now;
 }
 
-function headline(status) {
+function headline(status, nodes) {
   const leader = status.nodes.find((n) => n.id === status.leader);
   const el = $("leads");
   el.dataset.state = !leader ? "election" : leader.healthy ? "led" : "headless";
-  put(el, !leader ? "No leader: an election is under way" : leader.healthy ? `${leader.id} leads` : `${leader.id} led, and does not answer`);
+  put(el, !leader ? (spare(nodes) < 0 ? "No leader" : "No leader: an election is under way") : leader.healthy ? `${leader.id} leads` : `${leader.id} led, and does not answer`);
   put($("term"), `term ${count(status.term)}`);
 }
 
@@ -46,21 +46,21 @@ export function tolerance(nodes) {
   const voters = nodes.filter((n) => n.role !== "nonvoter");
   const sick = voters.filter((n) => !n.healthy).map((n) => n.id);
   const healthy = voters.length - sick.length;
-  const spare = healthy - (Math.floor(voters.length / 2) + 1);
-  const more = spare === 1 ? "1 more node" : `${spare} more nodes`;
+  const left = spare(nodes);
+  const more = left === 1 ? "1 more node" : `${left} more nodes`;
   const unhealthy = `${sick.join(" and ")} ${sick.length > 1 ? "are" : "is"} unhealthy`;
-  if (spare < 0) return `no majority: ${healthy} of ${voters.length} voters are healthy, writes wait (${unhealthy})`;
-  if (spare === 0 && sick.length > 0) return `no node can be lost: ${unhealthy}`;
+  if (left < 0) return `no majority: ${healthy} of ${voters.length} voters are healthy, writes wait (${unhealthy})`;
+  if (left === 0 && sick.length > 0) return `no node can be lost: ${unhealthy}`;
   if (voters.length === 1) return "no node can be lost: it is the only voter; join more, to 3 or 5";
-  if (spare === 0) return `no node can be lost: ${voters.length} voters need one another; join more, to 3 or 5`;
+  if (left === 0) return `no node can be lost: ${voters.length} voters need one another; join more, to 3 or 5`;
   if (sick.length > 0) return `can lose ${more}; ${unhealthy}`;
   return `can lose ${more}`;
 }
 
-function verdictState(nodes) {
+// spare is how many voters can be lost before a majority is.
+function spare(nodes) {
   const voters = nodes.filter((n) => n.role !== "nonvoter");
-  const spare = voters.filter((n) => n.healthy).length - (Math.floor(voters.length / 2) + 1);
-  return spare < 0 ? "bad" : spare === 0 ? "tight" : "good";
+  return voters.filter((n) => n.healthy).length - (Math.floor(voters.length / 2) + 1);
 }
 
 // newestApplied is the leader's applied index, or the highest if none leads.

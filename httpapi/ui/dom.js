@@ -112,7 +112,6 @@ export async function copy(text, button) {
 
 for (const dialog of document.querySelectorAll("dialog")) {
   dialog.querySelector('button[value="cancel"]').addEventListener("click", () => dialog.close());
-  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 }
 
 // confirm asks before what cannot be undone; work runs on yes, and may fail in the dialog.
