@@ -43,6 +43,9 @@ type buffer struct {
 	keys spaceKeys
 	min  int
 	max  int
+	// first is what an empty buffer aims at when somebody comes; with min 0 it
+	// may have aimed at nothing.
+	first int
 
 	filling turn // held from a lease's proposal until its keys are in
 
@@ -52,6 +55,7 @@ type buffer struct {
 	coming    []keyspace.Run // positions of a lease that are about to be pushed
 	chunks    []grant
 	available int
+	short     int           // keys that somebody found missing since the last came
 	handedOut uint64        // since the last report
 	more      chan struct{} // closed when keys are added or the buffer closes
 	low       chan struct{} // poked when a refill is due
@@ -121,7 +125,7 @@ func (b *buffer) close() {
 }
 
 func (b *buffer) reset() {
-	b.term, b.coming, b.chunks, b.available, b.dry = 0, nil, nil, 0, nil
+	b.term, b.coming, b.chunks, b.available, b.short, b.dry = 0, nil, nil, 0, 0, nil
 	b.wake()
 }
 
@@ -171,7 +175,8 @@ func (b *buffer) pop(dst []grant, n int) (grants []grant, more <-chan struct{}, 
 		if b.dry != nil {
 			return dst, nil, b.dry
 		}
-		b.target = max(b.target, min(2*n, b.max))
+		b.target = max(b.target, min(max(2*n, b.first), b.max))
+		b.short = max(b.short, n)
 		return dst, b.more, nil
 	}
 	for left := n; left > 0; {
@@ -197,9 +202,11 @@ func (b *buffer) add(term, lease uint64, run keyspace.Run) bool {
 	for _, part := range b.keys.unblocked(run) {
 		for from := part.From; from < part.To; from += chunkKeys {
 			n := min(chunkKeys, part.To-from)
-			keys := b.keys.perm.AppendKeys(make([]byte, 0, int(n)*b.keys.perm.Space().Length), from, n)
-			if !b.push(term, grant{lease, from, n, keys}) {
-				return false
+			keys := b.keys.perm.AppendKeys(make([]byte, 0, int(n)*b.keys.perm.Space().KeyLength()), from, n)
+			for part := range b.keys.allowed(grant{lease, from, n, keys}) {
+				if !b.push(term, part) {
+					return false
+				}
 			}
 		}
 	}
@@ -241,7 +248,7 @@ func (b *buffer) push(term uint64, g grant) bool {
 	b.arrived(g.from, g.from+g.count)
 	b.chunks = append(b.chunks, g)
 	b.available += int(g.count)
-	b.dry = nil
+	b.short, b.dry = 0, nil // who still lacks some says so again
 	b.wake()
 	return true
 }
@@ -261,7 +268,9 @@ func (b *buffer) want(now time.Time) (count int, handedOut uint64) {
 		b.taken, b.looked = 0, now
 	}
 	count = b.target - b.available
-	if b.available > b.target/2 {
+	if b.available < b.short { // also when the target has sunk meanwhile
+		count = max(count, 2*b.short-b.available)
+	} else if b.available > b.target/2 {
 		if count = 0; b.handedOut <= uint64(b.max)/2 {
 			return 0, 0
 		}

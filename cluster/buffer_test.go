@@ -442,3 +442,33 @@ func TestBufferConcurrentTakers(t *testing.T) {
 		t.Errorf("%d keys taken, %d left of %d", len(seen), left, added)
 	}
 }
+
+// Who waits for more keys than the buffer aims to hold by now gets them all the
+// same: the target sinks while they wait.
+func TestBufferFetchesWhatSomebodyWaitsFor(t *testing.T) {
+	for name, b := range map[string]*buffer{"of an idle key space": testBuffer(0, 1000), "with a floor": testBuffer(100, 1000)} {
+		t.Run(name, func(t *testing.T) {
+			now := time.Now()
+			b.open(1, now)
+			b.add(1, 1, run(0, 80))
+			for n, from := 90, uint64(80); n <= 500; n *= 2 {
+				if _, err := popped(b, n); err == nil {
+					t.Fatalf("%d keys are there", n)
+				}
+				for range 50 { // looks, none of which brings keys
+					now = now.Add(time.Second)
+					b.want(now)
+				}
+				count, _ := b.want(now)
+				if b.available+count < n {
+					t.Fatalf("%d keys are there, %d are wanted, %d more are to come", b.available, n, count)
+				}
+				b.add(1, 1, run(from, from+uint64(count)))
+				from += uint64(count)
+				if keys, err := popped(b, n); err != nil || len(keys) != n {
+					t.Fatalf("%d of %d keys, %v", len(keys), n, err)
+				}
+			}
+		})
+	}
+}

@@ -121,7 +121,10 @@ func (n *Node) resume() {
 	if term == 0 || !n.lead.handing.Load() || n.raft.State() != raft.Leader || n.raft.CurrentTerm() != term {
 		return
 	}
-	for _, b := range n.lead.buffers {
+	if n.lead.open == nil {
+		return // the term is ending
+	}
+	for _, b := range n.lead.open.buffers {
 		b.open(term, time.Now())
 		b.poke()
 	}
@@ -181,7 +184,10 @@ func (n *Node) awaitServed(ctx context.Context) {
 // releaseBuffers empties the buffers and gives what was in them back.
 func (n *Node) releaseBuffers(ctx context.Context) error {
 	n.lead.mu.Lock()
-	buffers := maps.Clone(n.lead.buffers) // the lock is not held while the log is waited for
+	var buffers map[string]*buffer
+	if n.lead.open != nil {
+		buffers = maps.Clone(n.lead.open.buffers) // the lock is not held while the log is waited for
+	}
 	n.lead.mu.Unlock()
 	var failed error
 	for space, b := range buffers {

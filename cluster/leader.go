@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,10 +26,19 @@ type leadership struct {
 
 	mu      sync.Mutex
 	buffers map[string]*buffer // by key space; kept across terms, closed between them
+	open    *openBuffers       // nil: none may be
 	handing atomic.Bool        // a hand-over or a restore is under way: no new keys, no new entries
 	serving atomic.Int64       // calls that may hold keys from a buffer
 
 	failedAt atomic.Pointer[time.Time] // last transfer that failed
+}
+
+// openBuffers are the buffers that are in use in a term, each with its filler.
+type openBuffers struct {
+	ctx     context.Context // ends with the term
+	term    uint64
+	fillers *sync.WaitGroup
+	buffers map[string]*buffer
 }
 
 // barrierTimeout bounds one wait for a new leader's barrier.
@@ -85,6 +95,7 @@ func (n *Node) startLeading(ctx context.Context) (stop func()) {
 	return func() {
 		end()
 		cancel()
+		end() // from here on nobody opens a buffer
 		tasks.Wait()
 		end() // runTerm may just have got ready
 	}
@@ -119,9 +130,7 @@ func (n *Node) runTerm(ctx context.Context, tasks *sync.WaitGroup) {
 		return
 	}
 	n.lead.handing.Store(false)
-	for _, b := range n.openBuffers(term) {
-		tasks.Go(func() { n.fill(ctx, term, b.space, b.buffer) })
-	}
+	n.openBuffers(&openBuffers{ctx, term, tasks, map[string]*buffer{}})
 	n.lead.ready.Store(term)
 	n.log.Info("leading", "term", term, "after", time.Since(start).Round(time.Millisecond))
 	n.promoteNodes(ctx)
@@ -174,38 +183,62 @@ func (n *Node) proposeOne(ctx context.Context, cmd *pb.Command) (*pb.Result, err
 	return a.result, fsm.ResultError(a.result)
 }
 
-type namedBuffer struct {
-	space  string
-	buffer *buffer
-}
-
-// openBuffers opens a buffer for each key space.
-func (n *Node) openBuffers(term uint64) []namedBuffer {
-	spaces, err := n.machine.Keyspaces()
-	if err != nil {
-		n.fail(err)
-		return nil
-	}
+// openBuffers lets buffers be opened. That of the default key space is at once;
+// those of others, of which there may be a thousand, when the first key is asked
+// for.
+func (n *Node) openBuffers(open *openBuffers) {
 	n.lead.mu.Lock()
 	defer n.lead.mu.Unlock()
-	buffers := map[string]*buffer{}
-	var opened []namedBuffer
-	for _, row := range spaces {
-		perm, _, err := n.machine.Space(row.Name)
-		if err != nil {
-			n.fail(err)
-			return nil
-		}
-		b := n.lead.buffers[row.Name]
-		if b == nil || b.keys.perm != perm { // a restore may have brought another one
-			b = newBuffer(newSpaceKeys(perm, n.cfg.Reserved), n.cfg.BufferMin, n.cfg.BufferMax).following(b)
-		}
-		buffers[row.Name] = b
-		b.open(term, time.Now())
-		opened = append(opened, namedBuffer{row.Name, b})
+	if n.lead.buffers == nil {
+		n.lead.buffers = map[string]*buffer{}
 	}
-	n.lead.buffers = buffers
-	return opened
+	maps.DeleteFunc(n.lead.buffers, func(space string, _ *buffer) bool { // a restore may have removed some
+		_, _, err := n.machine.Space(space)
+		return err != nil
+	})
+	n.lead.open = open
+	n.openBuffer(fsm.DefaultKeyspace) // if not now, then with its first key
+}
+
+// openBuffer opens the buffer of a key space; the caller holds the lock.
+func (n *Node) openBuffer(space string) (*buffer, error) {
+	open := n.lead.open
+	if open == nil || open.ctx.Err() != nil || n.lead.handing.Load() {
+		return nil, ErrNotLeader
+	}
+	perm, _, err := n.machine.Space(space)
+	if err != nil {
+		return nil, err
+	}
+	b := n.lead.buffers[space]
+	if b == nil || b.keys.perm != perm { // a restore may have brought another one
+		b = n.bufferFor(space, perm).following(b)
+		n.lead.buffers[space] = b
+	}
+	b.open(open.term, time.Now())
+	open.buffers[space] = b
+	open.fillers.Go(func() { n.fill(open.ctx, open.term, space, b) })
+	return b, nil
+}
+
+// What the buffer of a key space other than the default one holds: so much when
+// it is found empty, at most so much, and less if there are many key spaces, but
+// never less than the least. More than a part of it at once is leased from the log.
+const (
+	spaceBufferFirst = 100
+	spaceBufferMax   = 10_000
+	spaceBufferLeast = 1000
+)
+
+func (n *Node) bufferFor(space string, perm *keyspace.Permutation) *buffer {
+	keys := n.spaceKeys(perm)
+	if space == fsm.DefaultKeyspace {
+		return newBuffer(keys, n.cfg.BufferMin, n.cfg.BufferMax)
+	}
+	share := max(n.cfg.BufferMax/n.machine.CountKeyspaces(), spaceBufferLeast)
+	b := newBuffer(keys, 0, min(share, spaceBufferMax, n.cfg.BufferMax))
+	b.first = min(spaceBufferFirst, b.max)
+	return b
 }
 
 func (n *Node) closeBuffers() {
@@ -214,6 +247,7 @@ func (n *Node) closeBuffers() {
 	for _, b := range n.lead.buffers {
 		b.close()
 	}
+	n.lead.open = nil
 }
 
 // bufferOf finds the leader's buffer of a key space; "" is the default one.
@@ -226,12 +260,12 @@ func (n *Node) bufferOf(space string) (*buffer, error) {
 	}
 	n.lead.mu.Lock()
 	defer n.lead.mu.Unlock()
-	b := n.lead.buffers[space]
-	if b == nil {
-		_, _, err := n.machine.Space(space)
-		return nil, errors.Join(ErrNotLeader, err) // a space that is being created
+	if n.lead.open != nil {
+		if b := n.lead.open.buffers[space]; b != nil {
+			return b, nil
+		}
 	}
-	return b, nil
+	return n.openBuffer(space)
 }
 
 // fillRetry is the wait after a lease that failed.

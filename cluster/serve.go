@@ -63,7 +63,11 @@ func (n *Node) mend(ctx context.Context, cmd *pb.Command, r *pb.Result) bool {
 		return true // the next stamp brings another key
 	case pb.Code_NOT_ENOUGH_UNUSED:
 		op := cmd.GetLease()
-		return op != nil && n.generate(ctx, op.Keyspace, op.Count) == nil
+		if op == nil {
+			return false
+		}
+		unused, err := n.generateFor(ctx, op.Keyspace, op.Count)
+		return err == nil && unused >= op.Count
 	default:
 		return false
 	}

@@ -2,11 +2,13 @@ package cluster
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/kgs-cluster/kgs/fsm"
+	"github.com/kgs-cluster/kgs/fsm/keyspace"
 	"github.com/kgs-cluster/kgs/fsm/pb"
 	"github.com/kgs-cluster/kgs/store"
 )
@@ -23,8 +25,13 @@ func (n *Node) TakeKeys(ctx context.Context, r TakeRequest) (Keys, error) {
 		return Keys{}, err
 	}
 	_, id, err := n.machine.Space(r.Keyspace)
-	if err != nil {
-		return Keys{}, err
+	if err != nil { // it may have been created through another node
+		if err := n.catchUp(ctx, Linearizable); err != nil {
+			return Keys{}, err
+		}
+		if _, id, err = n.machine.Space(r.Keyspace); err != nil {
+			return Keys{}, err
+		}
 	}
 	keys := Keys{Keyspace: r.Keyspace}
 	if keys.Keyspace == "" {
@@ -198,6 +205,28 @@ func (n *Node) KeyRows(ctx context.Context, l Level, used bool, space string, fr
 	return n.machine.KeyRows(table, space, from, limit)
 }
 
+// CreateKeyspace adds a key space. One that is there with the same description is
+// the answer, too.
+func (n *Node) CreateKeyspace(ctx context.Context, r KeyspaceRequest, idem *Idempotency) (CreatedKeyspace, error) {
+	secret := make([]byte, keyspace.CipherKeySize)
+	rand.Read(secret)
+	a := n.propose(ctx, []*pb.Command{{Idempotency: idem.command(), Op: &pb.Command_CreateKeyspace{
+		CreateKeyspace: &pb.CreateKeyspace{Keyspace: &pb.Keyspace{
+			Name: r.Name, Alphabet: r.Space.Alphabet, Length: uint32(r.Space.Length), Prefix: r.Space.Prefix,
+			Check: r.Space.Check, Blocklist: r.Blocklist, PermutationKey: secret,
+		}}}}})[0]
+	if a.err == nil {
+		a.err = fsm.ResultError(a.result)
+	}
+	if a.err != nil {
+		return CreatedKeyspace{}, a.err
+	}
+	return CreatedKeyspace{
+		Stats: keyspaceStats(a.result.Keyspace, bufferStats{}), New: a.result.Count > 0,
+		Index: a.result.Index, Replayed: a.result.Replayed,
+	}, nil
+}
+
 // Keyspaces returns where all key spaces stand.
 func (n *Node) Keyspaces(ctx context.Context, l Level) ([]KeyspaceStats, error) {
 	if err := n.catchUp(ctx, l); err != nil {
@@ -229,7 +258,7 @@ func (n *Node) Keyspace(ctx context.Context, l Level, name string) (KeyspaceStat
 
 func keyspaceStats(row *pb.Keyspace, b bufferStats) KeyspaceStats {
 	s := KeyspaceStats{
-		Name: row.Name, Alphabet: row.Alphabet, Length: int(row.Length), Size: 1,
+		Name: row.Name, Alphabet: row.Alphabet, Length: int(row.Length), Prefix: row.Prefix, Check: row.Check, Blocked: len(row.Blocklist), Size: 1,
 		Generated: row.Unused + row.Used, Unused: row.Unused, Used: row.Used,
 		Returned: row.Returned, Buffered: uint64(b.available), Lost: row.Lost, Rate: b.rate,
 	}

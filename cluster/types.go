@@ -3,6 +3,7 @@ package cluster
 import (
 	"time"
 
+	"github.com/kgs-cluster/kgs/fsm/keyspace"
 	"github.com/kgs-cluster/kgs/fsm/pb"
 )
 
@@ -77,11 +78,29 @@ type CreatedToken struct {
 	Index uint64 // as in Outcome
 }
 
+// KeyspaceRequest describes a key space to create.
+type KeyspaceRequest struct {
+	Name      string
+	Space     keyspace.Space
+	Blocklist []string // words that no key contains
+}
+
+// CreatedKeyspace is a key space that was created, or was there as described.
+type CreatedKeyspace struct {
+	Stats    KeyspaceStats
+	New      bool
+	Index    uint64 // as in Outcome
+	Replayed bool
+}
+
 // KeyspaceStats is where a key space stands. Counts are keys.
 type KeyspaceStats struct {
 	Name      string
 	Alphabet  string
-	Length    int
+	Length    int // without prefix and check character
+	Prefix    string
+	Check     bool
+	Blocked   int // words
 	Size      uint64
 	Generated uint64 // Unused + Used
 	Unused    uint64

@@ -45,6 +45,13 @@ func (m *Machine) Space(name string) (perm *keyspace.Permutation, id uint32, err
 	return nil, 0, fmt.Errorf("%w: %q", ErrKeyspaceNotFound, name)
 }
 
+// CountKeyspaces is how many key spaces there are.
+func (m *Machine) CountKeyspaces() int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return len(m.published.spaces)
+}
+
 // Blocklist finds what a key space whose permutation this is never hands out.
 func (m *Machine) Blocklist(perm *keyspace.Permutation) *keyspace.Blocklist {
 	m.mu.RLock()

@@ -24,6 +24,10 @@ var errorTable = []struct {
 	{fsm.ErrKeyBound, kindKeyBound},
 	{fsm.ErrNotInKeyspace, kindNotInKeyspace},
 	{fsm.ErrKeyspaceNotFound, kindKeyspaceNotFound},
+	{fsm.ErrKeyspaceExists, kindKeyspaceExists},
+	{fsm.ErrKeyspacesMeet, kindKeyspacesMeet},
+	{fsm.ErrInvalidKeyspace, kindInvalidKeyspace},
+	{fsm.ErrTooManyKeyspaces, kindTooManySpaces},
 	{fsm.ErrKeyspaceExhausted, kindKeyspaceExhausted},
 	{fsm.ErrNotEnoughUnused, kindBusy}, // more are being generated
 	{fsm.ErrNotReturnable, kindNotReturnable},

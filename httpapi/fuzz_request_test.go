@@ -77,7 +77,7 @@ func FuzzRequest(f *testing.F) {
 	add("POST", "/v1/cluster/nodes", `{"id":"n4","cluster":"h:4","http":"http://h:1","non_voter":true}`)
 	add("DELETE", "/v1/cluster/nodes/n4", "")
 	add("POST", "/v1/cluster/transfer", `{"to":"n2"}`)
-	add("POST", "/v1/keyspaces", `{}`)
+	add("POST", "/v1/keyspaces", `{"name":"v","alphabet":"digits","length":7,"prefix":"V-","check":true,"blocklist":["000000"]}`)
 	add("POST", "/v1/tokens", `{"role":"read","name":"é","ttl":"720h"}`)
 	add("GET", "/v1/tokens?consistency=local", "")
 	add("DELETE", "/v1/tokens/Id345678", "", "Idempotency-Key: r")
@@ -102,7 +102,7 @@ func FuzzRequest(f *testing.F) {
 }
 
 // statuses are all that the contract has.
-var statuses = []int{200, 201, 204, 301, 302, 304, 307, 308, 400, 404, 405, 409, 413, 415, 422, 429, 501, 503, 504, 507}
+var statuses = []int{200, 201, 204, 301, 302, 304, 307, 308, 400, 404, 405, 409, 413, 415, 422, 429, 503, 504, 507}
 
 func checkAnswer(t *testing.T, r *http.Request, e exchange, node *fakenode.Node) {
 	t.Helper()
@@ -115,7 +115,7 @@ func checkAnswer(t *testing.T, r *http.Request, e exchange, node *fakenode.Node)
 		var p problemJSON
 		json.Unmarshal(e.Body.Bytes(), &p)
 		e.wantProblem(e.Code, p.Code)
-		if asked := node.Asked(); e.Code >= 500 && node.Err == nil && p.Code != "not_supported" || e.Code == 400 && node.Err == nil && len(asked) > 0 {
+		if asked := node.Asked(); e.Code >= 500 && node.Err == nil || e.Code == 400 && node.Err == nil && len(asked) > 0 {
 			t.Fatalf("%s, and the node, asked for %v, had no fault", e.Body, asked)
 		}
 		if e.Code == 405 && e.Header().Get("Allow") == "" {

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -119,7 +120,45 @@ func TestKeyspaces(t *testing.T) {
 	send(t, s, "GET", "/v1/keyspaces", "").wantStatus(200).wantBody(`{"keyspaces":[` + want + "]}\n")
 	send(t, s, "GET", "/v1/keyspaces/default", "").wantStatus(200).wantBody(want + "\n")
 	send(t, s, "GET", "/v1/keyspaces/nope", "").wantProblem(404, "keyspace_not_found")
-	send(t, s, "POST", "/v1/keyspaces", `{}`).wantProblem(501, "not_supported")
+	send(t, s, "POST", "/v1/keyspaces", `{"name":"default","alphabet":"digits","length":6}`).wantStatus(200).wantBody(want + "\n")
+}
+
+func TestCreateKeyspace(t *testing.T) {
+	node := &fakenode.Node{}
+	s := newServer(t, node)
+	body := `{"name":"vouchers","alphabet":"crockford32","length":10,"prefix":"V-","check":true,"blocklist":["Foo"]}`
+	e := send(t, s, "POST", "/v1/keyspaces", body, "Idempotency-Key: k").wantStatus(201)
+	e.wantBody(`{"name":"vouchers","alphabet":"0123456789ABCDEFGHJKMNPQRSTVWXYZ","length":10,"prefix":"V-","check":true,"blocked_words":1,` +
+		`"size":1125899906842624,"generated":0,"unused":0,"used":0,"returned":0,"buffered":0,"lost":0,"rate":0,"exhausted_in_seconds":null}` + "\n")
+	if e.Header().Get("X-Kgs-Index") != "9" {
+		t.Errorf("headers %v", e.Header())
+	}
+	args := node.Asked()[0].(fakenode.Call).Args
+	want := cluster.KeyspaceRequest{Name: "vouchers", Blocklist: []string{"foo"},
+		Space: keyspace.Space{Alphabet: keyspace.Alphabets["crockford32"], Length: 10, Prefix: "V-", Check: true}}
+	if !reflect.DeepEqual(args[0], want) || args[1].(*cluster.Idempotency).Key != "k" {
+		t.Errorf("asked for %v", args)
+	}
+	for err, code := range map[error]string{
+		fsm.ErrKeyspaceExists: "keyspace_exists", fsm.ErrKeyspacesMeet: "keyspaces_meet", fsm.ErrTooManyKeyspaces: "too_many_keyspaces",
+	} {
+		send(t, newServer(t, &fakenode.Node{Err: err}), "POST", "/v1/keyspaces", body).wantProblem(409, code)
+	}
+	send(t, newServer(t, &fakenode.Node{Err: fsm.ErrInvalidKeyspace}), "POST", "/v1/keyspaces", body).wantProblem(400, "invalid_keyspace")
+
+	unasked := &fakenode.Node{}
+	s = newServer(t, unasked)
+	for _, body := range []string{
+		`{}`, `{"name":"a"}`, `{"name":"a","alphabet":"digits","length":5}`, `{"name":"a","alphabet":"digits","length":-1}`,
+		`{"name":"a","alphabet":"no!","length":9}`, `{"name":"a","alphabet":"digits","length":7,"prefix":"a/"}`,
+		`{"name":"a","alphabet":"abcde","length":9,"check":true}`, `{"name":"a","alphabet":"digits","length":7,"blocklist":["a"]}`,
+	} {
+		send(t, s, "POST", "/v1/keyspaces", body).wantProblem(400, "invalid_keyspace")
+	}
+	for _, body := range []string{``, `{"name":"a","alphabet":"digits","length":"7"}`, `{"name":"a","size":7}`} {
+		send(t, s, "POST", "/v1/keyspaces", body).wantProblem(400, "invalid_request")
+	}
+	wantUnasked(t, unasked)
 }
 
 func TestKeyRows(t *testing.T) {

@@ -9,13 +9,17 @@ import (
 
 	"github.com/kgs-cluster/kgs/cluster"
 	"github.com/kgs-cluster/kgs/fsm"
+	"github.com/kgs-cluster/kgs/fsm/keyspace"
 )
 
 // keyspaceJSON is where a key space stands; counts are keys.
 type keyspaceJSON struct {
 	Name      string   `json:"name"`
 	Alphabet  string   `json:"alphabet"`
-	Length    int      `json:"length"`
+	Length    int      `json:"length"` // without prefix and check character
+	Prefix    string   `json:"prefix,omitempty"`
+	Check     bool     `json:"check,omitempty"`
+	Blocked   int      `json:"blocked_words,omitempty"`
 	Size      uint64   `json:"size"`
 	Generated uint64   `json:"generated"`
 	Unused    uint64   `json:"unused"`
@@ -29,7 +33,7 @@ type keyspaceJSON struct {
 
 func newKeyspaceJSON(k cluster.KeyspaceStats) keyspaceJSON {
 	j := keyspaceJSON{
-		Name: k.Name, Alphabet: k.Alphabet, Length: k.Length, Size: k.Size,
+		Name: k.Name, Alphabet: k.Alphabet, Length: k.Length, Prefix: k.Prefix, Check: k.Check, Blocked: k.Blocked, Size: k.Size,
 		Generated: k.Generated, Unused: k.Unused, Used: k.Used,
 		Returned: k.Returned, Buffered: k.Buffered, Lost: k.Lost, Rate: k.Rate,
 	}
@@ -78,9 +82,53 @@ func (s *Server) getKeyspace(ctx context.Context, c echo.Context) error {
 	return respondJSON(c, http.StatusOK, newKeyspaceJSON(stats))
 }
 
-// createKeyspace is POST /v1/keyspaces.
-func (s *Server) createKeyspace(context.Context, echo.Context) error {
-	return refusef(kindNotSupported, "key spaces are set when the cluster is formed")
+// createKeyspace is POST /v1/keyspaces: 201, or 200 if it is there as described.
+func (s *Server) createKeyspace(ctx context.Context, c echo.Context) error {
+	body, err := requireJSON(c)
+	if err != nil {
+		return err
+	}
+	request, err := decodeKeyspace(body)
+	if err != nil {
+		return err
+	}
+	idem, err := idempotency(c.Request(), body)
+	if err != nil {
+		return err
+	}
+	made, err := s.service.CreateKeyspace(ctx, request, idem)
+	markMutation(c.Response().Header(), made.Index, made.Replayed)
+	if err != nil {
+		return err
+	}
+	status := http.StatusOK
+	if made.New {
+		status = http.StatusCreated
+	}
+	return respondJSON(c, status, newKeyspaceJSON(made.Stats))
+}
+
+func decodeKeyspace(body []byte) (r cluster.KeyspaceRequest, err error) {
+	err = decodeObject(body, nullIsAbsent,
+		field{"name", &r.Name, wantString},
+		field{"alphabet", &r.Space.Alphabet, wantString},
+		field{"length", &r.Space.Length, "a whole number"},
+		field{"prefix", &r.Space.Prefix, wantString},
+		field{"check", &r.Space.Check, wantBool},
+		field{"blocklist", &r.Blocklist, wantStrings})
+	if err != nil {
+		return r, err
+	}
+	if named := keyspace.Alphabets[r.Space.Alphabet]; named != "" {
+		r.Space.Alphabet = named
+	}
+	if err := r.Space.Validate(); err != nil {
+		return r, refusef(kindInvalidKeyspace, "%v", err)
+	}
+	if r.Blocklist, err = keyspace.CleanBlocklist(r.Space, r.Blocklist); err != nil {
+		return r, refusef(kindInvalidKeyspace, "%v", err)
+	}
+	return r, nil
 }
 
 // rowJSON is a row of unused_keys or used_keys: a run of positions, without the

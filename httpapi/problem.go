@@ -23,6 +23,7 @@ var (
 	kindInvalidURL         = &kind{http.StatusBadRequest, "invalid_url", "The URL cannot be a link's target"}
 	kindInvalidAlias       = &kind{http.StatusBadRequest, "invalid_alias", "The alias is not valid"}
 	kindInvalidReceipt     = &kind{http.StatusBadRequest, "invalid_receipt", "The receipt is not valid"}
+	kindInvalidKeyspace    = &kind{http.StatusBadRequest, "invalid_keyspace", "Such a key space there cannot be"}
 	kindInvalidBackup      = &kind{http.StatusBadRequest, "invalid_backup", "The body is not a sound backup"}
 	kindNoIdempotency      = &kind{http.StatusBadRequest, "idempotency_unsupported", "The route takes no Idempotency-Key"}
 	kindInvalidIdempotency = &kind{http.StatusBadRequest, "invalid_idempotency_key", "The Idempotency-Key is not valid"}
@@ -38,16 +39,19 @@ var (
 	kindNodeNotFound     = &kind{http.StatusNotFound, "node_not_found", "No such node"}
 	kindMethodNotAllowed = &kind{http.StatusMethodNotAllowed, "method_not_allowed", "The path does not take this method"}
 
-	kindAliasTaken    = &kind{http.StatusConflict, "alias_taken", "The alias is taken"}
-	kindKeyNotTaken   = &kind{http.StatusConflict, "key_not_taken", "The key was never handed out"}
-	kindKeyBound      = &kind{http.StatusConflict, "key_bound", "The key has, or had, a link"}
-	kindNotReturnable = &kind{http.StatusConflict, "not_returnable", "A key cannot be returned; none was"}
-	kindRefused       = &kind{http.StatusConflict, "refused", "The change would harm the cluster"}
-	kindNotRestored   = &kind{http.StatusConflict, "not_restored", "The backup was not restored; nothing has changed"}
-	kindNodeConflict  = &kind{http.StatusConflict, "node_conflict", "The node is known with another identity"}
-	kindLastAdmin     = &kind{http.StatusConflict, "last_admin", "The last admin token cannot be revoked"}
-	kindTooManyTokens = &kind{http.StatusConflict, "too_many_tokens", "There are too many tokens"}
-	kindWrongCluster  = &kind{http.StatusConflict, "wrong_cluster", "The node belongs to another cluster"}
+	kindAliasTaken     = &kind{http.StatusConflict, "alias_taken", "The alias is taken"}
+	kindKeyNotTaken    = &kind{http.StatusConflict, "key_not_taken", "The key was never handed out"}
+	kindKeyBound       = &kind{http.StatusConflict, "key_bound", "The key has, or had, a link"}
+	kindNotReturnable  = &kind{http.StatusConflict, "not_returnable", "A key cannot be returned; none was"}
+	kindRefused        = &kind{http.StatusConflict, "refused", "The change would harm the cluster"}
+	kindNotRestored    = &kind{http.StatusConflict, "not_restored", "The backup was not restored; nothing has changed"}
+	kindNodeConflict   = &kind{http.StatusConflict, "node_conflict", "The node is known with another identity"}
+	kindLastAdmin      = &kind{http.StatusConflict, "last_admin", "The last admin token cannot be revoked"}
+	kindTooManyTokens  = &kind{http.StatusConflict, "too_many_tokens", "There are too many tokens"}
+	kindKeyspaceExists = &kind{http.StatusConflict, "keyspace_exists", "The name is another key space's"}
+	kindKeyspacesMeet  = &kind{http.StatusConflict, "keyspaces_meet", "Two key spaces would have keys in common"}
+	kindTooManySpaces  = &kind{http.StatusConflict, "too_many_keyspaces", "There are too many key spaces"}
+	kindWrongCluster   = &kind{http.StatusConflict, "wrong_cluster", "The node belongs to another cluster"}
 
 	kindBodyTooLarge         = &kind{http.StatusRequestEntityTooLarge, "body_too_large", "The body is too large"}
 	kindUnsupportedMediaType = &kind{http.StatusUnsupportedMediaType, "unsupported_media_type", "The body's media type is not supported"}
@@ -56,7 +60,6 @@ var (
 	kindTooManyRecords       = &kind{http.StatusTooManyRequests, "too_many_records", "Too many idempotency keys are remembered"}
 
 	kindInternal          = &kind{http.StatusInternalServerError, "internal", "Internal error"}
-	kindNotSupported      = &kind{http.StatusNotImplemented, "not_supported", "This version does not support it yet"}
 	kindNoLeader          = &kind{http.StatusServiceUnavailable, "no_leader", "The cluster has no leader"}
 	kindBusy              = &kind{http.StatusServiceUnavailable, "busy", "Busy"}
 	kindDiskFull          = &kind{http.StatusServiceUnavailable, "disk_full", "Too little disk space for changes; reads go on"}

@@ -29,6 +29,7 @@ type KeyService interface {
 	Key(ctx context.Context, l cluster.Level, space, key string) (fsm.KeyState, error)
 	Keyspaces(ctx context.Context, l cluster.Level) ([]cluster.KeyspaceStats, error)
 	Keyspace(ctx context.Context, l cluster.Level, name string) (cluster.KeyspaceStats, error)
+	CreateKeyspace(ctx context.Context, r cluster.KeyspaceRequest, idem *cluster.Idempotency) (cluster.CreatedKeyspace, error)
 	KeyRows(ctx context.Context, l cluster.Level, used bool, space string, from uint64, limit int) ([]fsm.KeyRow, error)
 }
 

@@ -140,6 +140,34 @@ func TestKeyspaceCommands(t *testing.T) {
 			"  returned  1\n  buffered  2\n  lost      3\nkeys/s      1.3\nexhausted   in 1m30s\n", space+"\n")
 }
 
+func TestKeyspaceCreate(t *testing.T) {
+	var body string
+	url := api(t, map[string]http.HandlerFunc{
+		"POST /v1/keyspaces": func(w http.ResponseWriter, r *http.Request) {
+			sent, _ := io.ReadAll(r.Body)
+			body = string(sent)
+			answers(201, `{"name":"vouchers","alphabet":"0123456789","length":10,"prefix":"V-","check":true,"blocked_words":2,"size":10000000000}`)(w, r)
+		},
+	})
+	words := writeFile(t, "foo # a word\n\n# none\n  bar\n")
+	got := kgs(t, "", "keyspace", "create", "vouchers", "--alphabet", "digits", "--length", "10", "--prefix", "V-", "--check", "--blocklist", words, "--addr", url)
+	want := "name      vouchers\nalphabet  0123456789\nlength    10\nprefix    V-\ncheck     a character at the end\nblocked   2 words\nsize      10000000000\n"
+	if got.code != exitDone || got.stdout != want {
+		t.Errorf("%+v, want %q", got, want)
+	}
+	if want := `{"name":"vouchers","alphabet":"digits","length":10,"prefix":"V-","check":true,"blocklist":["foo","bar"]}`; body != want {
+		t.Errorf("sent %s, want %s", body, want)
+	}
+	for _, args := range [][]string{
+		{"vouchers"}, {"vouchers", "--alphabet", "digits"}, {"--alphabet", "digits", "--length", "7"},
+		{"vouchers", "--alphabet", "digits", "--length", "7", "--blocklist", words + "-none"},
+	} {
+		if got := kgs(t, "", append([]string{"keyspace", "create", "--addr", url}, args...)...); got.code != exitLocal || got.stdout != "" {
+			t.Errorf("%v: %+v", args, got)
+		}
+	}
+}
+
 func TestExhaustion(t *testing.T) {
 	for seconds, want := range map[float64]string{3600: "in 1h0m0s", 86400 * 10: "in 10 days", 1e300: "not in sight"} {
 		if got := exhaustion(client.Keyspace{ExhaustedInSeconds: &seconds}); got != want {

@@ -3,17 +3,22 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/kgs-cluster/kgs/fsm/keyspace"
 	"github.com/kgs-cluster/kgs/httpapi/client"
 )
 
 func newKeyspace() *cobra.Command {
 	f := &clientFlags{}
 	return f.register(newGroup("keyspace", "The key spaces and where they stand",
-		newKeyspaceList(f), newKeyspaceStats(f)))
+		newKeyspaceList(f), newKeyspaceCreate(f), newKeyspaceStats(f)))
 }
 
 func newKeyspaceList(f *clientFlags) *cobra.Command {
@@ -36,6 +41,79 @@ func newKeyspaceList(f *clientFlags) *cobra.Command {
 	}
 }
 
+func describe(t *table, k client.Keyspace) {
+	t.row("name", k.Name)
+	t.row("alphabet", k.Alphabet)
+	t.row("length", k.Length)
+	if k.Prefix != "" {
+		t.row("prefix", k.Prefix)
+	}
+	if k.Check {
+		t.row("check", "a character at the end")
+	}
+	if k.Blocked > 0 {
+		t.row("blocked", fmt.Sprintf("%d words", k.Blocked))
+	}
+	t.row("size", k.Size)
+}
+
+func newKeyspaceCreate(f *clientFlags) *cobra.Command {
+	var k client.NewKeyspace
+	var blocklist string
+	cmd := &cobra.Command{
+		Use:   "create NAME --alphabet A --length L",
+		Short: "Make a key space; the same again changes nothing",
+		Long: `Make a key space. Its keys are PREFIX, then L characters of the alphabet, then, with
+--check, a character that shows nearly every mistyping (Luhn mod N). At least a
+million keys, 3 to 64 characters in all. No key may be one of another key space,
+too: choose another length or a prefix then.
+
+Alphabets: ` + strings.Join(slices.Sorted(maps.Keys(keyspace.Alphabets)), ", ") + `, or
+2 to 64 characters of A-Z a-z 0-9 _ -`,
+		Args: wantArgs("NAME"),
+	}
+	cmd.Flags().StringVar(&k.Alphabet, "alphabet", "", "a name, or the characters")
+	cmd.Flags().IntVar(&k.Length, "length", 0, "characters of the alphabet in a key")
+	cmd.Flags().StringVar(&k.Prefix, "prefix", "", "what each key begins with")
+	cmd.Flags().BoolVar(&k.Check, "check", false, "a check character at the end")
+	cmd.Flags().StringVar(&blocklist, "blocklist", "", "a file of words, one a line, that no key may contain, in any case of letters; # begins a comment")
+	create := f.run(func(ctx context.Context, s *session, args []string) error {
+		k.Name = args[0]
+		made, err := s.CreateKeyspace(ctx, k)
+		if err != nil {
+			return err
+		}
+		return s.out.print(made, func(t *table) { describe(t, made) })
+	})
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
+		if k.Alphabet == "" || k.Length == 0 {
+			return usageError(cmd, "say with --alphabet and --length what the keys look like, as --alphabet crockford32 --length 10")
+		}
+		if blocklist != "" {
+			if k.Blocklist, err = readWords(blocklist); err != nil {
+				return local(err)
+			}
+		}
+		return create(cmd, args)
+	}
+	return cmd
+}
+
+// readWords reads a file of words, one a line.
+func readWords(path string) (words []string, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(data)) {
+		line, _, _ = strings.Cut(line, "#")
+		if word := strings.TrimSpace(line); word != "" {
+			words = append(words, word)
+		}
+	}
+	return words, nil
+}
+
 func newKeyspaceStats(f *clientFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "stats [NAME]",
@@ -51,10 +129,7 @@ func newKeyspaceStats(f *clientFlags) *cobra.Command {
 				return err
 			}
 			return s.out.print(k, func(t *table) {
-				t.row("name", k.Name)
-				t.row("alphabet", k.Alphabet)
-				t.row("length", k.Length)
-				t.row("size", k.Size)
+				describe(t, k)
 				t.row("generated", k.Generated)
 				t.row("unused", k.Unused)
 				t.row("used", k.Used)

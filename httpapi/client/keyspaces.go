@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"net/http"
 	"net/url"
 )
 
@@ -9,7 +10,10 @@ import (
 type Keyspace struct {
 	Name      string  `json:"name"`
 	Alphabet  string  `json:"alphabet"`
-	Length    int     `json:"length"`
+	Length    int     `json:"length"` // without prefix and check character
+	Prefix    string  `json:"prefix,omitempty"`
+	Check     bool    `json:"check,omitempty"`
+	Blocked   int     `json:"blocked_words,omitempty"`
 	Size      uint64  `json:"size"`
 	Generated uint64  `json:"generated"`
 	Unused    uint64  `json:"unused"`
@@ -36,6 +40,34 @@ func (c *Client) Keyspace(ctx context.Context, name string, opts ...Option) (Key
 	var space Keyspace
 	err := c.read(ctx, "/v1/keyspaces/"+url.PathEscape(name), nil, opts, &space)
 	return space, err
+}
+
+// NewKeyspace is a key space to create. Alphabet is a name, as base62, or the
+// characters.
+type NewKeyspace struct {
+	Name      string   `json:"name"`
+	Alphabet  string   `json:"alphabet"`
+	Length    int      `json:"length"`
+	Prefix    string   `json:"prefix,omitempty"`
+	Check     bool     `json:"check,omitempty"`
+	Blocklist []string `json:"blocklist,omitempty"`
+}
+
+// CreateKeyspace creates a key space. One that is there as described is the
+// answer, too; code keyspace_exists if the name is another one's.
+func (c *Client) CreateKeyspace(ctx context.Context, k NewKeyspace, opts ...Option) (Keyspace, error) {
+	call, err := jsonCall(http.MethodPost, "/v1/keyspaces", k)
+	if err != nil {
+		return Keyspace{}, err
+	}
+	call.idempotencyKey = keyOr(apply(opts).idempotencyKey)
+	got, err := c.do(ctx, call)
+	if err != nil {
+		return Keyspace{}, err
+	}
+	var made Keyspace
+	err = got.decode(&made)
+	return made, err
 }
 
 // KeyTable is one of the two tables of a key space.

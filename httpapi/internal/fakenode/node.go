@@ -238,6 +238,22 @@ func (n *Node) Keyspace(ctx context.Context, l cluster.Level, name string) (clus
 	return cluster.KeyspaceStats{}, fsm.ErrKeyspaceNotFound
 }
 
+func (n *Node) CreateKeyspace(ctx context.Context, r cluster.KeyspaceRequest, idem *cluster.Idempotency) (cluster.CreatedKeyspace, error) {
+	if err := n.enter(ctx, "CreateKeyspace", r, idem); err != nil {
+		return cluster.CreatedKeyspace{}, err
+	}
+	made := cluster.CreatedKeyspace{New: true, Index: 9, Stats: cluster.KeyspaceStats{
+		Name: r.Name, Alphabet: r.Space.Alphabet, Length: r.Space.Length, Prefix: r.Space.Prefix, Check: r.Space.Check,
+		Blocked: len(r.Blocklist), Size: r.Space.Size(),
+	}}
+	for _, s := range n.Spaces {
+		if s.Name == r.Name {
+			made.New, made.Stats = false, s
+		}
+	}
+	return made, nil
+}
+
 func (n *Node) KeyRows(ctx context.Context, l cluster.Level, used bool, space string, from uint64, limit int) ([]fsm.KeyRow, error) {
 	err := n.enter(ctx, "KeyRows", l, used, space, from, limit)
 	var rows []fsm.KeyRow
