@@ -55,7 +55,8 @@ function newSpace(k) {
 }
 
 function draw(s, k) {
-  put(s.what, `keys of ${k.length} out of ${k.alphabet.length} characters`);
+  const prefix = k.prefix ? `, after ${k.prefix}` : "";
+  put(s.what, `keys of ${k.length} out of ${k.alphabet.length} characters${prefix}${k.check ? ", and a check character" : ""}`);
   s.what.title = k.alphabet;
   for (const [name] of figures) put(s.values[name], count(k[name]));
   s.values.lost.classList.toggle("warn", k.lost > 0);
@@ -74,6 +75,7 @@ onSubmit($("take"), async (form) => {
   $("taken").hidden = false;
   $("give-back").hidden = false;
   put($("taken-count"), `${plural(taken.keys.length, "key")}, yours alone`);
+  $("taken-keys").style.columnWidth = `${taken.keys[0].length + 4}ch`;
   put($("taken-keys"), taken.keys.join("\n"));
 });
 
