@@ -34,7 +34,7 @@ func (n *Node) proposeHere(ctx context.Context, commands []*pb.Command) []answer
 	if n.lead.handing.Load() {
 		return failAll(len(commands), ErrNotLeader)
 	}
-	answers := n.stampAndSubmit(ctx, commands)
+	answers := n.stampAndSubmit(ctx, commands, false)
 	for range maxGeneratedTries {
 		var again []int
 		for i, a := range answers {
@@ -49,7 +49,7 @@ func (n *Node) proposeHere(ctx context.Context, commands []*pb.Command) []answer
 		for i, at := range again {
 			retried[i] = commands[at]
 		}
-		for i, a := range n.stampAndSubmit(ctx, retried) {
+		for i, a := range n.stampAndSubmit(ctx, retried, true) {
 			answers[again[i]] = a
 		}
 	}
@@ -74,8 +74,8 @@ func (n *Node) mend(ctx context.Context, cmd *pb.Command, r *pb.Result) bool {
 }
 
 // stampAndSubmit proposes what needs no mending first.
-func (n *Node) stampAndSubmit(ctx context.Context, commands []*pb.Command) []answer {
-	st := n.stamp(ctx, commands)
+func (n *Node) stampAndSubmit(ctx context.Context, commands []*pb.Command, again bool) []answer {
+	st := n.stamp(ctx, commands, again)
 	if st.refused == nil {
 		return n.proposer.submit(ctx, st.commands, st.bytes)
 	}
@@ -101,8 +101,9 @@ func (n *Node) stampAndSubmit(ctx context.Context, commands []*pb.Command) []ans
 type stamped struct {
 	given    []*pb.Command // not changed: an earlier try may still be sending them
 	commands []*pb.Command
-	bytes    int      // of the commands, about
-	refused  []answer // of a command that cannot be proposed; nil if all can
+	bytes    int          // of the commands, about
+	refused  []answer     // of a command that cannot be proposed; nil if all can
+	keyless  map[int]bool // that may find a link instead
 }
 
 // stampBytes is what filling in makes a command longer, about.
@@ -122,7 +123,8 @@ func (s *stamped) fill(i int, l *stampedLink) {
 		s.commands = slices.Clone(s.given)
 	}
 	from := s.given[i]
-	l.create.Keyspace, l.create.Link = from.GetCreateLink().Keyspace, from.GetCreateLink().Link
+	op := from.GetCreateLink()
+	l.create.Keyspace, l.create.Link, l.create.Ttl, l.create.FindIfExists = op.Keyspace, op.Link, op.Ttl, op.FindIfExists
 	l.op.CreateLink = &l.create
 	l.command.Request, l.command.Idempotency, l.command.Op = from.Request, from.Idempotency, &l.op
 	s.commands[i] = &l.command
@@ -136,9 +138,18 @@ func (s *stamped) refuse(i int, a answer) {
 	s.refused[i] = a
 }
 
+func (s *stamped) withoutKey(i int) {
+	if s.keyless == nil {
+		s.keyless = map[int]bool{}
+	}
+	s.keyless[i] = true
+}
+
 func (s *stamped) isRefused(i int) bool { return s.refused != nil && s.refused[i] != (answer{}) }
 
-func (n *Node) stamp(ctx context.Context, commands []*pb.Command) *stamped {
+// stamp fills in what the buffer says. A link that may be there already gets no
+// key, which would be lost if it is; if it is not, it gets one when it comes again.
+func (n *Node) stamp(ctx context.Context, commands []*pb.Command, again bool) *stamped {
 	s := &stamped{given: commands, commands: commands}
 	wanted := map[string]int{}
 	for i, cmd := range commands {
@@ -164,6 +175,8 @@ func (n *Node) stamp(ctx context.Context, commands []*pb.Command) *stamped {
 				continue
 			}
 			s.fill(i, &stampedLink{create: pb.CreateLink{TakenKey: op.TakenKey, BufferedTo: settledTo}})
+		case op.FindIfExists && !again && n.mayExist(op.Link.GetUrl()):
+			s.withoutKey(i)
 		default:
 			wanted[op.Keyspace]++
 		}
@@ -174,6 +187,12 @@ func (n *Node) stamp(ctx context.Context, commands []*pb.Command) *stamped {
 	return s
 }
 
+// mayExist: an error of the store shows soon enough elsewhere.
+func (n *Node) mayExist(url string) bool {
+	found, err := n.machine.HasURL(url)
+	return err == nil && found
+}
+
 // stampGenerated gives the links of a key space that have no key yet one each.
 func (n *Node) stampGenerated(ctx context.Context, s *stamped, space string, count int) {
 	grants, err := n.takeHere(ctx, space, count)
@@ -181,7 +200,7 @@ func (n *Node) stampGenerated(ctx context.Context, s *stamped, space string, cou
 	var keys string // of the first grant
 	for i, cmd := range s.given {
 		op := cmd.GetCreateLink()
-		if op == nil || op.Alias != "" || op.TakenKey != "" || op.Keyspace != space || s.isRefused(i) {
+		if op == nil || op.Alias != "" || op.TakenKey != "" || op.Keyspace != space || s.isRefused(i) || s.keyless[i] {
 			continue
 		}
 		if err != nil {

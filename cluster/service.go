@@ -133,6 +133,12 @@ func (n *Node) UpdateLink(ctx context.Context, u *pb.UpdateLink, idem *Idempoten
 	return n.mutate(ctx, idem, &pb.Command{Op: &pb.Command_UpdateLink{UpdateLink: u}})
 }
 
+// VisitLink counts a visit of a link with a limit of visits, unless it has had all
+// of them. The limit is exact: the log decides.
+func (n *Node) VisitLink(ctx context.Context, key string) Outcome {
+	return n.mutate(ctx, nil, &pb.Command{Op: &pb.Command_VisitLink{VisitLink: &pb.VisitLink{Key: key}}})
+}
+
 // DeleteLink deletes a link; its key is never issued again.
 func (n *Node) DeleteLink(ctx context.Context, key string, idem *Idempotency) Outcome {
 	return n.mutate(ctx, idem, &pb.Command{Op: &pb.Command_DeleteLink{DeleteLink: &pb.DeleteLink{Key: key}}})
@@ -157,7 +163,7 @@ func (a answer) outcome() Outcome {
 	r := a.result
 	return Outcome{
 		Err: fsm.ResultError(r), Index: r.Index, Replayed: r.Replayed,
-		Key: r.Key, Link: r.Link, Count: int(r.Count),
+		Key: r.Key, Link: r.Link, Count: int(r.Count), Found: r.Found,
 	}
 }
 

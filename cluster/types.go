@@ -34,6 +34,7 @@ type Outcome struct {
 	Key      string   // of the link
 	Link     *pb.Link // as it is after the mutation; nil after a delete
 	Count    int      // keys returned
+	Found    bool     // the link was there already
 }
 
 // TakeRequest asks for Count keys of a key space ("" is the default one).

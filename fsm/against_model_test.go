@@ -155,7 +155,11 @@ func (d *driver) readLinks(m *refmodel.Model) {
 	d.t.Helper()
 	for key, want := range m.Links {
 		got, err := d.m.Link(key)
-		if want.DeletedAt != 0 {
+		if want.DeletedAt != 0 && want.ExpiresAt != 0 {
+			if !errors.Is(err, ErrLinkExpired) {
+				d.t.Fatalf("buried link %s: %v, %v", key, got, err)
+			}
+		} else if want.DeletedAt != 0 {
 			if !errors.Is(err, ErrLinkDeleted) {
 				d.t.Fatalf("deleted link %s: %v, %v", key, got, err)
 			}

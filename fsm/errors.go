@@ -34,6 +34,10 @@ var (
 	ErrInvalidKeyspace     = errors.New("such a key space there cannot be")
 	ErrTooManyKeyspaces    = errors.New("too many key spaces")
 	ErrLastAdmin           = errors.New("it is the last admin token; create another one first")
+	ErrLinkExpired         = errors.New("the link has expired")
+	ErrLinkNotYet          = errors.New("the link's time has not come yet")
+	ErrLinkUsedUp          = errors.New("the link has had all its visits")
+	ErrLinkTimes           = errors.New("expires_at must lie in the future and after not_before")
 )
 
 // ErrLinkDeleted is an ErrLinkNotFound that is final.
@@ -83,6 +87,10 @@ var codeErrors = map[pb.Code]error{
 	pb.Code_KEYSPACES_MEET:       ErrKeyspacesMeet,
 	pb.Code_INVALID_KEYSPACE:     ErrInvalidKeyspace,
 	pb.Code_TOO_MANY_KEYSPACES:   ErrTooManyKeyspaces,
+	pb.Code_LINK_EXPIRED:         ErrLinkExpired,
+	pb.Code_LINK_NOT_YET:         ErrLinkNotYet,
+	pb.Code_LINK_USED_UP:         ErrLinkUsedUp,
+	pb.Code_LINK_TIMES:           ErrLinkTimes,
 }
 
 // ResultError is the error that a result stands for: nil for OK, else one of

@@ -10,9 +10,18 @@ import (
 )
 
 // createLink stores the link under its key, once the key is this link's alone.
-func (m *Machine) createLink(op *pb.CreateLink) *pb.Result {
+func (m *Machine) createLink(op *pb.CreateLink) (*pb.Result, error) {
 	if op.Link == nil {
-		return refuse(pb.Code_INVALID, "no link to create")
+		return refuse(pb.Code_INVALID, "no link to create"), nil
+	}
+	link := createdLink(op, m.state.Clock)
+	if refused := m.checkTimes(link); refused != nil {
+		return refused, nil
+	}
+	if op.FindIfExists {
+		if found, err := m.findLink(op, link); found != nil || err != nil {
+			return found, err
+		}
 	}
 	var key string
 	var refused *pb.Result
@@ -23,25 +32,29 @@ func (m *Machine) createLink(op *pb.CreateLink) *pb.Result {
 	case op.TakenKey != "":
 		key = op.TakenKey
 		refused = m.checkTaken(op.Keyspace, key, op.BufferedTo)
+	case op.FindIfExists && op.Generated == nil: // the leader thought that there was one
+		refused = refuse(pb.Code_GENERATED_KEY_BOUND, "none was given")
 	default:
 		key = op.Generated.GetKey()
 		refused = m.checkGenerated(op.Keyspace, op.Generated)
 	}
 	if refused != nil {
-		return refused
+		return refused, nil
 	}
-	link := createdLink(op, m.state.Clock)
 	m.add(store.Links, []byte(key), link)
-	m.putTags(key, link.Tags)
+	m.addIndexes(key, link)
 	m.state.Links++
-	return &pb.Result{Key: key, Link: link}
+	return &pb.Result{Key: key, Link: link}, nil
 }
 
 // createdLink is the link of op as it is when it is created.
 func createdLink(op *pb.CreateLink, clock int64) *pb.Link {
 	link := op.Link
 	link.CreatedAt, link.UpdatedAt, link.DeletedAt = clock, 0, 0
-	link.Alias = op.Alias != ""
+	link.Alias, link.Visits = op.Alias != "", 0
+	if op.Ttl != 0 {
+		link.ExpiresAt = clock + op.Ttl
+	}
 	return link
 }
 
@@ -145,21 +158,13 @@ func (m *Machine) updateLink(op *pb.UpdateLink) (*pb.Result, error) {
 	if link == nil {
 		return refused, err
 	}
-	if op.Url != nil {
-		link.Url = *op.Url
+	old := link
+	if link = updated(old, op, m.state.Clock); op.ExpiresAt != nil || op.Ttl != nil || op.NotBefore != nil {
+		if refused := m.checkTimes(link); refused != nil {
+			return refused, nil
+		}
 	}
-	if op.Title != nil {
-		link.Title = *op.Title
-	}
-	if op.Redirect != nil {
-		link.Redirect = *op.Redirect
-	}
-	if op.SetTags {
-		m.deleteTags(op.Key, link.Tags)
-		link.Tags = op.Tags
-		m.putTags(op.Key, link.Tags)
-	}
-	link.UpdatedAt = m.state.Clock
+	m.changeIndexes(op.Key, old, link)
 	m.links.forget(op.Key)
 	m.put(store.Links, []byte(op.Key), link)
 	return &pb.Result{Key: op.Key, Link: link}, nil
@@ -171,10 +176,7 @@ func (m *Machine) deleteLink(op *pb.DeleteLink) (*pb.Result, error) {
 	if link == nil {
 		return refused, err
 	}
-	m.deleteTags(op.Key, link.Tags)
-	m.links.forget(op.Key)
-	m.put(store.Links, []byte(op.Key), m.tombstone(link))
-	m.state.Links--
+	m.bury(op.Key, link, m.tombstone(link))
 	return &pb.Result{Key: op.Key}, nil
 }
 

@@ -35,6 +35,7 @@ type Machine struct {
 	dirtySessions []*session
 	swept         int64 // minute of the last sweep of sessions
 	expiry        int64 // no idempotency record expires before this
+	linkExpiry    int64 // no link is to be collected before this
 	chains        chainRing
 	damage        error                // a table that does not hold what it must, see expect
 	failed        error                // sticky: a machine that failed applies nothing more
@@ -130,7 +131,7 @@ func (m *Machine) load() error {
 	if err != nil {
 		return err
 	}
-	m.swept, m.expiry, m.damage, m.dirtySessions, m.watched = 0, 0, nil, nil, nil
+	m.swept, m.expiry, m.linkExpiry, m.damage, m.dirtySessions, m.watched = 0, 0, 0, nil, nil, nil
 	m.chains = chainRing{}
 	applied := m.db.Applied()
 	m.chains.add(applied.Index, applied.Chain)
@@ -227,8 +228,11 @@ func (m *Machine) applyEntry(e LogEntry) ([]*pb.Result, error) {
 	}
 	m.sweepSessions()
 	m.sweepIdempotency(2*len(entry.Commands) + 8)
-	if m.restoring == nil {
+	if m.restoring == nil { // it has counted what there is
 		m.sweepStaged()
+		if err := m.sweepLinks(2*len(entry.Commands) + 8); err != nil {
+			return nil, err
+		}
 	}
 	m.writeChanged()
 	if m.restoring != nil && m.damage == nil {
@@ -289,9 +293,11 @@ var marshal = proto.MarshalOptions{Deterministic: true}
 func (m *Machine) execute(cmd *pb.Command) (*pb.Result, error) {
 	switch op := cmd.Op.(type) {
 	case *pb.Command_CreateLink:
-		return m.createLink(op.CreateLink), nil
+		return m.createLink(op.CreateLink)
 	case *pb.Command_UpdateLink:
 		return m.updateLink(op.UpdateLink)
+	case *pb.Command_VisitLink:
+		return m.visitLink(op.VisitLink)
 	case *pb.Command_DeleteLink:
 		return m.deleteLink(op.DeleteLink)
 	case *pb.Command_Generate:

@@ -64,7 +64,8 @@ func (m *Machine) Blocklist(perm *keyspace.Permutation) *keyspace.Blocklist {
 	return nil
 }
 
-// Link returns a link that is there, else ErrLinkNotFound or ErrLinkDeleted.
+// Link returns a link that is there, expired or not, else ErrLinkNotFound,
+// ErrLinkDeleted, or, of one that expired long ago, ErrLinkExpired.
 func (m *Machine) Link(key string) (*pb.Link, error) {
 	link := &pb.Link{}
 	found, version, err := m.links.get(key, link)
@@ -91,6 +92,8 @@ func (m *Machine) loadLink(key string, link *pb.Link, version uint64) error {
 		return err
 	case !found:
 		return fmt.Errorf("%w: %s", ErrLinkNotFound, key)
+	case link.DeletedAt != 0 && link.ExpiresAt != 0:
+		return fmt.Errorf("%w: %s", ErrLinkExpired, key)
 	case link.DeletedAt != 0:
 		return fmt.Errorf("%w: %s", ErrLinkDeleted, key)
 	}
@@ -173,7 +176,9 @@ func (m *Machine) visitTagged(tag, after string, visit func(string, *pb.Link) bo
 	return failed
 }
 
-func isNotFound(err error) bool { return errors.Is(err, ErrLinkNotFound) }
+func isNotFound(err error) bool {
+	return errors.Is(err, ErrLinkNotFound) || errors.Is(err, ErrLinkExpired)
+}
 
 // successor is the smallest key above key; of "" it is the start.
 func successor(key []byte) []byte {

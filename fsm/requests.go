@@ -164,7 +164,7 @@ func (m *Machine) keep(s *session, seq uint64, cmd *pb.Command, result *pb.Resul
 
 // created: the answer is a link made from the command.
 func created(cmd *pb.Command, result *pb.Result) bool {
-	return result.Code == pb.Code_OK && result.Link != nil && cmd.GetCreateLink() != nil
+	return result.Code == pb.Code_OK && result.Link != nil && !result.Found && cmd.GetCreateLink() != nil
 }
 
 // repeat is the answer to a repeat of the command.

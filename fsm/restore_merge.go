@@ -44,11 +44,12 @@ func (r *restoration) run(put func(t store.Table, key, value []byte) error) (err
 		r.check = newBackupCheck(r.backup.header)
 	}
 	steps := []func() error{
-		r.advance, func() error { return r.mergeKeyspaces(first) }, r.mergeUsed, r.mergeLinks, r.copyTags, r.ended,
+		r.advance, func() error { return r.mergeKeyspaces(first) }, r.mergeUsed, r.mergeLinks, func() error { return r.copy(store.LinkTags) },
 		func() error {
 			return r.keep(store.Nodes, store.Sessions, store.Requests, store.Idempotency, store.IdempotencyExpiry)
 		},
 		r.putState, func() error { return r.keep(store.Tokens) },
+		func() error { return r.copy(store.LinkURLs) }, func() error { return r.copy(store.LinkExpiry) }, r.ended,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil || r.refused != nil {
@@ -177,9 +178,10 @@ func (r *restoration) mergeLinks() error {
 	})
 }
 
-func (r *restoration) copyTags() error {
-	for r.row.table == store.LinkTags {
-		if err := errors.Join(r.put(store.LinkTags, r.row.key, r.row.value), r.advance()); err != nil {
+// copy puts the backup's rows of a table.
+func (r *restoration) copy(t store.Table) error {
+	for r.row.table == t {
+		if err := errors.Join(r.put(t, r.row.key, r.row.value), r.advance()); err != nil {
 			return err
 		}
 	}

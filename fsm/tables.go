@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -23,6 +24,8 @@ import (
 //	quarantine          id, time, 8 bytes, first position      position after the run
 //	links               key                                    pb.Link
 //	link_tags           tag, 0, key                            -
+//	link_urls           start of the URL's SHA-256, 8 bytes, key  -
+//	link_expiry         time, 8 bytes, key                     -
 //	nodes               node id                                pb.Node
 //	tokens              token id                               pb.Token
 //	sessions            session, 8 bytes                       pb.Session
@@ -56,6 +59,15 @@ func requestKey(session, index uint64) []byte {
 func tagKey(tag, key string) []byte {
 	return append(append([]byte(tag), 0), key...)
 }
+
+// urlKey finds links by their URL: few bytes, since each link has such a row, and
+// of a cryptographic hash, since a flood of collisions would slow findLink down.
+func urlKey(url, key string) []byte {
+	sum := sha256.Sum256([]byte(url))
+	return append(append(make([]byte, 0, urlHash+len(key)), sum[:urlHash]...), key...)
+}
+
+const urlHash = 8 // bytes
 
 // scanRows decodes every row of a table, in order.
 func scanRows[T any, M interface {

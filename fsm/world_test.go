@@ -78,7 +78,7 @@ func (w *world) next() (e *pb.Entry, want []*pb.Result) {
 	if w.chance(6, "election") {
 		w.term++
 	}
-	w.now += pick(w, []int64{0, 1, 500, 500, 20_000, 20_000, minute, minute, 11 * minute, 61 * minute, -30 * minute, 25 * 60 * minute}, "elapsed")
+	w.now += pick(w, []int64{0, 1, 500, 500, 20_000, 20_000, minute, minute, 11 * minute, 61 * minute, -30 * minute, 25 * 60 * minute, 31 * 24 * 60 * minute}, "elapsed")
 	e = &pb.Entry{Version: Version, Time: w.now, Node: pick(w, []string{"n1", "n2", "n3"}, "node")}
 	if !w.started {
 		w.started = true
@@ -201,7 +201,21 @@ func (w *world) link() *pb.Link {
 		Url:   pick(w, []string{"https://a.example", "https://b.example"}, "url"),
 		Title: pick(w, []string{"", "t"}, "title"),
 		Tags:  w.tags(),
+
+		Redirect:  pick(w, []uint32{0, 0, 302, 301}, "redirect"),
+		ExpiresAt: w.time(),
+		NotBefore: w.time(),
+		MaxVisits: uint64(max(0, w.draw(6, "max visits")-3)),
 	}
+}
+
+// time draws a limit of a link: mostly none.
+func (w *world) time() int64 {
+	return pick(w, []int64{0, 0, 0, 0, 0, w.now - minute, w.now + minute, w.now + 60*minute}, "time")
+}
+
+func (w *world) ttl() int64 {
+	return pick(w, []int64{0, 0, 0, 0, 1, minute, 25 * 60 * minute, -1}, "ttl")
 }
 
 func (w *world) tags() []string {
@@ -209,7 +223,7 @@ func (w *world) tags() []string {
 }
 
 func (w *world) operation() *pb.Command {
-	switch w.draw(43, "operation") {
+	switch w.draw(48, "operation") {
 	case 0:
 		return cmd(testInit())
 	case 1:
@@ -231,7 +245,7 @@ func (w *world) operation() *pb.Command {
 	case 14, 15, 16, 17, 18:
 		return w.drawReturn()
 	case 19, 20, 21, 22:
-		return cmd(&pb.CreateLink{Alias: w.key(), Link: w.link()})
+		return cmd(&pb.CreateLink{Alias: w.key(), Link: w.link(), FindIfExists: w.chance(3, "find"), Ttl: w.ttl()})
 	case 23, 24, 25, 26:
 		return cmd(&pb.CreateLink{TakenKey: w.key(), Keyspace: w.space(), Link: w.link()})
 	case 27, 28, 29, 30:
@@ -243,7 +257,7 @@ func (w *world) operation() *pb.Command {
 				generated.Key = w.key()
 			}
 		}
-		return cmd(&pb.CreateLink{Generated: generated, Keyspace: g.space, Link: w.link()})
+		return cmd(&pb.CreateLink{Generated: generated, Keyspace: g.space, Link: w.link(), FindIfExists: w.chance(3, "find"), Ttl: w.ttl()})
 	case 31, 32, 33:
 		op := &pb.UpdateLink{Key: w.key()}
 		if w.chance(2, "sets url") {
@@ -252,12 +266,26 @@ func (w *world) operation() *pb.Command {
 		if op.SetTags = w.chance(2, "sets tags"); op.SetTags {
 			op.Tags = w.tags()
 		}
+		switch w.draw(8, "sets limits") {
+		case 0:
+			op.ExpiresAt = proto.Int64(w.time())
+		case 1:
+			op.NotBefore = proto.Int64(w.time())
+		case 2:
+			op.Ttl = proto.Int64(w.ttl())
+		case 3:
+			op.MaxVisits = proto.Uint64(uint64(w.draw(3, "max visits")))
+		}
 		return cmd(op)
 	case 34, 35, 36:
 		return createToken(w.tokenID(), pb.Role(w.draw(6, "role")), pick(w, []int64{0, 0, 1, minute, 60 * minute, -1, math.MaxInt64}, "ttl"))
+	case 38, 39, 40, 41:
+		return cmd(&pb.VisitLink{Key: w.key()})
+	case 42:
+		return cmd(&pb.CreateLink{FindIfExists: true, Keyspace: w.space(), Link: w.link()})
 	case 37:
 		return cmd(&pb.RevokeToken{Id: w.tokenID()})
-	case 38, 39, 40:
+	case 43, 44, 45:
 		return cmd(&pb.CreateKeyspace{Keyspace: pick(w, laterSpaces, "key space")})
 	default:
 		return cmd(&pb.DeleteLink{Key: w.key()})

@@ -52,7 +52,7 @@ func TestBatch(t *testing.T) {
 	e := send(t, newServer(t, node), "POST", "/v1/links/batch", body, ndjson)
 	want := []outcome{
 		{Key: "one"}, {"", "invalid_url", 400, 2}, {"", "invalid_request", 400, 3}, {"", "alias_taken", 409, 4},
-		{"", "unsupported_field", 400, 5}, {"", "invalid_request", 400, 6}, {Key: "g00000"},
+		{Key: "g00000"}, {"", "invalid_request", 400, 6}, {Key: "g00001"},
 		{"", "body_too_large", 413, 8}, {Key: "last"},
 	}
 	if got := outcomes(t, e); fmt.Sprint(got) != fmt.Sprint(want) {

@@ -26,9 +26,12 @@
 //     after the object, bytes that are not UTF-8 and lone surrogates are refused.
 //     null means absent, except in PATCH, where it is refused: "" and [] clear.
 //   - A body without Content-Type is taken as JSON.
-//   - Fields that later versions bring (expires_at, ttl, not_before, max_visits,
-//     find_if_exists) are refused as unsupported_field: a link that silently
-//     never expires would be worse.
+//   - Whether a link has expired is asked of this node's clock, whether a visit is
+//     one too many of the log. Before not_before a link is 404, as one that nobody
+//     needs to know of; an expired or used up one is 410. HEAD counts no visit, and
+//     no redirect of a link with a limit may be cached.
+//   - find_if_exists finds a link of the same URL, redirect and limits, with at
+//     least the same tags; with alias or key, only under that one.
 //   - Content of a URL: any percent escapes, fragments and non-ASCII text are
 //     kept byte for byte. Unicode space and control characters are refused like
 //     ASCII ones. Hosts are compared as a browser would read them: case, IDNA,

@@ -19,6 +19,10 @@ var errorTable = []struct {
 	kind *kind
 }{
 	{fsm.ErrLinkNotFound, kindLinkNotFound},
+	{fsm.ErrLinkExpired, kindLinkExpired},
+	{fsm.ErrLinkUsedUp, kindLinkUsedUp},
+	{fsm.ErrLinkNotYet, kindLinkNotYet},
+	{fsm.ErrLinkTimes, kindInvalidTimes},
 	{fsm.ErrAliasTaken, kindAliasTaken},
 	{fsm.ErrKeyNotTaken, kindKeyNotTaken},
 	{fsm.ErrKeyBound, kindKeyBound},

@@ -15,11 +15,23 @@ type linkFields struct {
 	url, title *string
 	redirect   *int
 	tags       *[]string
+	// Limits.
+	expiresAt, ttl, notBefore *string
+	maxVisits                 *int
 	// Of a new link only.
 	alias, key, keyspace *string
+	find                 *bool
+
+	limits
 }
 
-// common are the members of POST and PATCH, those of later versions included.
+// limits are those members as the node has them, each only if it was given.
+type limits struct {
+	expires, lives, starts *int64
+	visits                 *uint64
+}
+
+// common are the members of POST and PATCH.
 func (f *linkFields) common() []field { return f.appendCommon(nil) }
 
 func (f *linkFields) appendCommon(to []field) []field {
@@ -28,7 +40,10 @@ func (f *linkFields) appendCommon(to []field) []field {
 		field{"title", &f.title, wantString},
 		field{"redirect", &f.redirect, "301, 302, 307 or 308"},
 		field{"tags", &f.tags, wantStrings},
-		field{name: "expires_at"}, field{name: "ttl"}, field{name: "not_before"}, field{name: "max_visits"})
+		field{"expires_at", &f.expiresAt, wantTime},
+		field{"ttl", &f.ttl, wantDuration},
+		field{"not_before", &f.notBefore, wantTime},
+		field{"max_visits", &f.maxVisits, "a whole number"})
 }
 
 func (f *linkFields) check(own ownOrigins, r *http.Request) error {
@@ -54,7 +69,7 @@ func (f *linkFields) check(own ownOrigins, r *http.Request) error {
 		}
 		f.tags = &tags
 	}
-	return nil
+	return f.checkLimits()
 }
 
 // checkPlace checks what names the new link.
@@ -74,12 +89,12 @@ func (f *linkFields) checkPlace() error {
 // decodeCreate decodes and checks one new link.
 func (s *Server) decodeCreate(body []byte, r *http.Request) (*pb.CreateLink, error) {
 	var f linkFields
-	var room [12]field
+	var room [16]field
 	fields := append(f.appendCommon(room[:0]),
 		field{"alias", &f.alias, wantString},
 		field{"key", &f.key, wantString},
 		field{"keyspace", &f.keyspace, wantString},
-		field{name: "find_if_exists"})
+		field{"find_if_exists", &f.find, wantBool})
 	if err := decodeObject(body, nullIsAbsent, fields...); err != nil {
 		return nil, err
 	}
@@ -92,10 +107,15 @@ func (s *Server) decodeCreate(body []byte, r *http.Request) (*pb.CreateLink, err
 	if err := f.checkPlace(); err != nil {
 		return nil, err
 	}
+	if value(f.find) && f.lives != nil {
+		return nil, invalidf("find_if_exists and ttl are both given: no two moments have the same end, give expires_at")
+	}
 	return &pb.CreateLink{
 		Alias: value(f.alias), TakenKey: value(f.key), Keyspace: value(f.keyspace),
+		FindIfExists: value(f.find), Ttl: value(f.lives),
 		Link: &pb.Link{
 			Url: *f.url, Title: value(f.title), Tags: value(f.tags), Redirect: uint32(value(f.redirect)),
+			ExpiresAt: value(f.expires), NotBefore: value(f.starts), MaxVisits: value(f.visits),
 		},
 	}, nil
 }
@@ -109,7 +129,8 @@ func (s *Server) decodeUpdate(body []byte, r *http.Request) (*pb.UpdateLink, err
 	if err := f.check(s.own, r); err != nil {
 		return nil, err
 	}
-	update := &pb.UpdateLink{Url: f.url, Title: f.title}
+	update := &pb.UpdateLink{Url: f.url, Title: f.title,
+		ExpiresAt: f.expires, Ttl: f.lives, NotBefore: f.starts, MaxVisits: f.visits}
 	if f.redirect != nil {
 		redirect := uint32(*f.redirect)
 		update.Redirect = &redirect
@@ -117,8 +138,8 @@ func (s *Server) decodeUpdate(body []byte, r *http.Request) (*pb.UpdateLink, err
 	if f.tags != nil {
 		update.SetTags, update.Tags = true, *f.tags
 	}
-	if f.url == nil && f.title == nil && f.redirect == nil && f.tags == nil {
-		return nil, invalidf("nothing to change: give url, title, tags or redirect")
+	if f.url == nil && f.title == nil && f.redirect == nil && f.tags == nil && f.limits == (limits{}) {
+		return nil, invalidf("nothing to change: give url, title, tags, redirect, expires_at, ttl, not_before or max_visits")
 	}
 	return update, nil
 }
@@ -142,6 +163,10 @@ type linkJSON struct {
 	Title     string   `json:"title,omitempty"`
 	Tags      []string `json:"tags,omitempty"`
 	UpdatedAt string   `json:"updated_at,omitempty"`
+	ExpiresAt string   `json:"expires_at,omitempty"`
+	NotBefore string   `json:"not_before,omitempty"`
+	MaxVisits uint64   `json:"max_visits,omitempty"`
+	Visits    *uint64  `json:"visits,omitempty"` // of a link with max_visits
 }
 
 func (s *Server) newLinkJSON(r *http.Request, key string, link *pb.Link) linkJSON {
@@ -154,6 +179,15 @@ func (s *Server) newLinkJSON(r *http.Request, key string, link *pb.Link) linkJSO
 	if link.GetUpdatedAt() != 0 {
 		j.UpdatedAt = timestamp(link.GetUpdatedAt())
 	}
+	if link.GetExpiresAt() != 0 {
+		j.ExpiresAt = timestamp(link.GetExpiresAt())
+	}
+	if link.GetNotBefore() != 0 {
+		j.NotBefore = timestamp(link.GetNotBefore())
+	}
+	if j.MaxVisits = link.GetMaxVisits(); j.MaxVisits != 0 {
+		j.Visits = &link.Visits
+	}
 	return j
 }
 
@@ -161,7 +195,7 @@ func (s *Server) newLinkJSON(r *http.Request, key string, link *pb.Link) linkJSO
 // hand: a batch answers thousands.
 func (s *Server) appendLink(buf *bytes.Buffer, r *http.Request, key string, link *pb.Link) error {
 	short := s.shortURL(r, key)
-	if !isPlain(short) || link.GetTitle() != "" || len(link.GetTags()) > 0 || link.GetUpdatedAt() != 0 || !isPlain(link.GetUrl()) {
+	if !isPlain(short) || link.GetTitle() != "" || len(link.GetTags()) > 0 || link.GetUpdatedAt() != 0 || isLimited(link) || !isPlain(link.GetUrl()) {
 		return encodeTo(buf, s.newLinkJSON(r, key, link))
 	}
 	dst := buf.AvailableBuffer()

@@ -23,6 +23,9 @@ func TestAppendLink(t *testing.T) {
 		"title":            {"a.example", &pb.Link{Url: "https://b.example/", Title: "t"}},
 		"tags":             {"a.example", &pb.Link{Url: "https://b.example/", Tags: []string{"t"}}},
 		"updated":          {"a.example", &pb.Link{Url: "https://b.example/", UpdatedAt: 1}},
+		"expires":          {"a.example", &pb.Link{Url: "https://b.example/", ExpiresAt: 1}},
+		"starts":           {"a.example", &pb.Link{Url: "https://b.example/", NotBefore: 1}},
+		"visits":           {"a.example", &pb.Link{Url: "https://b.example/", MaxVisits: 2, Visits: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, r := &Server{}, httptest.NewRequest("POST", "/v1/links", nil)

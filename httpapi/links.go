@@ -40,7 +40,11 @@ func (s *Server) createLink(ctx context.Context, c echo.Context) error {
 	}
 	link := s.newLinkJSON(r, outcome.Key, outcome.Link)
 	header["Location"] = []string{link.ShortURL}
-	return respondJSON(c, http.StatusCreated, link)
+	status := http.StatusCreated
+	if outcome.Found {
+		status = http.StatusOK
+	}
+	return respondJSON(c, status, link)
 }
 
 // getLink is GET /v1/links/{key}.

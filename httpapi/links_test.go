@@ -107,11 +107,25 @@ func TestCreateLinkLimits(t *testing.T) {
 		{with(`"tags":"a"`), "invalid_request", "tags"},
 		{with(`"tags":[1]`), "invalid_request", "tags"},
 		{with(`"tags":[null]`), "invalid_request", "tags"},
-		{with(`"expires_at":"2030-01-01T00:00:00Z"`), "unsupported_field", "expires_at"},
-		{with(`"ttl":"24h"`), "unsupported_field", "ttl"},
-		{with(`"not_before":"2030-01-01T00:00:00Z"`), "unsupported_field", "not_before"},
-		{with(`"max_visits":1`), "unsupported_field", "max_visits"},
-		{with(`"find_if_exists":true`), "unsupported_field", "find_if_exists"},
+		{with(`"expires_at":"2030-01-01T00:00:00Z","not_before":"2029-01-01T00:00:00.5+02:00","max_visits":1`), "", ""},
+		{with(`"expires_at":""`), "", ""},
+		{with(`"expires_at":"tomorrow"`), "invalid_request", "expires_at"},
+		{with(`"expires_at":1893456000`), "invalid_request", "expires_at"},
+		{with(`"expires_at":"1969-12-31T00:00:00Z"`), "invalid_request", "expires_at"},
+		{with(`"not_before":"2030-01-01"`), "invalid_request", "not_before"},
+		{with(`"ttl":"24h"`), "", ""},
+		{with(`"ttl":"1 day"`), "invalid_request", "ttl"},
+		{with(`"ttl":"0s"`), "invalid_request", "ttl"},
+		{with(`"ttl":"-1h"`), "invalid_request", "ttl"},
+		{with(`"ttl":"900000h"`), "invalid_request", "ttl"},
+		{with(`"ttl":"24h","expires_at":"2030-01-01T00:00:00Z"`), "invalid_request", "choose one"},
+		{with(`"ttl":"24h","find_if_exists":true`), "invalid_request", "expires_at"},
+		{with(`"max_visits":0`), "", ""},
+		{with(`"max_visits":-1`), "invalid_request", "max_visits"},
+		{with(`"max_visits":1000000001`), "invalid_request", "max_visits"},
+		{with(`"max_visits":1.5`), "invalid_request", "max_visits"},
+		{with(`"find_if_exists":true`), "", ""},
+		{with(`"find_if_exists":"yes"`), "invalid_request", "find_if_exists"},
 		{with(`"nope":1`), "invalid_request", `"nope"`},
 		{with(`"URL":"https://b.example/"`), "invalid_request", `"URL"`},
 		{with(`"url":"https://b.example/"`), "invalid_request", "twice"},
@@ -230,7 +244,7 @@ func TestGetUpdateDeleteLink(t *testing.T) {
 		send(t, s, "PATCH", "/v1/links/abc", body).wantProblem(400, "invalid_request")
 	}
 	send(t, s, "PATCH", "/v1/links/abc", `{"url":"x"}`).wantProblem(400, "invalid_url")
-	send(t, s, "PATCH", "/v1/links/abc", `{"ttl":"1h"}`).wantProblem(400, "unsupported_field", "ttl")
+	send(t, s, "PATCH", "/v1/links/abc", `{"ttl":"x"}`).wantProblem(400, "invalid_request", "ttl")
 	wantUnasked(t, node)
 	send(t, s, "PATCH", "/v1/links/abc", `{"url":"https://b.example/","tags":[]}`).wantStatus(200).wantHeader("X-Kgs-Index", "12").
 		wantBody(`{"key":"abc","short_url":"https://kgs.example/abc","url":"https://b.example/","created_at":"2026-03-04T05:06:07.089Z",` +

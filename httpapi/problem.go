@@ -19,7 +19,7 @@ type kind struct {
 
 var (
 	kindInvalidRequest     = &kind{http.StatusBadRequest, "invalid_request", "The request is not valid"}
-	kindUnsupportedField   = &kind{http.StatusBadRequest, "unsupported_field", "This version does not support the field yet"}
+	kindInvalidTimes       = &kind{http.StatusBadRequest, "invalid_times", "The link would never redirect"}
 	kindInvalidURL         = &kind{http.StatusBadRequest, "invalid_url", "The URL cannot be a link's target"}
 	kindInvalidAlias       = &kind{http.StatusBadRequest, "invalid_alias", "The alias is not valid"}
 	kindInvalidReceipt     = &kind{http.StatusBadRequest, "invalid_receipt", "The receipt is not valid"}
@@ -32,12 +32,16 @@ var (
 	kindForbidden    = &kind{http.StatusForbidden, "forbidden", "The token's role does not allow it"}
 
 	kindNotFound         = &kind{http.StatusNotFound, "not_found", "No such page"}
+	kindLinkNotYet       = &kind{http.StatusNotFound, "link_not_yet", "The link's time has not come yet"}
 	kindLinkNotFound     = &kind{http.StatusNotFound, "link_not_found", "No such link"}
 	kindKeyspaceNotFound = &kind{http.StatusNotFound, "keyspace_not_found", "No such key space"}
 	kindNotInKeyspace    = &kind{http.StatusNotFound, "not_in_keyspace", "Not a key of the key space"}
 	kindTokenNotFound    = &kind{http.StatusNotFound, "token_not_found", "No such token"}
 	kindNodeNotFound     = &kind{http.StatusNotFound, "node_not_found", "No such node"}
 	kindMethodNotAllowed = &kind{http.StatusMethodNotAllowed, "method_not_allowed", "The path does not take this method"}
+
+	kindLinkExpired = &kind{http.StatusGone, "link_expired", "The link has expired"}
+	kindLinkUsedUp  = &kind{http.StatusGone, "link_used_up", "The link has had all its visits"}
 
 	kindAliasTaken     = &kind{http.StatusConflict, "alias_taken", "The alias is taken"}
 	kindKeyNotTaken    = &kind{http.StatusConflict, "key_not_taken", "The key was never handed out"}

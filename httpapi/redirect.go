@@ -30,6 +30,10 @@ func (s *Server) redirect(ctx context.Context, c echo.Context) error {
 	}
 	link, err := s.service.Link(ctx, cluster.Local, key)
 	s.markAge(c.Response().Header())
+	limited := err == nil && isLimited(link)
+	if limited {
+		link, err = s.visit(ctx, c.Request(), key, link)
+	}
 	if err != nil {
 		if s.missLimits != nil && errors.Is(err, fsm.ErrLinkNotFound) {
 			s.missLimits.charge(s.addressKey(c.Request()), time.Now())
@@ -40,7 +44,7 @@ func (s *Server) redirect(ctx context.Context, c echo.Context) error {
 	header := c.Response().Header()
 	header["Location"] = []string{link.Url} // as it was stored
 	header["Cache-Control"] = noStore
-	if status == http.StatusMovedPermanently || status == http.StatusPermanentRedirect {
+	if !limited && (status == http.StatusMovedPermanently || status == http.StatusPermanentRedirect) {
 		header["Cache-Control"] = cachedHour
 	}
 	c.Response().WriteHeader(status)

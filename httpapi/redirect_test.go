@@ -75,3 +75,39 @@ func TestMethods(t *testing.T) {
 		send(t, s, "HEAD", path, "").wantStatus(200)
 	}
 }
+
+func TestRedirectOfALimitedLink(t *testing.T) {
+	const past, future = 1_000, 1 << 45
+	for name, row := range map[string]struct {
+		link   *pb.Link
+		status int
+		code   string
+	}{
+		"expires":  {&pb.Link{ExpiresAt: future, Redirect: 301}, 301, ""},
+		"expired":  {&pb.Link{ExpiresAt: past}, 410, "link_expired"},
+		"begun":    {&pb.Link{NotBefore: past}, 302, ""},
+		"not yet":  {&pb.Link{NotBefore: future}, 404, "link_not_yet"},
+		"used up":  {&pb.Link{MaxVisits: 2, Visits: 2}, 410, "link_used_up"},
+		"in vain":  {&pb.Link{MaxVisits: 2, ExpiresAt: past}, 410, "link_expired"},
+		"one left": {&pb.Link{MaxVisits: 2, Visits: 1, Redirect: 308}, 308, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			row.link.Url = "https://a.example/"
+			node := &fakenode.Node{Stored: map[string]*pb.Link{"abc": row.link}}
+			s := newServer(t, node)
+			visits := row.link.Visits
+			if e := send(t, s, "HEAD", "/abc", "").wantStatus(row.status); row.status < 400 {
+				e.wantHeader("Cache-Control", "no-store") // else the browser would not ask again
+			}
+			if row.link.Visits != visits {
+				t.Error("a look counts as a visit")
+			}
+			e := send(t, s, "GET", "/abc", "").wantStatus(row.status).wantHeader("Cache-Control", "no-store")
+			if row.code != "" {
+				e.wantProblem(row.status, row.code, "abc")
+			} else if row.link.MaxVisits != 0 {
+				send(t, s, "GET", "/abc", "").wantProblem(410, "link_used_up")
+			}
+		})
+	}
+}

@@ -38,6 +38,7 @@ type LinkService interface {
 	CreateLinks(ctx context.Context, rs []cluster.CreateRequest) []cluster.Outcome
 	UpdateLink(ctx context.Context, u *pb.UpdateLink, idem *cluster.Idempotency) cluster.Outcome
 	DeleteLink(ctx context.Context, key string, idem *cluster.Idempotency) cluster.Outcome
+	VisitLink(ctx context.Context, key string) cluster.Outcome
 	Link(ctx context.Context, l cluster.Level, key string) (*pb.Link, error)
 	Links(ctx context.Context, l cluster.Level, q fsm.LinkQuery) (page []fsm.KeyedLink, next string, err error)
 }

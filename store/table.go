@@ -21,9 +21,11 @@ const (
 	Meta // the state machine's own singletons
 	Staging
 	Tokens
+	LinkURLs
+	LinkExpiry
 
 	internal  Table = 0 // the store's own row: how far the log is applied
-	lastTable       = Tokens
+	lastTable       = LinkExpiry
 )
 
 var tableNames = [...]string{
@@ -42,6 +44,8 @@ var tableNames = [...]string{
 	Meta:              "meta",
 	Staging:           "staging",
 	Tokens:            "tokens",
+	LinkURLs:          "link_urls",
+	LinkExpiry:        "link_expiry",
 }
 
 func (t Table) String() string {

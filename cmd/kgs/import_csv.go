@@ -7,13 +7,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/kgs-cluster/kgs/httpapi/client"
 )
 
 // importColumns are the columns that a CSV file may have.
-var importColumns = []string{"url", "alias", "title", "tags", "redirect"}
+var importColumns = []string{"url", "alias", "title", "tags", "redirect", "expires_at", "not_before", "max_visits"}
 
 // csvHeader reads a line as a header: it is one if a column is named url and
 // none is a URL itself.
@@ -75,6 +76,10 @@ func (c *csvEntries) parse(record []string) (client.NewLink, error) {
 			return link, errNotUTF8
 		}
 		cell = strings.TrimSpace(cell)
+		if cell == "" {
+			continue
+		}
+		var err error
 		switch c.columns[i] {
 		case "url":
 			link.URL = cell
@@ -85,15 +90,29 @@ func (c *csvEntries) parse(record []string) (client.NewLink, error) {
 		case "tags":
 			link.Tags = splitTags(cell)
 		case "redirect":
-			if cell == "" {
-				continue
-			}
-			status, err := strconv.Atoi(cell)
-			if err != nil {
+			if link.Redirect, err = strconv.Atoi(cell); err != nil {
 				return link, fmt.Errorf("redirect %q: want 301, 302, 307 or 308", cell)
 			}
-			link.Redirect = status
+		case "expires_at":
+			link.ExpiresAt, err = parseTime(cell)
+		case "not_before":
+			link.NotBefore, err = parseTime(cell)
+		case "max_visits":
+			if link.MaxVisits, err = strconv.Atoi(cell); err != nil {
+				return link, fmt.Errorf("max_visits %q: want a number", cell)
+			}
+		}
+		if err != nil {
+			return link, err
 		}
 	}
 	return link, nil
+}
+
+func parseTime(cell string) (time.Time, error) {
+	at, err := time.Parse(time.RFC3339, cell)
+	if err != nil {
+		err = fmt.Errorf("%q: want a time like 2027-01-31T12:00:00Z", cell)
+	}
+	return at, err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/kgs-cluster/kgs/httpapi/client"
 )
@@ -24,10 +25,15 @@ type importedLink struct {
 	Tags     []string        `json:"tags"`
 	Redirect int             `json:"redirect"`
 
+	ExpiresAt time.Time `json:"expires_at"`
+	NotBefore time.Time `json:"not_before"`
+	MaxVisits int       `json:"max_visits"`
+
 	Key       string          `json:"key"`
 	ShortURL  json.RawMessage `json:"short_url"`
 	CreatedAt json.RawMessage `json:"created_at"`
 	UpdatedAt json.RawMessage `json:"updated_at"`
+	Visits    json.RawMessage `json:"visits"`
 }
 
 func parseJSONLink(text []byte) (client.NewLink, error) {
@@ -40,7 +46,8 @@ func parseJSONLink(text []byte) (client.NewLink, error) {
 	if _, err := decoder.Token(); err != io.EOF {
 		return client.NewLink{}, errors.New("not a link in JSON: more follows it on the line")
 	}
-	link := client.NewLink{URL: in.URL, Alias: in.Key, Title: in.Title, Tags: in.Tags, Redirect: in.Redirect}
+	link := client.NewLink{URL: in.URL, Alias: in.Key, Title: in.Title, Tags: in.Tags, Redirect: in.Redirect,
+		ExpiresAt: in.ExpiresAt, NotBefore: in.NotBefore, MaxVisits: in.MaxVisits}
 	switch string(in.Alias) {
 	case "", "null", "true", "false":
 		return link, nil

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/kgs-cluster/kgs/httpapi/client"
 )
@@ -37,6 +39,11 @@ func newLinksCreate(f *clientFlags) *cobra.Command {
 	flags.StringVar(&link.Title, "title", "", "shown in lists")
 	flags.StringArrayVar(&link.Tags, "tag", nil, "may be given several times")
 	flags.IntVar(&link.Redirect, "redirect", 0, "status of the redirect: 301, 302, 307 or 308 (default 302)")
+	flags.StringVar(&link.TTL, "ttl", "", "how long it redirects, as 24h")
+	flags.TimeVar(&link.ExpiresAt, "expires-at", time.Time{}, []string{time.RFC3339}, "`TIME` from which on it does not redirect, as 2027-01-31T12:00:00Z")
+	flags.TimeVar(&link.NotBefore, "not-before", time.Time{}, []string{time.RFC3339}, "`TIME` before which it does not redirect")
+	flags.IntVar(&link.MaxVisits, "max-visits", 0, "how often it redirects")
+	flags.BoolVar(&link.FindIfExists, "find-if-exists", false, "show the link that does the same, if there is one, instead of making another")
 	return cmd
 }
 
@@ -58,11 +65,12 @@ func newLinksGet(f *clientFlags) *cobra.Command {
 func newLinksUpdate(f *clientFlags) *cobra.Command {
 	var url, title string
 	var tags []string
-	var redirect int
+	var redirect, maxVisits int
+	var ttl, expiresAt, notBefore string
 	cmd := &cobra.Command{
 		Use:   "update KEY",
-		Short: "Change a link's target, title, tags or redirect",
-		Long:  `Change what is given; --title "" and --tag "" clear it.`,
+		Short: "Change a link's target, title, tags, redirect or limits",
+		Long:  `Change what is given; "" clears a title, tags or a time, 0 a limit of visits.`,
 		Args:  wantArgs("KEY"),
 	}
 	flags := cmd.Flags()
@@ -70,6 +78,10 @@ func newLinksUpdate(f *clientFlags) *cobra.Command {
 	flags.StringVar(&title, "title", "", "the new title")
 	flags.StringArrayVar(&tags, "tag", nil, "the new tags, all of them; may be given several times")
 	flags.IntVar(&redirect, "redirect", 0, "301, 302, 307 or 308")
+	flags.StringVar(&ttl, "ttl", "", "how long it redirects from now on, as 24h")
+	flags.StringVar(&expiresAt, "expires-at", "", "`TIME` from which on it does not redirect, as 2027-01-31T12:00:00Z")
+	flags.StringVar(&notBefore, "not-before", "", "`TIME` before which it does not redirect")
+	flags.IntVar(&maxVisits, "max-visits", 0, "how often it redirects in all")
 	update := func(change client.LinkChange) action {
 		return func(ctx context.Context, s *session, args []string) error {
 			link, err := s.UpdateLink(ctx, args[0], change)
@@ -81,27 +93,30 @@ func newLinksUpdate(f *clientFlags) *cobra.Command {
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var change client.LinkChange
-		if flags.Changed("url") {
-			change.URL = &url
+		if len(tags) == 1 && tags[0] == "" {
+			tags = nil
 		}
-		if flags.Changed("title") {
-			change.Title = &title
-		}
-		if flags.Changed("tag") {
-			if len(tags) == 1 && tags[0] == "" {
-				tags = nil
-			}
-			change.Tags = &tags
-		}
-		if flags.Changed("redirect") {
-			change.Redirect = &redirect
-		}
+		given(flags, "url", &change.URL, &url)
+		given(flags, "title", &change.Title, &title)
+		given(flags, "tag", &change.Tags, &tags)
+		given(flags, "redirect", &change.Redirect, &redirect)
+		given(flags, "ttl", &change.TTL, &ttl)
+		given(flags, "expires-at", &change.ExpiresAt, &expiresAt)
+		given(flags, "not-before", &change.NotBefore, &notBefore)
+		given(flags, "max-visits", &change.MaxVisits, &maxVisits)
 		if change == (client.LinkChange{}) {
-			return usageError(cmd, "nothing to change: give --url, --title, --tag or --redirect")
+			return usageError(cmd, "nothing to change: give --url, --title, --tag, --redirect, --ttl, --expires-at, --not-before or --max-visits")
 		}
 		return f.run(update(change))(cmd, args)
 	}
 	return cmd
+}
+
+// given sets a field if its flag was given.
+func given[T any](flags *pflag.FlagSet, name string, field **T, value *T) {
+	if flags.Changed(name) {
+		*field = value
+	}
 }
 
 func newLinksDelete(f *clientFlags) *cobra.Command {
@@ -188,6 +203,15 @@ func (s *session) printLink(link client.Link) error {
 		}
 		if len(link.Tags) > 0 {
 			t.row("tags", strings.Join(link.Tags, ", "))
+		}
+		if !link.NotBefore.IsZero() {
+			t.row("not before", when(link.NotBefore))
+		}
+		if !link.ExpiresAt.IsZero() {
+			t.row("expires", when(link.ExpiresAt))
+		}
+		if link.MaxVisits != 0 {
+			t.row("visits", fmt.Sprintf("%d of %d", link.Visits, link.MaxVisits))
 		}
 	})
 }

@@ -64,6 +64,11 @@ const (
 	Code_KEYSPACES_MEET     Code = 41
 	Code_INVALID_KEYSPACE   Code = 42
 	Code_TOO_MANY_KEYSPACES Code = 43
+	Code_LINK_EXPIRED       Code = 30
+	Code_LINK_NOT_YET       Code = 31
+	Code_LINK_USED_UP       Code = 32
+	// The link would never redirect.
+	Code_LINK_TIMES Code = 33
 )
 
 // Enum value maps for Code.
@@ -98,6 +103,10 @@ var (
 		41: "KEYSPACES_MEET",
 		42: "INVALID_KEYSPACE",
 		43: "TOO_MANY_KEYSPACES",
+		30: "LINK_EXPIRED",
+		31: "LINK_NOT_YET",
+		32: "LINK_USED_UP",
+		33: "LINK_TIMES",
 	}
 	Code_value = map[string]int32{
 		"OK":                   0,
@@ -129,6 +138,10 @@ var (
 		"KEYSPACES_MEET":       41,
 		"INVALID_KEYSPACE":     42,
 		"TOO_MANY_KEYSPACES":   43,
+		"LINK_EXPIRED":         30,
+		"LINK_NOT_YET":         31,
+		"LINK_USED_UP":         32,
+		"LINK_TIMES":           33,
 	}
 )
 
@@ -276,6 +289,7 @@ type Command struct {
 	//	*Command_RevokeToken
 	//	*Command_RecoverCluster
 	//	*Command_CreateKeyspace
+	//	*Command_VisitLink
 	Op            isCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -476,6 +490,15 @@ func (x *Command) GetCreateKeyspace() *CreateKeyspace {
 	return nil
 }
 
+func (x *Command) GetVisitLink() *VisitLink {
+	if x != nil {
+		if x, ok := x.Op.(*Command_VisitLink); ok {
+			return x.VisitLink
+		}
+	}
+	return nil
+}
+
 type isCommand_Op interface {
 	isCommand_Op()
 }
@@ -544,6 +567,10 @@ type Command_CreateKeyspace struct {
 	CreateKeyspace *CreateKeyspace `protobuf:"bytes,40,opt,name=create_keyspace,json=createKeyspace,proto3,oneof"`
 }
 
+type Command_VisitLink struct {
+	VisitLink *VisitLink `protobuf:"bytes,30,opt,name=visit_link,json=visitLink,proto3,oneof"`
+}
+
 func (*Command_InitCluster) isCommand_Op() {}
 
 func (*Command_PutNode) isCommand_Op() {}
@@ -575,6 +602,8 @@ func (*Command_RevokeToken) isCommand_Op() {}
 func (*Command_RecoverCluster) isCommand_Op() {}
 
 func (*Command_CreateKeyspace) isCommand_Op() {}
+
+func (*Command_VisitLink) isCommand_Op() {}
 
 // RequestID makes the repeats of a front end harmless. A front end numbers its
 // commands; the machine keeps each result until the front end says, by
@@ -1103,7 +1132,12 @@ type CreateLink struct {
 	// With taken_key: log index of the last lease of this term that the leader's
 	// buffer knew of when the key was not in it. Nobody was given a key of a later
 	// lease: whoever names one has guessed it.
-	BufferedTo    uint64 `protobuf:"varint,6,opt,name=buffered_to,json=bufferedTo,proto3" json:"buffered_to,omitempty"`
+	BufferedTo uint64 `protobuf:"varint,6,opt,name=buffered_to,json=bufferedTo,proto3" json:"buffered_to,omitempty"`
+	// Answer with a link that is there already and does what this one would,
+	// if there is one; see Machine.findLink for which.
+	FindIfExists bool `protobuf:"varint,7,opt,name=find_if_exists,json=findIfExists,proto3" json:"find_if_exists,omitempty"`
+	// Milliseconds until the link expires, instead of link.expires_at; 0: none.
+	Ttl           int64 `protobuf:"varint,8,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1180,6 +1214,20 @@ func (x *CreateLink) GetBufferedTo() uint64 {
 	return 0
 }
 
+func (x *CreateLink) GetFindIfExists() bool {
+	if x != nil {
+		return x.FindIfExists
+	}
+	return false
+}
+
+func (x *CreateLink) GetTtl() int64 {
+	if x != nil {
+		return x.Ttl
+	}
+	return 0
+}
+
 // GeneratedKey is a key from the leader's buffer with its place in used_keys.
 type GeneratedKey struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1249,8 +1297,14 @@ type UpdateLink struct {
 	Title    *string                `protobuf:"bytes,3,opt,name=title,proto3,oneof" json:"title,omitempty"`
 	Redirect *uint32                `protobuf:"varint,4,opt,name=redirect,proto3,oneof" json:"redirect,omitempty"`
 	// Replaces all tags when set_tags is true.
-	SetTags       bool     `protobuf:"varint,5,opt,name=set_tags,json=setTags,proto3" json:"set_tags,omitempty"`
-	Tags          []string `protobuf:"bytes,6,rep,name=tags,proto3" json:"tags,omitempty"`
+	SetTags bool     `protobuf:"varint,5,opt,name=set_tags,json=setTags,proto3" json:"set_tags,omitempty"`
+	Tags    []string `protobuf:"bytes,6,rep,name=tags,proto3" json:"tags,omitempty"`
+	// As in Link; 0 takes the limit away.
+	ExpiresAt *int64 `protobuf:"varint,7,opt,name=expires_at,json=expiresAt,proto3,oneof" json:"expires_at,omitempty"`
+	// Instead of expires_at, milliseconds from now on.
+	Ttl           *int64  `protobuf:"varint,8,opt,name=ttl,proto3,oneof" json:"ttl,omitempty"`
+	NotBefore     *int64  `protobuf:"varint,9,opt,name=not_before,json=notBefore,proto3,oneof" json:"not_before,omitempty"`
+	MaxVisits     *uint64 `protobuf:"varint,10,opt,name=max_visits,json=maxVisits,proto3,oneof" json:"max_visits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1327,6 +1381,79 @@ func (x *UpdateLink) GetTags() []string {
 	return nil
 }
 
+func (x *UpdateLink) GetExpiresAt() int64 {
+	if x != nil && x.ExpiresAt != nil {
+		return *x.ExpiresAt
+	}
+	return 0
+}
+
+func (x *UpdateLink) GetTtl() int64 {
+	if x != nil && x.Ttl != nil {
+		return *x.Ttl
+	}
+	return 0
+}
+
+func (x *UpdateLink) GetNotBefore() int64 {
+	if x != nil && x.NotBefore != nil {
+		return *x.NotBefore
+	}
+	return 0
+}
+
+func (x *UpdateLink) GetMaxVisits() uint64 {
+	if x != nil && x.MaxVisits != nil {
+		return *x.MaxVisits
+	}
+	return 0
+}
+
+// VisitLink counts a visit of a link with max_visits.
+type VisitLink struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VisitLink) Reset() {
+	*x = VisitLink{}
+	mi := &file_fsm_pb_command_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VisitLink) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VisitLink) ProtoMessage() {}
+
+func (x *VisitLink) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_command_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VisitLink.ProtoReflect.Descriptor instead.
+func (*VisitLink) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *VisitLink) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
 type DeleteLink struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -1336,7 +1463,7 @@ type DeleteLink struct {
 
 func (x *DeleteLink) Reset() {
 	*x = DeleteLink{}
-	mi := &file_fsm_pb_command_proto_msgTypes[14]
+	mi := &file_fsm_pb_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1475,7 @@ func (x *DeleteLink) String() string {
 func (*DeleteLink) ProtoMessage() {}
 
 func (x *DeleteLink) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[14]
+	mi := &file_fsm_pb_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1488,7 @@ func (x *DeleteLink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLink.ProtoReflect.Descriptor instead.
 func (*DeleteLink) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{14}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteLink) GetKey() string {
@@ -1385,7 +1512,7 @@ type StageBackup struct {
 
 func (x *StageBackup) Reset() {
 	*x = StageBackup{}
-	mi := &file_fsm_pb_command_proto_msgTypes[15]
+	mi := &file_fsm_pb_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +1524,7 @@ func (x *StageBackup) String() string {
 func (*StageBackup) ProtoMessage() {}
 
 func (x *StageBackup) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[15]
+	mi := &file_fsm_pb_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +1537,7 @@ func (x *StageBackup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageBackup.ProtoReflect.Descriptor instead.
 func (*StageBackup) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{15}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StageBackup) GetRestore() string {
@@ -1452,7 +1579,7 @@ type RestoreBackup struct {
 
 func (x *RestoreBackup) Reset() {
 	*x = RestoreBackup{}
-	mi := &file_fsm_pb_command_proto_msgTypes[16]
+	mi := &file_fsm_pb_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1464,7 +1591,7 @@ func (x *RestoreBackup) String() string {
 func (*RestoreBackup) ProtoMessage() {}
 
 func (x *RestoreBackup) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[16]
+	mi := &file_fsm_pb_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1477,7 +1604,7 @@ func (x *RestoreBackup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreBackup.ProtoReflect.Descriptor instead.
 func (*RestoreBackup) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{16}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RestoreBackup) GetRestore() string {
@@ -1525,7 +1652,7 @@ type CreateToken struct {
 
 func (x *CreateToken) Reset() {
 	*x = CreateToken{}
-	mi := &file_fsm_pb_command_proto_msgTypes[17]
+	mi := &file_fsm_pb_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1664,7 @@ func (x *CreateToken) String() string {
 func (*CreateToken) ProtoMessage() {}
 
 func (x *CreateToken) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[17]
+	mi := &file_fsm_pb_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1677,7 @@ func (x *CreateToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateToken.ProtoReflect.Descriptor instead.
 func (*CreateToken) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{17}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CreateToken) GetId() string {
@@ -1597,7 +1724,7 @@ type RevokeToken struct {
 
 func (x *RevokeToken) Reset() {
 	*x = RevokeToken{}
-	mi := &file_fsm_pb_command_proto_msgTypes[18]
+	mi := &file_fsm_pb_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1609,7 +1736,7 @@ func (x *RevokeToken) String() string {
 func (*RevokeToken) ProtoMessage() {}
 
 func (x *RevokeToken) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[18]
+	mi := &file_fsm_pb_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1622,7 +1749,7 @@ func (x *RevokeToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeToken.ProtoReflect.Descriptor instead.
 func (*RevokeToken) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{18}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RevokeToken) GetId() string {
@@ -1646,7 +1773,7 @@ type RecoverCluster struct {
 
 func (x *RecoverCluster) Reset() {
 	*x = RecoverCluster{}
-	mi := &file_fsm_pb_command_proto_msgTypes[19]
+	mi := &file_fsm_pb_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1658,7 +1785,7 @@ func (x *RecoverCluster) String() string {
 func (*RecoverCluster) ProtoMessage() {}
 
 func (x *RecoverCluster) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[19]
+	mi := &file_fsm_pb_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1671,7 +1798,7 @@ func (x *RecoverCluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverCluster.ProtoReflect.Descriptor instead.
 func (*RecoverCluster) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{19}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RecoverCluster) GetNode() *Node {
@@ -1699,7 +1826,7 @@ type CreateKeyspace struct {
 
 func (x *CreateKeyspace) Reset() {
 	*x = CreateKeyspace{}
-	mi := &file_fsm_pb_command_proto_msgTypes[20]
+	mi := &file_fsm_pb_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1711,7 +1838,7 @@ func (x *CreateKeyspace) String() string {
 func (*CreateKeyspace) ProtoMessage() {}
 
 func (x *CreateKeyspace) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[20]
+	mi := &file_fsm_pb_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1724,7 +1851,7 @@ func (x *CreateKeyspace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyspace.ProtoReflect.Descriptor instead.
 func (*CreateKeyspace) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{20}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CreateKeyspace) GetKeyspace() *Keyspace {
@@ -1746,7 +1873,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_fsm_pb_command_proto_msgTypes[21]
+	mi := &file_fsm_pb_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1758,7 +1885,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[21]
+	mi := &file_fsm_pb_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1771,7 +1898,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{21}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Grant) GetLease() uint64 {
@@ -1819,14 +1946,16 @@ type Result struct {
 	// CreateToken: the row, without its hash.
 	Token *Token `protobuf:"bytes,11,opt,name=token,proto3" json:"token,omitempty"`
 	// CreateKeyspace: the row, without its permutation key.
-	Keyspace      *Keyspace `protobuf:"bytes,40,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
+	Keyspace *Keyspace `protobuf:"bytes,40,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
+	// CreateLink: the link was there already.
+	Found         bool `protobuf:"varint,30,opt,name=found,proto3" json:"found,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_fsm_pb_command_proto_msgTypes[22]
+	mi := &file_fsm_pb_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1838,7 +1967,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[22]
+	mi := &file_fsm_pb_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1851,7 +1980,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{22}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Result) GetCode() Code {
@@ -1938,6 +2067,13 @@ func (x *Result) GetKeyspace() *Keyspace {
 	return nil
 }
 
+func (x *Result) GetFound() bool {
+	if x != nil {
+		return x.Found
+	}
+	return false
+}
+
 // Restored is what a restore did.
 type Restored struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1953,7 +2089,7 @@ type Restored struct {
 
 func (x *Restored) Reset() {
 	*x = Restored{}
-	mi := &file_fsm_pb_command_proto_msgTypes[23]
+	mi := &file_fsm_pb_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1965,7 +2101,7 @@ func (x *Restored) String() string {
 func (*Restored) ProtoMessage() {}
 
 func (x *Restored) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[23]
+	mi := &file_fsm_pb_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1978,7 +2114,7 @@ func (x *Restored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restored.ProtoReflect.Descriptor instead.
 func (*Restored) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{23}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Restored) GetAdopted() bool {
@@ -2026,7 +2162,7 @@ type RestoredKeyspace struct {
 
 func (x *RestoredKeyspace) Reset() {
 	*x = RestoredKeyspace{}
-	mi := &file_fsm_pb_command_proto_msgTypes[24]
+	mi := &file_fsm_pb_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2038,7 +2174,7 @@ func (x *RestoredKeyspace) String() string {
 func (*RestoredKeyspace) ProtoMessage() {}
 
 func (x *RestoredKeyspace) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[24]
+	mi := &file_fsm_pb_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2051,7 +2187,7 @@ func (x *RestoredKeyspace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoredKeyspace.ProtoReflect.Descriptor instead.
 func (*RestoredKeyspace) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{24}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RestoredKeyspace) GetName() string {
@@ -2103,7 +2239,7 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\vcheck_index\x18\x05 \x01(\x06R\n" +
 	"checkIndex\x12\x1f\n" +
 	"\vcheck_chain\x18\x06 \x01(\x06R\n" +
-	"checkChain\"\xb1\b\n" +
+	"checkChain\"\xe9\b\n" +
 	"\aCommand\x12/\n" +
 	"\arequest\x18\x01 \x01(\v2\x15.kgs.fsm.v1.RequestIDR\arequest\x12<\n" +
 	"\vidempotency\x18\x02 \x01(\v2\x1a.kgs.fsm.v1.IdempotencyKeyR\vidempotency\x12<\n" +
@@ -2128,7 +2264,9 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\fcreate_token\x18\x16 \x01(\v2\x17.kgs.fsm.v1.CreateTokenH\x00R\vcreateToken\x12<\n" +
 	"\frevoke_token\x18\x17 \x01(\v2\x17.kgs.fsm.v1.RevokeTokenH\x00R\vrevokeToken\x12E\n" +
 	"\x0frecover_cluster\x18\x18 \x01(\v2\x1a.kgs.fsm.v1.RecoverClusterH\x00R\x0erecoverCluster\x12E\n" +
-	"\x0fcreate_keyspace\x18( \x01(\v2\x1a.kgs.fsm.v1.CreateKeyspaceH\x00R\x0ecreateKeyspaceB\x04\n" +
+	"\x0fcreate_keyspace\x18( \x01(\v2\x1a.kgs.fsm.v1.CreateKeyspaceH\x00R\x0ecreateKeyspace\x126\n" +
+	"\n" +
+	"visit_link\x18\x1e \x01(\v2\x15.kgs.fsm.v1.VisitLinkH\x00R\tvisitLinkB\x04\n" +
 	"\x02op\"S\n" +
 	"\tRequestID\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x06R\asession\x12\x10\n" +
@@ -2164,7 +2302,7 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\n" +
 	"ReturnKeys\x12\x18\n" +
 	"\areceipt\x18\x01 \x01(\fR\areceipt\x12\x12\n" +
-	"\x04keys\x18\x02 \x03(\tR\x04keys\"\xda\x01\n" +
+	"\x04keys\x18\x02 \x03(\tR\x04keys\"\x92\x02\n" +
 	"\n" +
 	"CreateLink\x12\x14\n" +
 	"\x05alias\x18\x01 \x01(\tR\x05alias\x12\x1b\n" +
@@ -2173,11 +2311,13 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\bkeyspace\x18\x04 \x01(\tR\bkeyspace\x12$\n" +
 	"\x04link\x18\x05 \x01(\v2\x10.kgs.fsm.v1.LinkR\x04link\x12\x1f\n" +
 	"\vbuffered_to\x18\x06 \x01(\x04R\n" +
-	"bufferedTo\"R\n" +
+	"bufferedTo\x12$\n" +
+	"\x0efind_if_exists\x18\a \x01(\bR\ffindIfExists\x12\x10\n" +
+	"\x03ttl\x18\b \x01(\x03R\x03ttl\"R\n" +
 	"\fGeneratedKey\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\x04R\bposition\x12\x14\n" +
-	"\x05lease\x18\x03 \x01(\x04R\x05lease\"\xbf\x01\n" +
+	"\x05lease\x18\x03 \x01(\x04R\x05lease\"\xf7\x02\n" +
 	"\n" +
 	"UpdateLink\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x15\n" +
@@ -2185,10 +2325,24 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x05title\x18\x03 \x01(\tH\x01R\x05title\x88\x01\x01\x12\x1f\n" +
 	"\bredirect\x18\x04 \x01(\rH\x02R\bredirect\x88\x01\x01\x12\x19\n" +
 	"\bset_tags\x18\x05 \x01(\bR\asetTags\x12\x12\n" +
-	"\x04tags\x18\x06 \x03(\tR\x04tagsB\x06\n" +
+	"\x04tags\x18\x06 \x03(\tR\x04tags\x12\"\n" +
+	"\n" +
+	"expires_at\x18\a \x01(\x03H\x03R\texpiresAt\x88\x01\x01\x12\x15\n" +
+	"\x03ttl\x18\b \x01(\x03H\x04R\x03ttl\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"not_before\x18\t \x01(\x03H\x05R\tnotBefore\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"max_visits\x18\n" +
+	" \x01(\x04H\x06R\tmaxVisits\x88\x01\x01B\x06\n" +
 	"\x04_urlB\b\n" +
 	"\x06_titleB\v\n" +
-	"\t_redirect\"\x1e\n" +
+	"\t_redirectB\r\n" +
+	"\v_expires_atB\x06\n" +
+	"\x04_ttlB\r\n" +
+	"\v_not_beforeB\r\n" +
+	"\v_max_visits\"\x1d\n" +
+	"\tVisitLink\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\"\x1e\n" +
 	"\n" +
 	"DeleteLink\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\"O\n" +
@@ -2217,7 +2371,7 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x05Grant\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\x04R\x05count\"\x92\x03\n" +
+	"\x05count\x18\x03 \x01(\x04R\x05count\"\xa8\x03\n" +
 	"\x06Result\x12$\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x10.kgs.fsm.v1.CodeR\x04code\x12\x16\n" +
 	"\x06detail\x18\x02 \x01(\tR\x06detail\x12\x14\n" +
@@ -2231,7 +2385,8 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\brestored\x18\n" +
 	" \x01(\v2\x14.kgs.fsm.v1.RestoredR\brestored\x12'\n" +
 	"\x05token\x18\v \x01(\v2\x11.kgs.fsm.v1.TokenR\x05token\x120\n" +
-	"\bkeyspace\x18( \x01(\v2\x14.kgs.fsm.v1.KeyspaceR\bkeyspace\"\x95\x01\n" +
+	"\bkeyspace\x18( \x01(\v2\x14.kgs.fsm.v1.KeyspaceR\bkeyspace\x12\x14\n" +
+	"\x05found\x18\x1e \x01(\bR\x05found\"\x95\x01\n" +
 	"\bRestored\x12\x18\n" +
 	"\aadopted\x18\x01 \x01(\bR\aadopted\x12\x14\n" +
 	"\x05links\x18\x02 \x01(\x04R\x05links\x12\x1d\n" +
@@ -2243,7 +2398,7 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x06burned\x18\x02 \x01(\x04R\x06burned\x12&\n" +
 	"\x0fhigh_water_mark\x18\x03 \x01(\x04R\rhighWaterMark\x12\x16\n" +
 	"\x06margin\x18\x04 \x01(\x04R\x06margin\x12\x12\n" +
-	"\x04left\x18\x05 \x01(\x04R\x04left*\xc8\x04\n" +
+	"\x04left\x18\x05 \x01(\x04R\x04left*\x8e\x05\n" +
 	"\x04Code\x12\x06\n" +
 	"\x02OK\x10\x00\x12\x13\n" +
 	"\x0fUNKNOWN_COMMAND\x10\x01\x12\x16\n" +
@@ -2276,7 +2431,12 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x0fKEYSPACE_EXISTS\x10(\x12\x12\n" +
 	"\x0eKEYSPACES_MEET\x10)\x12\x14\n" +
 	"\x10INVALID_KEYSPACE\x10*\x12\x16\n" +
-	"\x12TOO_MANY_KEYSPACES\x10+B#Z!github.com/kgs-cluster/kgs/fsm/pbb\x06proto3"
+	"\x12TOO_MANY_KEYSPACES\x10+\x12\x10\n" +
+	"\fLINK_EXPIRED\x10\x1e\x12\x10\n" +
+	"\fLINK_NOT_YET\x10\x1f\x12\x10\n" +
+	"\fLINK_USED_UP\x10 \x12\x0e\n" +
+	"\n" +
+	"LINK_TIMES\x10!B#Z!github.com/kgs-cluster/kgs/fsm/pbb\x06proto3"
 
 var (
 	file_fsm_pb_command_proto_rawDescOnce sync.Once
@@ -2291,7 +2451,7 @@ func file_fsm_pb_command_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_pb_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fsm_pb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_fsm_pb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_fsm_pb_command_proto_goTypes = []any{
 	(Code)(0),                // 0: kgs.fsm.v1.Code
 	(*Entry)(nil),            // 1: kgs.fsm.v1.Entry
@@ -2308,22 +2468,23 @@ var file_fsm_pb_command_proto_goTypes = []any{
 	(*CreateLink)(nil),       // 12: kgs.fsm.v1.CreateLink
 	(*GeneratedKey)(nil),     // 13: kgs.fsm.v1.GeneratedKey
 	(*UpdateLink)(nil),       // 14: kgs.fsm.v1.UpdateLink
-	(*DeleteLink)(nil),       // 15: kgs.fsm.v1.DeleteLink
-	(*StageBackup)(nil),      // 16: kgs.fsm.v1.StageBackup
-	(*RestoreBackup)(nil),    // 17: kgs.fsm.v1.RestoreBackup
-	(*CreateToken)(nil),      // 18: kgs.fsm.v1.CreateToken
-	(*RevokeToken)(nil),      // 19: kgs.fsm.v1.RevokeToken
-	(*RecoverCluster)(nil),   // 20: kgs.fsm.v1.RecoverCluster
-	(*CreateKeyspace)(nil),   // 21: kgs.fsm.v1.CreateKeyspace
-	(*Grant)(nil),            // 22: kgs.fsm.v1.Grant
-	(*Result)(nil),           // 23: kgs.fsm.v1.Result
-	(*Restored)(nil),         // 24: kgs.fsm.v1.Restored
-	(*RestoredKeyspace)(nil), // 25: kgs.fsm.v1.RestoredKeyspace
-	(*Keyspace)(nil),         // 26: kgs.fsm.v1.Keyspace
-	(*Node)(nil),             // 27: kgs.fsm.v1.Node
-	(*Link)(nil),             // 28: kgs.fsm.v1.Link
-	(Role)(0),                // 29: kgs.fsm.v1.Role
-	(*Token)(nil),            // 30: kgs.fsm.v1.Token
+	(*VisitLink)(nil),        // 15: kgs.fsm.v1.VisitLink
+	(*DeleteLink)(nil),       // 16: kgs.fsm.v1.DeleteLink
+	(*StageBackup)(nil),      // 17: kgs.fsm.v1.StageBackup
+	(*RestoreBackup)(nil),    // 18: kgs.fsm.v1.RestoreBackup
+	(*CreateToken)(nil),      // 19: kgs.fsm.v1.CreateToken
+	(*RevokeToken)(nil),      // 20: kgs.fsm.v1.RevokeToken
+	(*RecoverCluster)(nil),   // 21: kgs.fsm.v1.RecoverCluster
+	(*CreateKeyspace)(nil),   // 22: kgs.fsm.v1.CreateKeyspace
+	(*Grant)(nil),            // 23: kgs.fsm.v1.Grant
+	(*Result)(nil),           // 24: kgs.fsm.v1.Result
+	(*Restored)(nil),         // 25: kgs.fsm.v1.Restored
+	(*RestoredKeyspace)(nil), // 26: kgs.fsm.v1.RestoredKeyspace
+	(*Keyspace)(nil),         // 27: kgs.fsm.v1.Keyspace
+	(*Node)(nil),             // 28: kgs.fsm.v1.Node
+	(*Link)(nil),             // 29: kgs.fsm.v1.Link
+	(Role)(0),                // 30: kgs.fsm.v1.Role
+	(*Token)(nil),            // 31: kgs.fsm.v1.Token
 }
 var file_fsm_pb_command_proto_depIdxs = []int32{
 	2,  // 0: kgs.fsm.v1.Entry.commands:type_name -> kgs.fsm.v1.Command
@@ -2338,33 +2499,34 @@ var file_fsm_pb_command_proto_depIdxs = []int32{
 	11, // 9: kgs.fsm.v1.Command.return_keys:type_name -> kgs.fsm.v1.ReturnKeys
 	12, // 10: kgs.fsm.v1.Command.create_link:type_name -> kgs.fsm.v1.CreateLink
 	14, // 11: kgs.fsm.v1.Command.update_link:type_name -> kgs.fsm.v1.UpdateLink
-	15, // 12: kgs.fsm.v1.Command.delete_link:type_name -> kgs.fsm.v1.DeleteLink
-	16, // 13: kgs.fsm.v1.Command.stage_backup:type_name -> kgs.fsm.v1.StageBackup
-	17, // 14: kgs.fsm.v1.Command.restore_backup:type_name -> kgs.fsm.v1.RestoreBackup
-	18, // 15: kgs.fsm.v1.Command.create_token:type_name -> kgs.fsm.v1.CreateToken
-	19, // 16: kgs.fsm.v1.Command.revoke_token:type_name -> kgs.fsm.v1.RevokeToken
-	20, // 17: kgs.fsm.v1.Command.recover_cluster:type_name -> kgs.fsm.v1.RecoverCluster
-	21, // 18: kgs.fsm.v1.Command.create_keyspace:type_name -> kgs.fsm.v1.CreateKeyspace
-	26, // 19: kgs.fsm.v1.InitCluster.keyspaces:type_name -> kgs.fsm.v1.Keyspace
-	27, // 20: kgs.fsm.v1.PutNode.node:type_name -> kgs.fsm.v1.Node
-	22, // 21: kgs.fsm.v1.Release.grants:type_name -> kgs.fsm.v1.Grant
-	13, // 22: kgs.fsm.v1.CreateLink.generated:type_name -> kgs.fsm.v1.GeneratedKey
-	28, // 23: kgs.fsm.v1.CreateLink.link:type_name -> kgs.fsm.v1.Link
-	29, // 24: kgs.fsm.v1.CreateToken.role:type_name -> kgs.fsm.v1.Role
-	27, // 25: kgs.fsm.v1.RecoverCluster.node:type_name -> kgs.fsm.v1.Node
-	26, // 26: kgs.fsm.v1.CreateKeyspace.keyspace:type_name -> kgs.fsm.v1.Keyspace
-	0,  // 27: kgs.fsm.v1.Result.code:type_name -> kgs.fsm.v1.Code
-	28, // 28: kgs.fsm.v1.Result.link:type_name -> kgs.fsm.v1.Link
-	22, // 29: kgs.fsm.v1.Result.grants:type_name -> kgs.fsm.v1.Grant
-	24, // 30: kgs.fsm.v1.Result.restored:type_name -> kgs.fsm.v1.Restored
-	30, // 31: kgs.fsm.v1.Result.token:type_name -> kgs.fsm.v1.Token
-	26, // 32: kgs.fsm.v1.Result.keyspace:type_name -> kgs.fsm.v1.Keyspace
-	25, // 33: kgs.fsm.v1.Restored.keyspaces:type_name -> kgs.fsm.v1.RestoredKeyspace
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	16, // 12: kgs.fsm.v1.Command.delete_link:type_name -> kgs.fsm.v1.DeleteLink
+	17, // 13: kgs.fsm.v1.Command.stage_backup:type_name -> kgs.fsm.v1.StageBackup
+	18, // 14: kgs.fsm.v1.Command.restore_backup:type_name -> kgs.fsm.v1.RestoreBackup
+	19, // 15: kgs.fsm.v1.Command.create_token:type_name -> kgs.fsm.v1.CreateToken
+	20, // 16: kgs.fsm.v1.Command.revoke_token:type_name -> kgs.fsm.v1.RevokeToken
+	21, // 17: kgs.fsm.v1.Command.recover_cluster:type_name -> kgs.fsm.v1.RecoverCluster
+	22, // 18: kgs.fsm.v1.Command.create_keyspace:type_name -> kgs.fsm.v1.CreateKeyspace
+	15, // 19: kgs.fsm.v1.Command.visit_link:type_name -> kgs.fsm.v1.VisitLink
+	27, // 20: kgs.fsm.v1.InitCluster.keyspaces:type_name -> kgs.fsm.v1.Keyspace
+	28, // 21: kgs.fsm.v1.PutNode.node:type_name -> kgs.fsm.v1.Node
+	23, // 22: kgs.fsm.v1.Release.grants:type_name -> kgs.fsm.v1.Grant
+	13, // 23: kgs.fsm.v1.CreateLink.generated:type_name -> kgs.fsm.v1.GeneratedKey
+	29, // 24: kgs.fsm.v1.CreateLink.link:type_name -> kgs.fsm.v1.Link
+	30, // 25: kgs.fsm.v1.CreateToken.role:type_name -> kgs.fsm.v1.Role
+	28, // 26: kgs.fsm.v1.RecoverCluster.node:type_name -> kgs.fsm.v1.Node
+	27, // 27: kgs.fsm.v1.CreateKeyspace.keyspace:type_name -> kgs.fsm.v1.Keyspace
+	0,  // 28: kgs.fsm.v1.Result.code:type_name -> kgs.fsm.v1.Code
+	29, // 29: kgs.fsm.v1.Result.link:type_name -> kgs.fsm.v1.Link
+	23, // 30: kgs.fsm.v1.Result.grants:type_name -> kgs.fsm.v1.Grant
+	25, // 31: kgs.fsm.v1.Result.restored:type_name -> kgs.fsm.v1.Restored
+	31, // 32: kgs.fsm.v1.Result.token:type_name -> kgs.fsm.v1.Token
+	27, // 33: kgs.fsm.v1.Result.keyspace:type_name -> kgs.fsm.v1.Keyspace
+	26, // 34: kgs.fsm.v1.Restored.keyspaces:type_name -> kgs.fsm.v1.RestoredKeyspace
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_fsm_pb_command_proto_init() }
@@ -2390,6 +2552,7 @@ func file_fsm_pb_command_proto_init() {
 		(*Command_RevokeToken)(nil),
 		(*Command_RecoverCluster)(nil),
 		(*Command_CreateKeyspace)(nil),
+		(*Command_VisitLink)(nil),
 	}
 	file_fsm_pb_command_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
@@ -2398,7 +2561,7 @@ func file_fsm_pb_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_pb_command_proto_rawDesc), len(file_fsm_pb_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

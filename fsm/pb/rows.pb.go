@@ -431,7 +431,8 @@ func (x *Used) GetDirect() bool {
 }
 
 // Link is a row of links. A deleted one stays as a tombstone with only its
-// times, so that its key is never issued again.
+// times, so that its key is never issued again; one that has expires_at was
+// deleted because it had expired.
 type Link struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Url       string                 `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
@@ -439,10 +440,17 @@ type Link struct {
 	UpdatedAt int64                  `protobuf:"varint,3,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
 	DeletedAt int64                  `protobuf:"varint,4,opt,name=deleted_at,json=deletedAt,proto3" json:"deleted_at,omitempty"`
 	// HTTP status of the redirect; 0 is 302.
-	Redirect      uint32   `protobuf:"varint,5,opt,name=redirect,proto3" json:"redirect,omitempty"`
-	Tags          []string `protobuf:"bytes,6,rep,name=tags,proto3" json:"tags,omitempty"`
-	Title         string   `protobuf:"bytes,7,opt,name=title,proto3" json:"title,omitempty"`
-	Alias         bool     `protobuf:"varint,8,opt,name=alias,proto3" json:"alias,omitempty"`
+	Redirect uint32   `protobuf:"varint,5,opt,name=redirect,proto3" json:"redirect,omitempty"`
+	Tags     []string `protobuf:"bytes,6,rep,name=tags,proto3" json:"tags,omitempty"`
+	Title    string   `protobuf:"bytes,7,opt,name=title,proto3" json:"title,omitempty"`
+	Alias    bool     `protobuf:"varint,8,opt,name=alias,proto3" json:"alias,omitempty"`
+	// Unix milliseconds: it redirects from not_before on, and until before
+	// expires_at; 0: no such limit.
+	ExpiresAt int64 `protobuf:"varint,9,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	NotBefore int64 `protobuf:"varint,10,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	// How often it redirects; 0: no limit. Only then visits are counted here.
+	MaxVisits     uint64 `protobuf:"varint,11,opt,name=max_visits,json=maxVisits,proto3" json:"max_visits,omitempty"`
+	Visits        uint64 `protobuf:"varint,12,opt,name=visits,proto3" json:"visits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -531,6 +539,34 @@ func (x *Link) GetAlias() bool {
 		return x.Alias
 	}
 	return false
+}
+
+func (x *Link) GetExpiresAt() int64 {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return 0
+}
+
+func (x *Link) GetNotBefore() int64 {
+	if x != nil {
+		return x.NotBefore
+	}
+	return 0
+}
+
+func (x *Link) GetMaxVisits() uint64 {
+	if x != nil {
+		return x.MaxVisits
+	}
+	return 0
+}
+
+func (x *Link) GetVisits() uint64 {
+	if x != nil {
+		return x.Visits
+	}
+	return 0
 }
 
 // Node is a row of nodes.
@@ -1281,7 +1317,7 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\x04term\x18\x05 \x01(\x04R\x04term\x12\x14\n" +
 	"\x05index\x18\x06 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04time\x18\a \x01(\x03R\x04time\x12\x16\n" +
-	"\x06direct\x18\b \x01(\bR\x06direct\"\xd1\x01\n" +
+	"\x06direct\x18\b \x01(\bR\x06direct\"\xc6\x02\n" +
 	"\x04Link\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x1d\n" +
 	"\n" +
@@ -1293,7 +1329,15 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\bredirect\x18\x05 \x01(\rR\bredirect\x12\x12\n" +
 	"\x04tags\x18\x06 \x03(\tR\x04tags\x12\x14\n" +
 	"\x05title\x18\a \x01(\tR\x05title\x12\x14\n" +
-	"\x05alias\x18\b \x01(\bR\x05alias\"\x94\x01\n" +
+	"\x05alias\x18\b \x01(\bR\x05alias\x12\x1d\n" +
+	"\n" +
+	"expires_at\x18\t \x01(\x03R\texpiresAt\x12\x1d\n" +
+	"\n" +
+	"not_before\x18\n" +
+	" \x01(\x03R\tnotBefore\x12\x1d\n" +
+	"\n" +
+	"max_visits\x18\v \x01(\x04R\tmaxVisits\x12\x16\n" +
+	"\x06visits\x18\f \x01(\x04R\x06visits\"\x94\x01\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
 	"\adisk_id\x18\x02 \x01(\tR\x06diskId\x12\x12\n" +

@@ -1,6 +1,10 @@
 package refmodel
 
 import (
+	"cmp"
+	"maps"
+	"slices"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kgs-cluster/kgs/fsm/pb"
@@ -10,6 +14,15 @@ func (m *Model) createLink(op *pb.CreateLink) *pb.Result {
 	if op.Link == nil {
 		return code(pb.Code_INVALID)
 	}
+	link := madeFrom(op, m.State.Clock)
+	if m.neverRedirects(link) {
+		return code(pb.Code_LINK_TIMES)
+	}
+	if op.FindIfExists {
+		if key := m.find(op, link); key != "" {
+			return &pb.Result{Key: key, Link: m.Links[key], Found: true}
+		}
+	}
 	var key string
 	var refusal pb.Code
 	switch {
@@ -17,6 +30,8 @@ func (m *Model) createLink(op *pb.CreateLink) *pb.Result {
 		key, refusal = op.Alias, m.checkAlias(op.Alias)
 	case op.TakenKey != "":
 		key, refusal = op.TakenKey, m.checkTaken(op)
+	case op.FindIfExists && op.Generated == nil:
+		refusal = pb.Code_GENERATED_KEY_BOUND
 	default:
 		key, refusal = op.Generated.GetKey(), m.checkGenerated(op.Keyspace, op.Generated)
 	}
@@ -29,7 +44,6 @@ func (m *Model) createLink(op *pb.CreateLink) *pb.Result {
 			s.set(pos)
 		}
 	}
-	link := madeFrom(op, m.State.Clock)
 	m.Links[key] = link
 	m.State.Links++
 	return &pb.Result{Key: key, Link: link}
@@ -38,7 +52,74 @@ func (m *Model) createLink(op *pb.CreateLink) *pb.Result {
 func madeFrom(op *pb.CreateLink, at int64) *pb.Link {
 	link := proto.CloneOf(op.Link)
 	link.CreatedAt, link.UpdatedAt, link.DeletedAt, link.Alias = at, 0, 0, op.Alias != ""
+	link.Visits = 0
+	if op.Ttl != 0 {
+		link.ExpiresAt = at + op.Ttl
+	}
 	return link
+}
+
+func (m *Model) neverRedirects(link *pb.Link) bool {
+	return link.ExpiresAt != 0 && (link.ExpiresAt <= m.State.Clock || link.ExpiresAt <= link.NotBefore)
+}
+
+// find is the first key, in order, of a link that will do; "" if there is none.
+// It looks at all links where the machine gives up after a hundred of one URL.
+func (m *Model) find(op *pb.CreateLink, want *pb.Link) string {
+	for _, key := range slices.Sorted(maps.Keys(m.Links)) {
+		has := m.Links[key]
+		if name := op.Alias + op.TakenKey; name != "" && name != key {
+			continue
+		}
+		does := has.DeletedAt == 0 && has.Url == want.Url && cmp.Or(has.Redirect, 302) == cmp.Or(want.Redirect, 302) &&
+			has.ExpiresAt == want.ExpiresAt && has.NotBefore == want.NotBefore && has.MaxVisits == want.MaxVisits
+		for _, tag := range want.Tags {
+			does = does && slices.Contains(has.Tags, tag)
+		}
+		if does && (has.MaxVisits == 0 || has.Visits < has.MaxVisits) {
+			return key
+		}
+	}
+	return ""
+}
+
+func (m *Model) visitLink(key string) *pb.Result {
+	old, now := m.Links[key], m.State.Clock
+	switch {
+	case old == nil || old.DeletedAt != 0:
+		return code(pb.Code_LINK_NOT_FOUND)
+	case old.NotBefore > now:
+		return code(pb.Code_LINK_NOT_YET)
+	case old.ExpiresAt != 0 && old.ExpiresAt <= now:
+		return code(pb.Code_LINK_EXPIRED)
+	case old.MaxVisits == 0:
+		return &pb.Result{Key: key, Link: old}
+	case old.MaxVisits <= old.Visits:
+		return code(pb.Code_LINK_USED_UP)
+	}
+	link := proto.CloneOf(old)
+	link.Visits++
+	m.Links[key] = link
+	return &pb.Result{Key: key, Link: link}
+}
+
+// sweepLinks buries links that expired thirty days ago, the first ones first.
+func (m *Model) sweepLinks(limit int) {
+	type due struct {
+		at  int64
+		key string
+	}
+	var dues []due
+	for key, link := range m.Links {
+		if link.DeletedAt == 0 && link.ExpiresAt != 0 && link.ExpiresAt <= m.State.Clock-30*24*hour {
+			dues = append(dues, due{link.ExpiresAt, key})
+		}
+	}
+	slices.SortFunc(dues, func(a, b due) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.key, b.key)) })
+	for _, d := range dues[:min(limit, len(dues))] {
+		m.deleteLink(d.key)
+		m.Links[d.key].ExpiresAt = d.at
+	}
 }
 
 func (m *Model) checkAlias(key string) pb.Code {
@@ -106,6 +187,21 @@ func (m *Model) updateLink(op *pb.UpdateLink) *pb.Result {
 	}
 	if op.SetTags {
 		link.Tags = op.Tags
+	}
+	if op.ExpiresAt != nil {
+		link.ExpiresAt = *op.ExpiresAt
+	}
+	if op.Ttl != nil {
+		link.ExpiresAt = m.State.Clock + *op.Ttl
+	}
+	if op.NotBefore != nil {
+		link.NotBefore = *op.NotBefore
+	}
+	if op.MaxVisits != nil {
+		link.MaxVisits = *op.MaxVisits
+	}
+	if (op.ExpiresAt != nil || op.Ttl != nil || op.NotBefore != nil) && m.neverRedirects(link) {
+		return code(pb.Code_LINK_TIMES)
 	}
 	link.UpdatedAt = m.State.Clock
 	m.Links[op.Key] = link

@@ -1,6 +1,7 @@
 package refmodel
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -22,7 +23,7 @@ type Rows interface {
 // none, a counter that is not what it counts, an index without its row.
 func Load(rows Rows) (*Model, error) {
 	l := loader{Model: New(), rows: rows}
-	for _, part := range []func() error{l.state, l.spaces, l.used, l.unused, l.quarantine, l.links, l.tags, l.nodes, l.tokens, l.sessions, l.records, l.staged} {
+	for _, part := range []func() error{l.state, l.spaces, l.used, l.unused, l.quarantine, l.links, l.tags, l.urls, l.expiries, l.nodes, l.tokens, l.sessions, l.records, l.staged} {
 		if err := part(); err != nil {
 			return nil, err
 		}
@@ -230,22 +231,51 @@ func (l *loader) links() error {
 }
 
 func (l *loader) tags() error {
+	return l.index(store.LinkTags, func(key string, link *pb.Link) (rows []string) {
+		for _, tag := range link.Tags {
+			rows = append(rows, tag+"\x00"+key)
+		}
+		return rows
+	})
+}
+
+func (l *loader) urls() error {
+	return l.index(store.LinkURLs, func(key string, link *pb.Link) []string {
+		if link.DeletedAt != 0 {
+			return nil
+		}
+		hash := sha256.Sum256([]byte(link.Url))
+		return []string{string(hash[:8]) + key}
+	})
+}
+
+func (l *loader) expiries() error {
+	return l.index(store.LinkExpiry, func(key string, link *pb.Link) []string {
+		if link.DeletedAt != 0 || link.ExpiresAt == 0 {
+			return nil
+		}
+		return []string{string(binary.BigEndian.AppendUint64(nil, uint64(link.ExpiresAt))) + key}
+	})
+}
+
+// index checks that a table has exactly the rows that the links make.
+func (l *loader) index(t store.Table, rows func(key string, link *pb.Link) []string) error {
 	want := map[string]bool{}
 	for key, link := range l.Links {
-		for _, tag := range link.Tags {
-			want[tag+"\x00"+key] = true
+		for _, row := range rows(key, link) {
+			want[row] = true
 		}
 	}
-	err := each(l.rows, store.LinkTags, nil, func(key, _ []byte) error {
+	err := each(l.rows, t, nil, func(key, _ []byte) error {
 		if !want[string(key)] {
-			return fmt.Errorf("no link has this tag")
+			return fmt.Errorf("no link makes this row")
 		}
 		delete(want, string(key))
 		return nil
 	})
 	for row := range want {
 		if err == nil {
-			err = fmt.Errorf("link_tags lacks %q", row)
+			err = fmt.Errorf("%s lacks %q", t, row)
 		}
 	}
 	return err

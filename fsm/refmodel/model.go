@@ -70,6 +70,9 @@ func (m *Model) Apply(index, term uint64, e *pb.Entry) []*pb.Result {
 	m.sweepSessions()
 	m.sweepRecords(2*len(e.Commands) + 8)
 	m.sweepStaged()
+	if m.restored == nil {
+		m.sweepLinks(2*len(e.Commands) + 8)
+	}
 	m.State.IdempotencyRecords = uint64(len(m.Records))
 	if m.restored != nil {
 		m.restored()
@@ -112,6 +115,8 @@ func (m *Model) execute(c *pb.Command) *pb.Result {
 		r = m.createLink(op.CreateLink)
 	case *pb.Command_UpdateLink:
 		r = m.updateLink(op.UpdateLink)
+	case *pb.Command_VisitLink:
+		r = m.visitLink(op.VisitLink.Key)
 	case *pb.Command_DeleteLink:
 		r = m.deleteLink(op.DeleteLink.Key)
 	case *pb.Command_StageBackup:

@@ -81,7 +81,7 @@ func (m *Model) request(c *pb.Command) *pb.Result {
 }
 
 func createsLink(c *pb.Command, r *pb.Result) bool {
-	return c.GetCreateLink() != nil && r.Code == pb.Code_OK && r.Link != nil
+	return c.GetCreateLink() != nil && r.Code == pb.Code_OK && r.Link != nil && !r.Found
 }
 
 // timeOnly is what is kept of the answer that created a link.

@@ -19,6 +19,14 @@ type NewLink struct {
 	Redirect int      `json:"redirect,omitempty"` // 301, 302, 307 or 308; 0 is 302
 	Tags     []string `json:"tags,omitempty"`
 	Title    string   `json:"title,omitempty"`
+
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	TTL       string    `json:"ttl,omitempty"` // instead of ExpiresAt, as "24h"
+	NotBefore time.Time `json:"not_before,omitzero"`
+	MaxVisits int       `json:"max_visits,omitempty"`
+	// FindIfExists asks for a link that does the same, if there is one, instead
+	// of a new one: of this URL, redirect and limits, with at least these tags.
+	FindIfExists bool `json:"find_if_exists,omitempty"`
 }
 
 // LinkChange changes what is not nil.
@@ -27,6 +35,11 @@ type LinkChange struct {
 	Title    *string   `json:"title,omitempty"` // "" clears it
 	Tags     *[]string `json:"tags,omitempty"`  // all of them; empty clears them
 	Redirect *int      `json:"redirect,omitempty"`
+
+	ExpiresAt *string `json:"expires_at,omitempty"` // RFC 3339; "" takes the limit away
+	TTL       *string `json:"ttl,omitempty"`        // instead of ExpiresAt, from now on
+	NotBefore *string `json:"not_before,omitempty"` // as ExpiresAt
+	MaxVisits *int    `json:"max_visits,omitempty"` // 0 takes the limit away
 }
 
 // Link is a stored link.
@@ -40,7 +53,11 @@ type Link struct {
 	Alias     bool      `json:"alias"`
 	Title     string    `json:"title,omitempty"`
 	Tags      []string  `json:"tags,omitempty"`
-	Meta      Meta      `json:"-"` // of the mutation that answered it
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	NotBefore time.Time `json:"not_before,omitzero"`
+	MaxVisits int       `json:"max_visits,omitempty"`
+	Visits    int       `json:"visits,omitempty"` // counted here only if MaxVisits is set
+	Meta      Meta      `json:"-"`                // of the mutation that answered it
 }
 
 // CreateLink stores a link.

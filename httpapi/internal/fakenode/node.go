@@ -187,6 +187,21 @@ func (n *Node) UpdateLink(ctx context.Context, u *pb.UpdateLink, idem *cluster.I
 	})
 }
 
+func (n *Node) VisitLink(ctx context.Context, key string) cluster.Outcome {
+	if err := n.enter(ctx, "VisitLink", key, nil); err != nil {
+		return cluster.Outcome{Err: err}
+	}
+	link, ok := n.Stored[key]
+	if !ok {
+		return cluster.Outcome{Err: fsm.ErrLinkNotFound}
+	}
+	if err := fsm.Unusable(link, time.Now().UnixMilli()); err != nil {
+		return cluster.Outcome{Err: err}
+	}
+	link.Visits++
+	return cluster.Outcome{Key: key, Link: link, Index: 14}
+}
+
 func (n *Node) DeleteLink(ctx context.Context, key string, idem *cluster.Idempotency) cluster.Outcome {
 	if err := n.enter(ctx, "DeleteLink", key, idem); err != nil {
 		return cluster.Outcome{Err: err}

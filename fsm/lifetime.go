@@ -1,0 +1,213 @@
+package fsm
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kgs-cluster/kgs/fsm/pb"
+	"github.com/kgs-cluster/kgs/store"
+)
+
+// ExpiredKept is how long, in the machine's clock, an expired link stays as it
+// is, so that its life can still be made longer. Then a tombstone remains.
+const ExpiredKept = 30 * 24 * time.Hour
+
+// maxFound bounds the links of one URL that a find_if_exists looks at.
+const maxFound = 100
+
+// Unusable says why a link does not redirect at the time, in Unix milliseconds:
+// ErrLinkNotYet, ErrLinkExpired, ErrLinkUsedUp, or nil. Its visits are exact only
+// in the log, see VisitLink.
+func Unusable(link *pb.Link, now int64) error { return codeErrors[unusable(link, now)] }
+
+func unusable(link *pb.Link, now int64) pb.Code {
+	switch {
+	case now < link.NotBefore:
+		return pb.Code_LINK_NOT_YET
+	case link.ExpiresAt != 0 && now >= link.ExpiresAt:
+		return pb.Code_LINK_EXPIRED
+	case link.MaxVisits != 0 && link.Visits >= link.MaxVisits:
+		return pb.Code_LINK_USED_UP
+	}
+	return pb.Code_OK
+}
+
+// checkTimes refuses a link that would never redirect.
+func (m *Machine) checkTimes(link *pb.Link) *pb.Result {
+	if link.ExpiresAt != 0 && (link.ExpiresAt <= m.state.Clock || link.ExpiresAt <= link.NotBefore) {
+		return refuse(pb.Code_LINK_TIMES, "it is %s, expires_at %s",
+			time.UnixMilli(m.state.Clock).UTC().Format(time.RFC3339), time.UnixMilli(link.ExpiresAt).UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// visitLink counts a visit, if the link may have another one.
+func (m *Machine) visitLink(op *pb.VisitLink) (*pb.Result, error) {
+	link, refused, err := m.getLink(op.Key)
+	if link == nil {
+		return refused, err
+	}
+	if code := unusable(link, m.state.Clock); code != pb.Code_OK {
+		return refuse(code, "%s", op.Key), nil
+	}
+	if link.MaxVisits != 0 {
+		link.Visits++
+		m.links.forget(op.Key)
+		m.put(store.Links, []byte(op.Key), link)
+	}
+	return &pb.Result{Key: op.Key, Link: link}, nil
+}
+
+// findLink finds a link that does what the wanted one would: of the same URL,
+// status of redirect and limits, with at least its tags, and with visits left;
+// under the alias or taken key, if one is asked for. Of several it is the first
+// in the order of keys. nil: there is none.
+func (m *Machine) findLink(op *pb.CreateLink, want *pb.Link) (*pb.Result, error) {
+	keys := []string{op.Alias + op.TakenKey} // one of them is empty
+	if keys[0] == "" {
+		keys = m.keysOf(want.Url)
+	}
+	for _, key := range keys {
+		link, _, err := m.getLink(key)
+		if err != nil {
+			return nil, err
+		}
+		if link != nil && doesAs(link, want) {
+			return &pb.Result{Key: key, Link: link, Found: true}, nil
+		}
+	}
+	return nil, nil
+}
+
+// keysOf are keys of links with the URL, and perhaps of a few others.
+func (m *Machine) keysOf(url string) (keys []string) {
+	prefix := urlKey(url, "")
+	m.batch.Scan(store.LinkURLs, prefix, nil, func(key, _ []byte) bool {
+		if !bytes.HasPrefix(key, prefix) || len(keys) == maxFound {
+			return false
+		}
+		keys = append(keys, string(key[urlHash:]))
+		return true
+	})
+	return keys
+}
+
+func doesAs(link, want *pb.Link) bool {
+	return link.Url == want.Url && status(link) == status(want) &&
+		link.ExpiresAt == want.ExpiresAt && link.NotBefore == want.NotBefore &&
+		link.MaxVisits == want.MaxVisits && (link.MaxVisits == 0 || link.Visits < link.MaxVisits) &&
+		!slices.ContainsFunc(want.Tags, func(tag string) bool { return !slices.Contains(link.Tags, tag) })
+}
+
+func status(link *pb.Link) uint32 {
+	if link.Redirect == 0 {
+		return 302
+	}
+	return link.Redirect
+}
+
+// HasURL says whether some link may have the URL.
+func (m *Machine) HasURL(url string) (found bool, err error) {
+	prefix := urlKey(url, "")
+	err = m.db.Scan(store.LinkURLs, prefix, nil, func(key, _ []byte) bool {
+		found = bytes.HasPrefix(key, prefix)
+		return false
+	})
+	return found, err
+}
+
+// sweepLinks makes tombstones of up to limit links that expired long ago.
+func (m *Machine) sweepLinks(limit int) error {
+	now := m.state.Clock - ExpiredKept.Milliseconds()
+	if now < m.linkExpiry {
+		return nil
+	}
+	m.linkExpiry = math.MaxInt64
+	var due []string
+	m.batch.Scan(store.LinkExpiry, nil, nil, func(key, _ []byte) bool {
+		if at := int64(binary.BigEndian.Uint64(key)); at > now || len(due) == limit {
+			m.linkExpiry = at
+			return false
+		}
+		due = append(due, string(key[8:]))
+		return true
+	})
+	for _, key := range due {
+		link := &pb.Link{}
+		if _, err := m.getRow(store.Links, []byte(key), link); err != nil {
+			return err
+		}
+		tombstone := m.tombstone(link)
+		tombstone.ExpiresAt = link.ExpiresAt
+		m.bury(key, link, tombstone)
+	}
+	return nil
+}
+
+// bury puts the tombstone in the place of a link.
+func (m *Machine) bury(key string, link, tombstone *pb.Link) {
+	m.deleteIndexes(key, link)
+	m.links.forget(key)
+	m.put(store.Links, []byte(key), tombstone)
+	m.state.Links--
+}
+
+// addIndexes writes the index rows of a new link.
+func (m *Machine) addIndexes(key string, link *pb.Link) {
+	m.batch.Add(store.LinkURLs, urlKey(link.Url, key), nil)
+	m.putTags(key, link.Tags)
+	m.putExpiry(key, link)
+}
+
+func (m *Machine) putExpiry(key string, link *pb.Link) {
+	if link.ExpiresAt != 0 {
+		m.batch.Put(store.LinkExpiry, timeKey(link.ExpiresAt, []byte(key)), nil)
+		m.linkExpiry = min(m.linkExpiry, link.ExpiresAt)
+	}
+}
+
+// changeIndexes replaces the index rows of a link that was changed.
+func (m *Machine) changeIndexes(key string, old, link *pb.Link) {
+	m.deleteIndexes(key, old)
+	m.batch.Put(store.LinkURLs, urlKey(link.Url, key), nil)
+	m.putTags(key, link.Tags)
+	m.putExpiry(key, link)
+}
+
+func (m *Machine) deleteIndexes(key string, link *pb.Link) {
+	m.batch.Delete(store.LinkURLs, urlKey(link.Url, key))
+	m.deleteTags(key, link.Tags)
+	if link.ExpiresAt != 0 {
+		m.batch.Delete(store.LinkExpiry, timeKey(link.ExpiresAt, []byte(key)))
+	}
+}
+
+// updated is the link as the command changes it.
+func updated(link *pb.Link, op *pb.UpdateLink, clock int64) *pb.Link {
+	link = proto.CloneOf(link)
+	set(&link.Url, op.Url)
+	set(&link.Title, op.Title)
+	set(&link.Redirect, op.Redirect)
+	set(&link.ExpiresAt, op.ExpiresAt)
+	set(&link.NotBefore, op.NotBefore)
+	set(&link.MaxVisits, op.MaxVisits)
+	if op.Ttl != nil {
+		link.ExpiresAt = clock + *op.Ttl
+	}
+	if op.SetTags {
+		link.Tags = op.Tags
+	}
+	link.UpdatedAt = clock
+	return link
+}
+
+func set[T any](field *T, to *T) {
+	if to != nil {
+		*field = *to
+	}
+}
