@@ -12,7 +12,20 @@ const all = {
     read: (text) => text.split(",").map((t) => t.trim()).filter(Boolean), show: (tags) => (tags ?? []).join(", "),
   },
   redirect: { label: "Redirect", options: { 302: "302, looked up each time", 307: "307, and the method stays", 301: "301, cached for an hour", 308: "308, both" }, read: Number },
+  expires_at: { label: "Ends", help: "in this browser's time; empty: never", input: { type: "datetime-local" }, read: instant, show: local },
+  max_visits: { label: "Visits at most", help: "empty: any number", input: { type: "number", min: 1, max: 1e9, inputMode: "numeric" }, read: Number, show: (n) => (n ? String(n) : "") },
 };
+
+// A moment, as the control has it (local, to the minute) and as the API does.
+function instant(text) {
+  return text && new Date(text).toISOString();
+}
+
+function local(text) {
+  if (!text) return "";
+  const at = new Date(text);
+  return new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+}
 
 export class Fields {
   constructor(root, names) {
@@ -33,11 +46,17 @@ export class Fields {
     for (const name of this.names) this.controls[name].value = all[name].show ? all[name].show(link[name]) : (link[name] ?? "");
   }
 
+  // text is what a control has. Half a date reads as none: the link would never end.
+  text(name) {
+    if (this.controls[name].validity.badInput) throw new Error(`${all[name].label}: not complete, or not valid`);
+    return this.controls[name].value.trim();
+  }
+
   // values are what a new link is made of.
   values() {
     const values = {};
     for (const name of this.names) {
-      const text = this.controls[name].value.trim();
+      const text = this.text(name);
       if (text !== "") values[name] = all[name].read ? all[name].read(text) : text;
     }
     return values;
@@ -48,7 +67,7 @@ export class Fields {
     const changes = {};
     const old = {};
     for (const name of this.names) {
-      const text = this.controls[name].value.trim();
+      const text = this.text(name);
       old[name] = all[name].show ? all[name].show(link[name]) : String(link[name] ?? "");
       if (text !== old[name]) changes[name] = all[name].read ? all[name].read(text) : text;
     }

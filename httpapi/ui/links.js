@@ -1,11 +1,11 @@
 // Links: create, find, change, delete.
-import { $, announce, busy, confirm, copy, fault, h, onSubmit, plural, put, when } from "./dom.js";
+import { $, announce, busy, confirm, copy, count, fault, h, onSubmit, plural, put, when } from "./dom.js";
 import { address, call } from "./api.js";
 import { Fields } from "./fields.js";
 
 const page = 50;
-const create = new Fields($("create-more"), ["alias", "title", "tags", "redirect"]);
-const edit = new Fields($("edit-fields"), ["url", "title", "tags", "redirect"]);
+const create = new Fields($("create-more"), ["alias", "title", "tags", "redirect", "expires_at", "max_visits"]);
+const edit = new Fields($("edit-fields"), ["url", "title", "tags", "redirect", "expires_at", "max_visits"]);
 let cursor = null;
 let asked = 0; // the newest search: answers to older ones come too late
 let shown = 0;
@@ -75,11 +75,20 @@ function item(link) {
       h("p", { className: "bar-line" }, shortLink(link), copyButton(link)),
       link.title && h("p", { className: "name" }, link.title),
       h("p", { className: "target", title: link.url }, link.url),
-      h("p", { className: "dim meta" }, when(link.created_at), link.alias ? " · alias" : "", ` · ${link.redirect}`,
+      h("p", { className: "dim meta" }, when(link.created_at), link.alias ? " · alias" : "", ` · ${link.redirect}`, ...limits(link),
         ...(link.tags ?? []).flatMap((tag) => [" ", tagButton(tag)]))),
     h("div", { className: "acts" },
       act("Details", () => details(link)), act("Edit", () => change(link, li)), act("Delete", () => remove(link, li), "small danger")));
   return li;
+}
+
+// limits says how long a link leads anywhere.
+function limits(link) {
+  const ended = link.expires_at && new Date(link.expires_at) <= new Date();
+  const said = [];
+  if (link.expires_at) said.push(" · ", h("span", { className: ended && "warn" }, ended ? "ended " : "ends ", when(link.expires_at)));
+  if (link.max_visits) said.push(" · ", h("span", { className: link.visits >= link.max_visits && "warn" }, `${count(link.visits)} of ${plural(link.max_visits, "visit")}`));
+  return said;
 }
 
 function tagButton(tag) {
