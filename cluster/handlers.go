@@ -36,7 +36,7 @@ func (n *Node) handlers() map[method]handler {
 		}),
 		methodJoin: handle(n.handleJoin),
 		methodRemove: handle(func(ctx context.Context, _ Identity, r *clusterpb.RemoveRequest) (*clusterpb.RemoveResponse, error) {
-			return &clusterpb.RemoveResponse{}, n.removeHere(ctx, r.Id)
+			return &clusterpb.RemoveResponse{}, n.removeHere(ctx, r.Id, r.Force)
 		}),
 		methodTransfer: handle(func(ctx context.Context, _ Identity, r *clusterpb.TransferRequest) (*clusterpb.TransferResponse, error) {
 			return &clusterpb.TransferResponse{}, n.transferHere(ctx, r.To)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -21,11 +22,12 @@ func (n *Node) Join(ctx context.Context, r JoinRequest) error {
 	return err
 }
 
-// Remove takes a node out of the cluster for good, unless that would cost the
-// majority; through any member.
-func (n *Node) Remove(ctx context.Context, id string) error {
-	return n.membership(ctx, methodRemove, &clusterpb.RemoveRequest{Id: id}, func(ctx context.Context) error {
-		return n.removeHere(ctx, id)
+// Remove takes a node out of the cluster for good; through any member. If that
+// would cost the majority it is refused, unless force: then the removal, and all
+// writes, wait for the nodes that are missing. The last voter always stays.
+func (n *Node) Remove(ctx context.Context, id string, force bool) error {
+	return n.membership(ctx, methodRemove, &clusterpb.RemoveRequest{Id: id, Force: force}, func(ctx context.Context) error {
+		return n.removeHere(ctx, id, force)
 	})
 }
 
@@ -133,9 +135,9 @@ func (n *Node) servers() ([]raft.Server, error) {
 	return f.Configuration().Servers, nil
 }
 
-// removeHere removes a node if a healthy majority is left without it. The
-// leader itself hands over first; the caller then tries the new one.
-func (n *Node) removeHere(ctx context.Context, id string) error {
+// removeHere removes a node if a healthy majority is left without it, or by
+// force. The leader itself hands over first; the caller then tries the new one.
+func (n *Node) removeHere(ctx context.Context, id string, force bool) error {
 	if _, err := n.leading(); err != nil {
 		return err
 	}
@@ -159,7 +161,7 @@ func (n *Node) removeHere(ctx context.Context, id string) error {
 		return fmt.Errorf("%w: %s", ErrUnknownNode, id)
 	}
 	if member {
-		if err := n.checkMajority(ctx, id, voters); err != nil {
+		if err := n.checkMajority(ctx, id, voters, force); err != nil {
 			return err
 		}
 		if id == n.cfg.NodeID {
@@ -179,30 +181,32 @@ func (n *Node) removeHere(ctx context.Context, id string) error {
 		err = nil // it never registered
 	}
 	if err == nil {
-		n.log.Info("node removed", "node", id)
+		n.log.Info("node removed", "node", id, "force", force)
 	}
 	return err
 }
 
 // checkMajority refuses a removal after which the healthy voters would be no
-// majority.
-func (n *Node) checkMajority(ctx context.Context, id string, left []raft.Server) error {
+// majority, or there would be no voter.
+func (n *Node) checkMajority(ctx context.Context, id string, left []raft.Server, force bool) error {
 	if len(left) == 0 {
 		return fmt.Errorf("%w: %s is the last voter", ErrRefused, id)
 	}
-	healthy := 0
-	var sick string
+	if force {
+		return nil
+	}
+	var sick []string
 	for _, s := range left {
 		if s.ID == raft.ServerID(n.cfg.NodeID) {
-			healthy++
-		} else if _, err := n.statusOf(ctx, string(s.Address)); err == nil {
-			healthy++
-		} else {
-			sick += " " + string(s.ID)
+			continue
+		}
+		if _, err := n.statusOf(ctx, string(s.Address)); err != nil {
+			sick = append(sick, string(s.ID))
 		}
 	}
-	if healthy < len(left)/2+1 {
-		return fmt.Errorf("%w: %d voters would remain, unhealthy:%s; removing %s leaves no healthy majority", ErrRefused, len(left), sick, id)
+	if len(left)-len(sick) < len(left)/2+1 {
+		return fmt.Errorf("%w: %d voters would remain, %d unhealthy (%s): removing %s leaves no healthy majority, and writes would wait for one; bring them back or remove them first, or force it",
+			ErrRefused, len(left), len(sick), strings.Join(sick, ", "), id)
 	}
 	return nil
 }

@@ -37,5 +37,9 @@ func (s *Server) audit(c echo.Context) {
 		status = http.StatusInternalServerError
 	}
 	r := c.Request()
-	s.auditLog.Info("admin action", "token", who, "from", s.clientName(r), "method", r.Method, "path", r.URL.Path, "status", status, "index", index)
+	path := r.URL.Path
+	if r.URL.RawQuery != "" { // what was forced, or the floor of a restore
+		path += "?" + r.URL.RawQuery
+	}
+	s.auditLog.Info("admin action", "token", who, "from", s.clientName(r), "method", r.Method, "path", path, "status", status, "index", index)
 }

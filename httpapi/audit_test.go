@@ -36,6 +36,11 @@ func TestAdminActionsAreLogged(t *testing.T) {
 			r := httptest.NewRequest(method, path, strings.NewReader("{}"))
 			r.RemoteAddr = "192.0.2.7:1234"
 			r.Header.Set("Authorization", "Bearer "+token)
+			if path == "/v1/cluster/watch" { // it goes on until the client goes
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				r = r.WithContext(ctx)
+			}
 			s.ServeHTTP(httptest.NewRecorder(), r)
 			want := token == admin && least == pb.Role_ADMIN && (method != "GET" || path == "/v1/cluster/snapshot")
 			line := log.String()
@@ -51,6 +56,19 @@ func TestAdminActionsAreLogged(t *testing.T) {
 				t.Errorf("%s: the line has the secret", route)
 			}
 		}
+	}
+}
+
+// What was forced shows in the log.
+func TestTheQueryOfAnAdminActionIsLogged(t *testing.T) {
+	var log bytes.Buffer
+	s, err := New(Config{Service: &fakenode.Node{Name: "n1"}, Logger: hclog.New(&hclog.LoggerOptions{Output: &log})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(t, s, "DELETE", "/v1/cluster/nodes/n4?force=true", "").wantStatus(204)
+	if want := "path=/v1/cluster/nodes/n4?force=true"; !strings.Contains(log.String(), want) {
+		t.Errorf("no %s in %s", want, &log)
 	}
 }
 

@@ -107,7 +107,7 @@ func isNodeID(id string) bool {
 	return id != "" && len(id) <= 64 && strings.Trim(id, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz._-") == ""
 }
 
-// removeNode is DELETE /v1/cluster/nodes/{id}.
+// removeNode is DELETE /v1/cluster/nodes/{id}[?force=true].
 func (s *Server) removeNode(ctx context.Context, c echo.Context) error {
 	if _, err := idempotencyKey(c.Request().Header); err != nil {
 		return err
@@ -116,7 +116,15 @@ func (s *Server) removeNode(ctx context.Context, c echo.Context) error {
 	if !isNodeID(id) {
 		return refusef(kindNodeNotFound, "%.80q", id)
 	}
-	if err := s.service.Remove(ctx, id); err != nil {
+	force := false
+	switch given := c.QueryParam("force"); given {
+	case "", "false":
+	case "true":
+		force = true
+	default:
+		return invalidf("force %.40q: want true or false", given)
+	}
+	if err := s.service.Remove(ctx, id, force); err != nil {
 		return err
 	}
 	return c.NoContent(http.StatusNoContent)

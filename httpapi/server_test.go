@@ -196,9 +196,17 @@ func TestCluster(t *testing.T) {
 		send(t, s, "POST", "/v1/cluster/nodes", body).wantProblem(400, "invalid_request")
 	}
 	send(t, s, "DELETE", "/v1/cluster/nodes/a%20b", "").wantProblem(404, "node_not_found")
+	for _, force := range []string{"1", "yes", "TRUE", "maybe"} {
+		send(t, s, "DELETE", "/v1/cluster/nodes/n4?force="+force, "").wantProblem(400, "invalid_request")
+	}
 	send(t, s, "POST", "/v1/cluster/transfer", `{"to":"a b"}`).wantProblem(404, "node_not_found")
 	wantUnasked(t, node)
-	send(t, s, "DELETE", "/v1/cluster/nodes/n4", "").wantStatus(204).wantBody("")
+	for query, force := range map[string]bool{"": false, "?force=false": false, "?force=true": true} {
+		send(t, s, "DELETE", "/v1/cluster/nodes/n4"+query, "").wantStatus(204).wantBody("")
+		if got := node.Asked()[0].(fakenode.Call).Args[1]; got != force {
+			t.Errorf("%q asks with force %v", query, got)
+		}
+	}
 	send(t, s, "POST", "/v1/cluster/transfer", "").wantStatus(200).wantBody(`{"leader":"n2"}` + "\n")
 	send(t, s, "POST", "/v1/cluster/transfer", `{"to":"n3"}`).wantStatus(200).wantBody(`{"leader":"n3"}` + "\n")
 	node.Err = cluster.ErrRefused

@@ -48,7 +48,7 @@ type ClusterService interface {
 	ID() string
 	Status(ctx context.Context) (cluster.Status, error)
 	Join(ctx context.Context, r cluster.JoinRequest) error
-	Remove(ctx context.Context, id string) error
+	Remove(ctx context.Context, id string, force bool) error
 	Transfer(ctx context.Context, to string) error
 }
 

@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/kgs-cluster/kgs/cluster"
+	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/test/harness"
 )
 
 // mustRemove takes the node out through another one.
 func mustRemove(t *testing.T, c *harness.Cluster, id string) {
 	t.Helper()
-	if err := c.Node(c.Followers(id)[0]).Remove(patient(t), id); err != nil {
+	if err := c.Node(c.Followers(id)[0]).Remove(patient(t), id, false); err != nil {
 		t.Fatalf("remove %s: %v", id, err)
 	}
 	if c.Node(id) != nil {
@@ -94,7 +95,7 @@ func TestTheLeaderCanBeRemoved(t *testing.T) {
 	for range 2 {
 		leader := c.WaitLeader()
 		keys.add(leader, list(mustTake(t, c.Node(leader), 50))...)
-		if err := c.Node(leader).Remove(patient(t), leader); err != nil { // through itself
+		if err := c.Node(leader).Remove(patient(t), leader, false); err != nil { // through itself
 			t.Fatal(err)
 		}
 		c.Kill(leader)
@@ -105,7 +106,7 @@ func TestTheLeaderCanBeRemoved(t *testing.T) {
 	if s := stats(t, c.Node(last)); s.Lost != 0 {
 		t.Errorf("%d keys lost on the way", s.Lost)
 	}
-	if err := c.Node(last).Remove(patient(t), last); !errors.Is(err, cluster.ErrRefused) {
+	if err := c.Node(last).Remove(patient(t), last, false); !errors.Is(err, cluster.ErrRefused) {
 		t.Errorf("the last voter: %v", err)
 	}
 	works(t, c)
@@ -118,17 +119,43 @@ func TestARemovalThatCostsTheMajorityIsRefused(t *testing.T) {
 	others := c.Followers(leader)
 	c.Kill(others[0])
 	for _, id := range []string{others[1], leader} {
-		if err := c.Node(leader).Remove(patient(t), id); !errors.Is(err, cluster.ErrRefused) {
+		if err := c.Node(leader).Remove(patient(t), id, false); !errors.Is(err, cluster.ErrRefused) {
 			t.Errorf("%s of two healthy nodes: %v", id, err)
 		}
 	}
-	if err := c.Node(leader).Remove(patient(t), "n7"); !errors.Is(err, cluster.ErrUnknownNode) {
+	if err := c.Node(leader).Remove(patient(t), "n7", false); !errors.Is(err, cluster.ErrUnknownNode) {
 		t.Errorf("a stranger: %v", err)
 	}
 	if n := len(mustStatus(t, c).Nodes); n != 3 {
 		t.Fatalf("%d nodes are left", n)
 	}
 	mustRemove(t, c, others[0]) // the dead one may go
+	works(t, c)
+}
+
+// By force it is done: writes, and the removal, wait until the missing node is
+// back. The last voter stays even so.
+func TestARemovalByForce(t *testing.T) {
+	t.Parallel()
+	c := harness.Start(t, 3, nil)
+	awaitRegistered(t, c)
+	leader := c.WaitLeader()
+	others := c.Followers(leader)
+	c.Kill(others[0])
+	if err := c.Node(leader).Remove(within(t, 2*time.Second), others[1], true); !errors.Is(err, fsm.ErrOutcomeUnknown) {
+		t.Fatalf("removal of %s, with %s away: %v", others[1], others[0], err)
+	}
+	c.Restart(others[0])
+	if err := c.Node(leader).Remove(patient(t), others[1], false); err != nil { // asked for again
+		t.Fatal(err)
+	}
+	awaitRole(t, c, others[1], absent)
+	c.Kill(others[1])
+	works(t, c)
+	mustRemove(t, c, others[0])
+	if err := c.Node(leader).Remove(patient(t), leader, true); !errors.Is(err, cluster.ErrRefused) {
+		t.Errorf("the last voter: %v", err)
+	}
 	works(t, c)
 }
 
@@ -156,7 +183,7 @@ func TestARemovedNodeEnds(t *testing.T) {
 	c := harness.Start(t, 3, nil)
 	awaitRegistered(t, c)
 	gone := c.Followers(c.WaitLeader())[0]
-	if err := c.Node(c.WaitLeader()).Remove(patient(t), gone); err != nil {
+	if err := c.Node(c.WaitLeader()).Remove(patient(t), gone, false); err != nil {
 		t.Fatal(err)
 	}
 	awaitFatal(t, c, gone, "removed")
@@ -182,7 +209,7 @@ func TestAReturningNodeDoesNotDisturb(t *testing.T) {
 				term := mustStatus(t, c).Term
 				c.Isolate(gone)
 				if removed {
-					if err := c.Node(leader).Remove(patient(t), gone); err != nil {
+					if err := c.Node(leader).Remove(patient(t), gone, false); err != nil {
 						t.Fatal(err)
 					}
 				}

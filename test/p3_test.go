@@ -62,7 +62,7 @@ func TestP3_AcknowledgedLinksSurviveTheLossOfANode(t *testing.T) {
 			resolves(t, c, links)
 
 			// The emptied node comes back as a new one, and has it all.
-			if err := c.Node(c.Up()[0]).Remove(patient(t), lost); err != nil {
+			if err := c.Node(c.Up()[0]).Remove(patient(t), lost, false); err != nil {
 				t.Fatal(err)
 			}
 			c.RunJoining(lost, nil)

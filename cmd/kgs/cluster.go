@@ -51,18 +51,24 @@ func newClusterJoin(f *clientFlags) *cobra.Command {
 }
 
 func newClusterRemove(f *clientFlags) *cobra.Command {
-	return &cobra.Command{
+	var force bool
+	cmd := &cobra.Command{
 		Use:   "remove ID",
 		Short: "Take a node out for good",
-		Args:  wantArgs("ID"),
+		Long: `Take a node out for good. It is refused if the healthy nodes that are left would be
+no majority. With --force it is done all the same: no write, and no other removal,
+happens then until enough of the others are back. The last voter always stays.`,
+		Args: wantArgs("ID"),
 		RunE: f.run(func(ctx context.Context, s *session, args []string) error {
-			if err := s.Remove(ctx, args[0]); err != nil {
+			if err := s.Remove(ctx, args[0], force); err != nil {
 				return err
 			}
 			fmt.Fprintf(s.cmd.ErrOrStderr(), "%s is no member any more; stop it, and empty its data directory before it joins again\n", args[0])
 			return nil
 		}),
 	}
+	cmd.Flags().BoolVar(&force, "force", false, "also if no healthy majority is left")
+	return cmd
 }
 
 func newClusterTransfer(f *clientFlags) *cobra.Command {

@@ -64,7 +64,7 @@ func TestMembershipCommands(t *testing.T) {
 	record := func(status int, answer string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
-			got = r.Method + " " + r.URL.Path + " " + strings.TrimSpace(string(body))
+			got = r.Method + " " + r.URL.RequestURI() + " " + strings.TrimSpace(string(body))
 			answers(status, answer)(w, r)
 		}
 	}
@@ -76,6 +76,7 @@ func TestMembershipCommands(t *testing.T) {
 	for args, want := range map[string][2]string{
 		"join n4 h4:2 --http http://h4:1 --non-voter": {`POST /v1/cluster/nodes {"id":"n4","http":"http://h4:1","cluster":"h4:2","non_voter":true}`, ""},
 		"remove n3":                        {"DELETE /v1/cluster/nodes/n3 ", ""},
+		"remove n3 --force":                {"DELETE /v1/cluster/nodes/n3?force=true ", ""},
 		"transfer-leader":                  {"POST /v1/cluster/transfer {}", "leader  n2\n"},
 		"transfer-leader n2 --format json": {`POST /v1/cluster/transfer {"to":"n2"}`, `{"leader":"n2"}` + "\n"},
 	} {

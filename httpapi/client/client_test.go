@@ -232,7 +232,7 @@ func TestCluster(t *testing.T) {
 	if err := c.Join(ctx, client.NewNode{ID: "n4", Cluster: "h:1", NonVoter: true}); err != nil {
 		t.Error(err)
 	}
-	if err := c.Remove(ctx, "n4"); err != nil {
+	if err := c.Remove(ctx, "n4", true); err != nil {
 		t.Error(err)
 	}
 	if leader := must(c.Transfer(ctx, ""))(t); leader != "n2" {

@@ -66,12 +66,14 @@ func (c *Client) Join(ctx context.Context, node NewNode) error {
 }
 
 // Remove takes a node out. It may find it gone, code node_not_found, when an
-// earlier try of the same call succeeded and its answer was lost.
-func (c *Client) Remove(ctx context.Context, id string) error {
-	_, err := c.do(ctx, &call{
-		method: http.MethodDelete, path: "/v1/cluster/nodes/" + url.PathEscape(id),
-		idempotencyKey: keyOr(""),
-	})
+// earlier try of the same call succeeded and its answer was lost. With force it
+// is done although no healthy majority is left; writes wait for one then.
+func (c *Client) Remove(ctx context.Context, id string, force bool) error {
+	remove := &call{method: http.MethodDelete, path: "/v1/cluster/nodes/" + url.PathEscape(id), idempotencyKey: keyOr("")}
+	if force {
+		remove.query = url.Values{"force": {"true"}}
+	}
+	_, err := c.do(ctx, remove)
 	return err
 }
 

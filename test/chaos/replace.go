@@ -51,7 +51,7 @@ func (r *run) takeOut(n *proc.Node) {
 		r.graceful++
 	}
 	r.cluster.Forget(n)
-	if err := r.api().Remove(context.Background(), n.ID); err != nil {
+	if err := r.api().Remove(context.Background(), n.ID, false); err != nil {
 		r.violatef(oracleReply, "removal of %s: %v", n.ID, err)
 	}
 	n.Stop()

@@ -288,7 +288,9 @@ func (n *Node) Join(ctx context.Context, r cluster.JoinRequest) error {
 	return n.enter(ctx, "Join", r)
 }
 
-func (n *Node) Remove(ctx context.Context, id string) error { return n.enter(ctx, "Remove", id) }
+func (n *Node) Remove(ctx context.Context, id string, force bool) error {
+	return n.enter(ctx, "Remove", id, force)
+}
 
 func (n *Node) Transfer(ctx context.Context, to string) error { return n.enter(ctx, "Transfer", to) }
 
