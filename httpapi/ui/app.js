@@ -11,7 +11,7 @@ const parts = { cluster, keys, links, tokens };
 
 function show() {
   const name = location.hash.slice(1);
-  if (name === "main") return; // the skip link
+  if (name === "main" && document.querySelector("main > section:not([hidden])")) return; // the skip link
   const part = name in parts && !(name === "tokens" && withoutTokens) ? name : "cluster";
   const changed = $(part).hidden;
   for (const other of Object.keys(parts)) $(other).hidden = other !== part;

@@ -36,6 +36,15 @@ func TestPage(t *testing.T) {
 			if url := evaluate[string](p, "location.pathname"); url != "/ui/" {
 				t.Errorf("a browser is sent to %s", url)
 			}
+			p.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter)) // the first stop leads past the head
+			p.until(`location.hash === "#main" && document.activeElement.id === "main" && !document.querySelector("#cluster").hidden`)
+			background := func() string { return evaluate[string](p, "getComputedStyle(document.body).backgroundColor") }
+			light := background()
+			p.do(chromedp.Click(chromedp.CSS("#theme")), chromedp.Click(chromedp.CSS("#theme")), chromedp.Reload())
+			p.until(led(leader)) // what was chosen stays; where the skip link led is no part
+			if dark := background(); dark == light {
+				t.Errorf("the dark theme is %s, like the light one", dark)
+			}
 			p.fits()
 			p.shoot("cluster")
 
