@@ -18,26 +18,61 @@ func statusTable(t *table, status client.ClusterStatus) {
 	}
 	t.text("cluster %s   leader %s   term %d", status.ClusterID, leader, status.Term)
 	t.text("")
-	t.row("NODE", "ROLE", "HTTP", "CLUSTER", "HEALTHY", "APPLIED", "LAG", "LAST CONTACT")
+	head := []any{"NODE", "ROLE", "HTTP", "CLUSTER", "HEALTHY", "APPLIED", "LAG", "LAST CONTACT"}
+	mixed := mixedVersions(nodes)
+	if mixed {
+		head = append(head, "VERSION")
+	}
+	t.row(head...)
 	newest := newestApplied(status)
+	var remarks []string
 	for _, n := range nodes {
 		healthy, applied, lag, contact := "no", "", "", ""
 		if n.Healthy {
 			healthy, applied = "yes", fmt.Sprint(n.AppliedIndex)
 			if n.ID != status.Leader {
-				lag = fmt.Sprint(newest - min(newest, n.AppliedIndex))
-				contact = (time.Duration(n.LastContactMS) * time.Millisecond).String() + " ago"
+				behind, heard := newest-min(newest, n.AppliedIndex), time.Duration(n.LastContactMS)*time.Millisecond
+				lag, contact = fmt.Sprint(behind), heard.String()+" ago"
+				if behind > lagging {
+					remarks = append(remarks, fmt.Sprintf("%s lags: %d log entries behind", n.ID, behind))
+				}
+				if heard > silent {
+					remarks = append(remarks, fmt.Sprintf("%s has not heard from a leader for %s", n.ID, heard.Round(time.Second)))
+				}
 			}
 		}
-		t.row(n.ID, n.Role, n.HTTP, n.Cluster, healthy, applied, lag, contact)
+		if n.Problem != "" {
+			remarks = append(remarks, fmt.Sprintf("%s: %s", n.ID, n.Problem))
+		}
+		row := []any{n.ID, n.Role, n.HTTP, n.Cluster, healthy, applied, lag, contact}
+		if mixed {
+			row = append(row, n.Version)
+		}
+		t.row(row...)
 	}
 	t.text("")
 	t.text("%s", tolerance(nodes))
+	for _, remark := range remarks {
+		t.row(remark)
+	}
+}
+
+// A node is remarked on that is so many log entries behind, or has heard nothing
+// for so long: elections are over by then.
+const (
+	lagging = 1000
+	silent  = 3 * time.Second
+)
+
+// mixedVersions: not all nodes that say their version run the same.
+func mixedVersions(nodes []client.Node) bool {
+	versions := map[string]bool{}
 	for _, n := range nodes {
-		if n.Problem != "" {
-			t.row(fmt.Sprintf("%s: %s", n.ID, n.Problem))
+		if n.Version != "" {
+			versions[n.Version] = true
 		}
 	}
+	return len(versions) > 1
 }
 
 // newestApplied is the leader's applied index, or the highest if none leads.
@@ -55,19 +90,20 @@ func newestApplied(status client.ClusterStatus) uint64 {
 // tolerance says how many nodes can be lost now without losing the majority
 // that writes need. Only voters count.
 func tolerance(nodes []client.Node) string {
-	voters, healthy := 0, 0
-	var sick []string
+	voters := 0
+	var well, sick []string
 	for _, n := range nodes {
 		if n.Role == "nonvoter" {
 			continue
 		}
 		voters++
 		if n.Healthy {
-			healthy++
+			well = append(well, n.ID)
 		} else {
 			sick = append(sick, n.ID)
 		}
 	}
+	healthy := len(well)
 	spare := healthy - (voters/2 + 1)
 	unhealthy := strings.Join(sick, " and ") + " is unhealthy"
 	if len(sick) > 1 {
@@ -77,7 +113,7 @@ func tolerance(nodes []client.Node) string {
 	case spare < 0:
 		return fmt.Sprintf("no majority: %d of %d voters are healthy, writes wait (%s)", healthy, voters, unhealthy)
 	case spare == 0 && len(sick) > 0:
-		return "no node can be lost: " + unhealthy
+		return fmt.Sprintf("%s cannot be lost: %s", strings.Join(well, " and "), unhealthy)
 	case voters == 1:
 		return "no node can be lost: it is the only voter; join more, to 3 or 5"
 	case spare == 0:

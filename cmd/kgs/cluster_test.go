@@ -23,9 +23,33 @@ n1    leader    http://h1:1  h1:2     yes      110      -    -
 n2    follower  http://h2:1  h2:2     yes      100      10   12ms ago
 n3    follower  -            h3:2     no       -        -    -
 
-no node can be lost: n3 is unhealthy
+n1 and n2 cannot be lost: n3 is unhealthy
 n3: gone
 `, statusAnswer+"\n")
+}
+
+// What is wrong with nodes that answer stands below the table: two versions, a
+// lag, a leader that is not heard of.
+func TestStatusRemarks(t *testing.T) {
+	const answer = `{"cluster_id":"c1","leader":"n1","term":3,"nodes":[` +
+		`{"id":"n1","role":"leader","http":"h1","cluster":"c1","healthy":true,"applied_index":9000,"last_contact_ms":0,"version":"v2"},` +
+		`{"id":"n2","role":"follower","http":"h2","cluster":"c2","healthy":true,"applied_index":8000,"last_contact_ms":4600,"version":"v1"},` +
+		`{"id":"n3","role":"follower","http":"h3","cluster":"c3","healthy":true,"applied_index":7999,"last_contact_ms":3000,"version":"v2"},` +
+		`{"id":"n4","role":"nonvoter","http":"h4","cluster":"c4","healthy":false,"problem":"gone","applied_index":0,"last_contact_ms":0}]}`
+	url := api(t, map[string]http.HandlerFunc{"GET /v1/cluster": answers(200, answer)})
+	checkOutput(t, url, []string{"cluster", "status"}, `cluster c1   leader n1   term 3
+
+NODE  ROLE      HTTP  CLUSTER  HEALTHY  APPLIED  LAG   LAST CONTACT  VERSION
+n1    leader    h1    c1       yes      9000     -     -             v2
+n2    follower  h2    c2       yes      8000     1000  4.6s ago      v1
+n3    follower  h3    c3       yes      7999     1001  3s ago        v2
+n4    nonvoter  h4    c4       no       -        -     -             -
+
+can lose 1 more node
+n2 has not heard from a leader for 5s
+n3 lags: 1001 log entries behind
+n4: gone
+`, answer+"\n")
 }
 
 func TestTolerance(t *testing.T) {
@@ -36,8 +60,8 @@ func TestTolerance(t *testing.T) {
 		{"VVV", "can lose 1 more node"},
 		{"VVVVV", "can lose 2 more nodes"},
 		{"VVVVv", "can lose 1 more node; n5 is unhealthy"},
-		{"VvV", "no node can be lost: n2 is unhealthy"},
-		{"VvVvV", "no node can be lost: n2 and n4 are unhealthy"},
+		{"VvV", "n1 and n3 cannot be lost: n2 is unhealthy"},
+		{"VvVvV", "n1 and n3 and n5 cannot be lost: n2 and n4 are unhealthy"},
 		{"Vvv", "no majority: 1 of 3 voters are healthy, writes wait (n2 and n3 are unhealthy)"},
 		{"V", "no node can be lost: it is the only voter; join more, to 3 or 5"},
 		{"VV", "no node can be lost: 2 voters need one another; join more, to 3 or 5"},

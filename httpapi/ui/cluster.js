@@ -50,7 +50,7 @@ export function tolerance(nodes) {
   const more = left === 1 ? "1 more node" : `${left} more nodes`;
   const unhealthy = `${sick.join(" and ")} ${sick.length > 1 ? "are" : "is"} unhealthy`;
   if (left < 0) return `no majority: ${healthy} of ${voters.length} voters are healthy, writes wait (${unhealthy})`;
-  if (left === 0 && sick.length > 0) return `no node can be lost: ${unhealthy}`;
+  if (left === 0 && sick.length > 0) return `${voters.filter((n) => n.healthy).map((n) => n.id).join(" and ")} cannot be lost: ${unhealthy}`;
   if (voters.length === 1) return "no node can be lost: it is the only voter; join more, to 3 or 5";
   if (left === 0) return `no node can be lost: ${voters.length} voters need one another; join more, to 3 or 5`;
   if (sick.length > 0) return `can lose ${more}; ${unhealthy}`;
