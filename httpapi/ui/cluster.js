@@ -7,6 +7,10 @@ const paces = 120;
 let before = null; // the event before
 let at = 0; // when it came
 
+// What `kgs cluster status` remarks on, too: log entries, and milliseconds.
+const lagging = 1000;
+const silent = 3000;
+
 export const cluster = { node: "", update, note };
 
 function update(status, node) {
@@ -17,7 +21,13 @@ function update(status, node) {
   put($("verdict"), tolerance(nodes));
   $("verdict").dataset.state = spare(nodes) < 0 ? "bad" : spare(nodes) === 0 ? "tight" : "good";
   const newest = newestApplied(status, nodes);
-  for (const n of nodes) card(n, status.leader, newest, now);
+  const mixed = new Set(nodes.map((n) => n.version).filter(Boolean)).size > 1;
+  for (const n of nodes) {
+    const c = card(n, status.leader, newest, now);
+    c.lag.classList.toggle("warn", n.healthy && newest - n.applied_index > lagging);
+    c.contact.classList.toggle("warn", n.healthy && n.id !== status.leader && n.last_contact_ms > silent);
+    c.version.classList.toggle("warn", mixed);
+  }
   for (const [id, c] of cards) {
     if (nodes.some((n) => n.id === id)) continue;
     c.el.remove();
@@ -94,6 +104,7 @@ function card(n, leader, newest, now) {
   }
   put(c.http, n.http.replace(/^https?:\/\//, ""));
   if (/^https?:\/\//.test(n.http)) c.http.href = `${n.http}/ui/`;
+  return c;
 }
 
 const ago = (ms) => (ms < 1000 ? `${count(ms)} ms` : span(ms / 1000));
