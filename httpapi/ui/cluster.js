@@ -134,7 +134,7 @@ function changes(status, nodes) {
   for (const n of nodes) {
     const old = before.nodes.find((o) => o.id === n.id);
     if (!old) note(`${n.id} joined`);
-    else if (old.healthy && !n.healthy) note(`${n.id} is down: ${n.problem ?? "it does not answer"}`, "bad");
+    else if (old.healthy && !n.healthy) note(`${n.id} is ${n.applied_index ? "unhealthy" : "down"}: ${n.problem ?? "it does not answer"}`, "bad");
     else if (!old.healthy && n.healthy) note(`${n.id} is healthy again`);
     if (old && (old.role === "nonvoter") !== (n.role === "nonvoter")) note(`${n.id} is a ${n.role === "nonvoter" ? "non-voter" : "voter"} now`);
   }
