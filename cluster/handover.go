@@ -24,6 +24,19 @@ func (n *Node) transferHere(ctx context.Context, to string) error {
 	return n.moveLeadership(ctx, to)
 }
 
+// HandOver gives leadership away, if this node leads and another can: for a node
+// that is about to be closed, and still serves meanwhile. Close tries again what fails.
+func (n *Node) HandOver(ctx context.Context) {
+	if _, err := n.leading(); err != nil || n.onlyVoter() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	if err := n.moveLeadership(ctx, ""); err != nil {
+		n.log.Warn("stopping as the leader", "reason", err)
+	}
+}
+
 // moveLeadership hands over; if the node still leads afterwards, it serves again.
 func (n *Node) moveLeadership(ctx context.Context, to string) error {
 	begun, err := n.handOver(ctx, to)

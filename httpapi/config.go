@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -50,6 +51,10 @@ type Config struct {
 	// MaxBatches bounds the batches in memory at once (each up to 16 MiB); more
 	// wait for their turn, and are refused as busy at their deadline. 0: 8.
 	MaxBatches int
+	// HandOver is called when Serve is about to end, while everything is still
+	// answered: the time to give leadership away. After an error the node is not
+	// fit to answer, and open connections get no time. nil: there is nothing to do.
+	HandOver func(context.Context) error
 	// DrainTimeout is how long Serve waits for running requests at shutdown. 0: 10 s.
 	DrainTimeout time.Duration
 }

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -45,10 +44,13 @@ type Server struct {
 	snapshots      chan struct{} // likewise
 	stall          time.Duration // snapshotStall
 	watch          *watch
-	draining       atomic.Bool
+	draining       atomic.Bool   // not ready any more
+	closing        atomic.Bool   // each answer is the last one of its connection
 	ending         chan struct{} // closed when draining begins: streams end
 	end            func()        // closes it, once
 	drainTimeout   time.Duration
+	lingerTime     time.Duration
+	handOver       func(context.Context) error
 	maxConns       int
 	tls            *tls.Config // nil: HTTP
 	api, keys      *echo.Echo  // routers: see isAPI
@@ -73,7 +75,7 @@ func New(c Config) (*Server, error) {
 		node: []string{c.Service.ID()}, metrics: metrics,
 		metricsHandler: promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}),
 		batches:        make(chan struct{}, c.MaxBatches), snapshots: make(chan struct{}, maxSnapshots), stall: snapshotStall,
-		drainTimeout: c.DrainTimeout, maxConns: c.MaxConns, tls: c.TLS, trusted: c.TrustedProxies,
+		drainTimeout: c.DrainTimeout, lingerTime: lingerTime, handOver: c.HandOver, maxConns: c.MaxConns, tls: c.TLS, trusted: c.TrustedProxies,
 		requestLimits: newLimiters(c.RateLimit, requestBurst), missLimits: newLimiters(c.MissLimit, missBurst),
 	}
 	s.watch, s.ending = newWatch(c.Service), make(chan struct{})
@@ -87,6 +89,9 @@ func New(c Config) (*Server, error) {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header()["X-Kgs-Node"] = s.node // here, since echo answers OPTIONS by itself
+	if s.closing.Load() {
+		w.Header()["Connection"] = closeConnection
+	}
 	if isAPI(r.URL.Path) {
 		s.api.ServeHTTP(w, r)
 		return
@@ -102,11 +107,14 @@ func serveOn(server *http.Server, listener net.Listener) error {
 	return server.Serve(listener)
 }
 
-// Serve answers on the listener until ctx is done. Then it says not ready,
-// takes no new connections, lets running requests end for up to the drain
-// timeout, closes what is left, and returns nil. Stop the node after it, not
-// before: the requests that it drains need the node.
+// Serve answers on the listener until ctx is done, and then returns nil when no
+// request is left. Nobody who goes to another node if a connection is refused
+// meets an error: the server says not ready, has leadership handed over, takes
+// no new connections, ends each open one with an answer that says so (drain.go),
+// and lets running requests end for up to the drain timeout. Stop the node after
+// it, not before: the requests that it drains need the node.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	var open conns
 	server := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -115,12 +123,14 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		TLSConfig:         s.tls,
+		ConnState:         open.track,
 		ErrorLog:          s.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
-	failed := make(chan error, 1)
-	go func() { failed <- serveOn(server, netutil.LimitListener(listener, s.maxConns)) }()
+	listener = netutil.LimitListener(listener, s.maxConns)
+	ended := make(chan error, 1)
+	go func() { ended <- serveOn(server, listener) }()
 	select {
-	case err := <-failed:
+	case err := <-ended:
 		return fmt.Errorf("httpapi: %w", err)
 	case <-ctx.Done():
 	}
@@ -128,12 +138,16 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	s.end()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.drainTimeout)
 	defer cancel()
+	fit := s.handOver == nil || s.handOver(drain) == nil
+	s.closing.Store(true)
+	listener.Close()
+	<-ended
+	if fit {
+		open.linger(drain, s.lingerTime)
+	}
 	if err := server.Shutdown(drain); err != nil {
 		s.log.Warn("requests were cut off at shutdown", "error", err)
 		server.Close()
-	}
-	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("httpapi: %w", err)
 	}
 	return nil
 }

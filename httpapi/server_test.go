@@ -75,16 +75,7 @@ func TestServeDrains(t *testing.T) {
 	<-entered
 	stopped := make(chan error, 1)
 	go func() { stopped <- stop() }()
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(address, "http://"))
-		if err != nil {
-			break
-		}
-		conn.Close()
-		if time.Now().After(deadline) {
-			t.Fatal("still listening")
-		}
-	}
+	awaitRefusal(t, address)
 	send(t, s, "GET", "/readyz", "").wantStatus(503)
 	select {
 	case err := <-stopped:

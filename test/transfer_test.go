@@ -133,3 +133,23 @@ func term(t *testing.T, n *cluster.Node) uint64 {
 	}
 	return status.Term
 }
+
+// A node that is about to stop hands over and still answers, through the new
+// leader; one that is alone goes on.
+func TestHandOverBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	for _, nodes := range []int{1, 3} {
+		synctest.Test(t, func(t *testing.T) {
+			c := harness.Start(t, nodes, memDisks{}.tune)
+			leader := c.WaitLeader()
+			n := c.Node(leader)
+			mustCreate(t, n, linkTo("http://example.com/before"))
+			n.HandOver(patient(t))
+			mustCreate(t, n, linkTo("http://example.com/after"))
+			if leads := c.WaitLeader() == leader; leads != (nodes == 1) {
+				t.Errorf("of %d nodes: still leads: %v", nodes, leads)
+			}
+			n.HandOver(patient(t)) // has nothing to do
+		})
+	}
+}

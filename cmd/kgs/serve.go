@@ -37,8 +37,8 @@ needs a restart. The files of --tls-... are read again then, and when they chang
 With --auth on, clients need tokens. The leader of a cluster that has no admin token
 makes one: it is printed on stdout, once, and is in DIR/admin.token of that node.
 
-SIGTERM or Ctrl-C stops it: it takes no more requests, ends those under way and
-hands leadership over. A second one ends it at once. Its pid is in DIR/kgs.pid.`,
+SIGTERM or Ctrl-C stops it: it says not ready, hands leadership over, takes no more
+connections, and ends each open one with an answer. A second one ends it at once. Its pid is in DIR/kgs.pid.`,
 		Example: `  kgs serve --node-id n1 --data-dir /var/lib/kgs --initial-cluster n1=127.0.0.1:9080`,
 		Args:    wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -138,6 +138,13 @@ func serveHTTP(ctx context.Context, f *serveFlags, config cluster.Config, node *
 	api := httpapi.Config{
 		Service: node, Auth: f.auth == "on", BaseURL: f.baseURL, Version: config.Version, TLS: protection,
 		Logger: config.Logger.Named("http"), Registry: config.Registry.(*prometheus.Registry),
+		HandOver: func(drain context.Context) error {
+			if cause := context.Cause(ctx); errors.As(cause, new(fatalError)) {
+				return cause
+			}
+			node.HandOver(drain)
+			return nil
+		},
 	}
 	if u, err := url.Parse(config.HTTPAdvertise); err == nil && u.Host != "" {
 		api.OwnHosts = []string{u.Host}

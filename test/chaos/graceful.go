@@ -70,8 +70,21 @@ func (r *run) stop(n *proc.Node) {
 		r.graceful++
 	}
 	r.burst()
+	r.end(n)
+}
+
+// stopWithin is how soon a process ends that is told to; most do in little more than a second.
+const stopWithin = 5 * time.Second
+
+// end sends SIGTERM, and waits for the end.
+func (r *run) end(n *proc.Node) {
+	began := time.Now()
 	if code := n.Stop(); code != 0 {
 		r.violatef(oracleEnds, "%s ended with %d after SIGTERM:\n%s", n.ID, code, n.Output)
+	}
+	r.healed("process ended after SIGTERM", began)
+	if took := time.Since(began); took > stopWithin {
+		r.violatef(oracleEnds, "%s ended %s after SIGTERM, wanted within %s", n.ID, took, stopWithin)
 	}
 }
 

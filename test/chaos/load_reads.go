@@ -30,7 +30,7 @@ func (w *worker) readLink(ctx context.Context, l *link) {
 	}
 	w.ledger.checked(oracleReads, 1)
 	if !l.fresh(since, value) {
-		w.ledger.violatef(oracleReads, "linearizable read of %s through %s: %q; possible: %q", l.key, w.node.ID, value, l.possible())
+		w.ledger.violatef(oracleReads, "linearizable read of %s through %s: %q; possible: %q", l.key, home(w.node), value, l.possible())
 	}
 }
 
@@ -53,7 +53,7 @@ func (w *worker) followLink(ctx context.Context, l *link) {
 	process, since, began := w.process(), l.look(), time.Now()
 	a, err := w.plain(ctx, http.MethodGet, "/"+l.key, "")
 	if err == nil && a.status != http.StatusFound {
-		w.ledger.violatef(oracleReply, "GET /%s through %s: status %d", l.key, w.node.ID, a.status)
+		w.ledger.violatef(oracleReply, "GET /%s through %s: status %d", l.key, home(w.node), a.status)
 		return
 	}
 	value, ok := w.valueOf("redirect", began, a.header.Get("Location"), err)
@@ -61,7 +61,7 @@ func (w *worker) followLink(ctx context.Context, l *link) {
 		return
 	}
 	w.ledger.checked(oracleReads, 1)
-	if process == since.through && process == w.process() {
+	if process != "" && process == since.through && process == w.process() {
 		if !l.fresh(since, value) {
 			w.ledger.violatef(oracleReads, "redirect of %s through %s, which acknowledged it: %q; possible: %q", l.key, process, value, l.possible())
 		}

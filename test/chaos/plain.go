@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/kgs-cluster/kgs/httpapi/client"
@@ -29,10 +30,18 @@ type plainAnswer struct {
 	body   string
 }
 
-// plain sends one request without any client library. Its errors are told apart
-// in the words of the library.
-func (w *worker) plain(ctx context.Context, method, path, body string, header ...string) (plainAnswer, error) {
-	return plainRequest(ctx, method, w.node.URL+path, body, header...)
+// plain sends one request without any client library; a rover sends it to the
+// next node if one refuses the connection, and never else. Its errors are told
+// apart in the words of the library.
+func (w *worker) plain(ctx context.Context, method, path, body string, header ...string) (a plainAnswer, err error) {
+	first := w.random.IntN(len(w.urls))
+	for i := range w.urls {
+		a, err = plainRequest(ctx, method, w.urls[(first+i)%len(w.urls)]+path, body, header...)
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			break
+		}
+	}
+	return a, err
 }
 
 func plainRequest(ctx context.Context, method, url, body string, header ...string) (plainAnswer, error) {

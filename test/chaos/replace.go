@@ -13,11 +13,7 @@ import (
 func replaceAll(r *run) []*proc.Node {
 	for _, old := range slices.Clone(r.cluster.Nodes) {
 		since := time.Now()
-		added := r.cluster.Join(r.newID())
-		added.WaitReady(busy * caughtUpWithin)
-		r.awaitVoter(added)
-		r.load.attach(added)
-		r.load.detach(old)
+		r.takeIn()
 		r.takeOut(old)
 		r.heal()
 		r.checkUndisturbed(since, r.cluster.Nodes, "replacement of "+old.ID)
@@ -43,13 +39,23 @@ func (r *run) awaitVoter(n *proc.Node) {
 	})
 }
 
-// takeOut removes a node. Its process then ends by itself; an admin need not
+// takeIn has one more node join, and gives it clients.
+func (r *run) takeIn() {
+	added := r.cluster.Join(r.newID())
+	added.WaitReady(busy * caughtUpWithin)
+	r.awaitVoter(added)
+	r.load.attach(added)
+	r.load.route(added.URL)
+}
+
+// takeOut removes a node, without its clients. Its process then ends by itself; an admin need not
 // wait for that.
 func (r *run) takeOut(n *proc.Node) {
 	if n == r.leader() {
 		r.deaths++
 		r.graceful++
 	}
+	r.load.detach(n)
 	r.cluster.Forget(n)
 	if err := r.api().Remove(context.Background(), n.ID, false); err != nil {
 		r.violatef(oracleReply, "removal of %s: %v", n.ID, err)
