@@ -27,8 +27,10 @@ require github.com/anishathalye/porcupine v1.3.1
 
 require github.com/HdrHistogram/hdrhistogram-go v1.4.0
 
-require github.com/chromedp/chromedp v0.23.0
-require rsc.io/qr v0.2.0 // indirect
+require (
+	github.com/chromedp/chromedp v0.23.0
+	github.com/mileusna/useragent v1.3.5
+)
 
 require (
 	github.com/DataDog/zstd v1.5.7 // indirect

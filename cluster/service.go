@@ -139,6 +139,20 @@ func (n *Node) VisitLink(ctx context.Context, key string) Outcome {
 	return n.mutate(ctx, nil, &pb.Command{Op: &pb.Command_VisitLink{VisitLink: &pb.VisitLink{Key: key}}})
 }
 
+// AddVisits has visits counted. They are not asked for again: of an unknown
+// outcome they may be counted or not.
+func (n *Node) AddVisits(ctx context.Context, v *pb.AddVisits) error {
+	return n.mutate(ctx, nil, &pb.Command{Op: &pb.Command_AddVisits{AddVisits: v}}).Err
+}
+
+// Visits returns what was counted of a link.
+func (n *Node) Visits(ctx context.Context, l Level, key string) (*pb.Visits, error) {
+	if err := n.catchUp(ctx, l); err != nil {
+		return nil, err
+	}
+	return n.machine.Visits(key)
+}
+
 // DeleteLink deletes a link; its key is never issued again.
 func (n *Node) DeleteLink(ctx context.Context, key string, idem *Idempotency) Outcome {
 	return n.mutate(ctx, idem, &pb.Command{Op: &pb.Command_DeleteLink{DeleteLink: &pb.DeleteLink{Key: key}}})

@@ -30,7 +30,7 @@ const (
 	maxBackupHeader = 1 << 20
 )
 
-var backupTables = []store.Table{store.Keyspaces, store.UsedKeys, store.Links, store.LinkTags, store.LinkURLs, store.LinkExpiry}
+var backupTables = []store.Table{store.Keyspaces, store.UsedKeys, store.Links, store.LinkTags, store.LinkURLs, store.LinkExpiry, store.LinkVisits}
 
 // WriteBackup writes a backup of the last applied entry's state. now, Unix
 // milliseconds, is only noted. After an error of w what was written is no backup,

@@ -38,7 +38,7 @@ func (c *backupCheck) row(t store.Table, key, value []byte) error {
 		err = c.usedKeys(key, value)
 	case store.Links:
 		err = c.link(key, value)
-	case store.LinkTags, store.LinkURLs, store.LinkExpiry:
+	case store.LinkTags, store.LinkURLs, store.LinkExpiry, store.LinkVisits:
 	default:
 		err = fmt.Errorf("no table of a backup")
 	}

@@ -298,6 +298,8 @@ func (m *Machine) execute(cmd *pb.Command) (*pb.Result, error) {
 		return m.updateLink(op.UpdateLink)
 	case *pb.Command_VisitLink:
 		return m.visitLink(op.VisitLink)
+	case *pb.Command_AddVisits:
+		return m.addVisits(op.AddVisits)
 	case *pb.Command_DeleteLink:
 		return m.deleteLink(op.DeleteLink)
 	case *pb.Command_Generate:

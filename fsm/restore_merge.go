@@ -49,7 +49,8 @@ func (r *restoration) run(put func(t store.Table, key, value []byte) error) (err
 			return r.keep(store.Nodes, store.Sessions, store.Requests, store.Idempotency, store.IdempotencyExpiry)
 		},
 		r.putState, func() error { return r.keep(store.Tokens) },
-		func() error { return r.copy(store.LinkURLs) }, func() error { return r.copy(store.LinkExpiry) }, r.ended,
+		func() error { return r.copy(store.LinkURLs) }, func() error { return r.copy(store.LinkExpiry) },
+		func() error { return r.copy(store.LinkVisits) }, r.ended,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil || r.refused != nil {

@@ -26,6 +26,7 @@ import (
 //	link_tags           tag, 0, key                            -
 //	link_urls           start of the URL's SHA-256, 8 bytes, key  -
 //	link_expiry         time, 8 bytes, key                     -
+//	link_visits         key                                    pb.Visits
 //	nodes               node id                                pb.Node
 //	tokens              token id                               pb.Token
 //	sessions            session, 8 bytes                       pb.Session

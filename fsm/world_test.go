@@ -223,7 +223,7 @@ func (w *world) tags() []string {
 }
 
 func (w *world) operation() *pb.Command {
-	switch w.draw(48, "operation") {
+	switch w.draw(50, "operation") {
 	case 0:
 		return cmd(testInit())
 	case 1:
@@ -281,6 +281,16 @@ func (w *world) operation() *pb.Command {
 		return createToken(w.tokenID(), pb.Role(w.draw(6, "role")), pick(w, []int64{0, 0, 1, minute, 60 * minute, -1, math.MaxInt64}, "ttl"))
 	case 38, 39, 40, 41:
 		return cmd(&pb.VisitLink{Key: w.key()})
+	case 46, 47:
+		add := &pb.AddVisits{Misses: uint64(w.draw(3, "misses"))}
+		for range w.draw(4, "visited") {
+			count := uint64(w.draw(5, "visits"))
+			add.Links = append(add.Links, &pb.LinkVisits{Key: w.key(), Visits: &pb.Visits{
+				Visits: count, Bots: uint64(w.draw(2, "bots")), Last: w.now, Days: []uint32{uint32(w.draw(5, "day"))}, Counts: []uint64{count},
+				Referrers: pick(w, []map[string]uint64{nil, {"a.example": 1}, {"a.example": 2, "b.example": 1}}, "referrers"),
+			}})
+		}
+		return cmd(add)
 	case 42:
 		return cmd(&pb.CreateLink{FindIfExists: true, Keyspace: w.space(), Link: w.link()})
 	case 37:

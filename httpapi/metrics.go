@@ -16,7 +16,7 @@ type metrics struct {
 	watchers prometheus.Gauge
 	problems *prometheus.CounterVec // by a kind's code
 
-	limitedRequests, limitedMisses prometheus.Counter
+	limitedRequests, limitedMisses, visitsLost prometheus.Counter
 }
 
 func newMetrics(registry *prometheus.Registry, version string) (*metrics, error) {
@@ -43,11 +43,14 @@ func newMetrics(registry *prometheus.Registry, version string) (*metrics, error)
 		Name: "kgs_http_rate_limited_total", Help: "Requests refused as too many, by the limit: --rate-limit (requests) or --miss-limit (misses).",
 	}, []string{"limit"})
 	m.limitedRequests, m.limitedMisses = limited.WithLabelValues("requests"), limited.WithLabelValues("misses")
+	m.visitsLost = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "kgs_visits_lost_total", Help: "Visits that were not counted: too many links visited at once, or no word from the leader.",
+	})
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "kgs_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	for _, collector := range []prometheus.Collector{m.requests, m.latency, m.running, m.watchers, m.problems, limited, build} {
+	for _, collector := range []prometheus.Collector{m.requests, m.latency, m.running, m.watchers, m.problems, limited, m.visitsLost, build} {
 		if err := registry.Register(collector); err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
 		}

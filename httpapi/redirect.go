@@ -38,7 +38,13 @@ func (s *Server) redirect(ctx context.Context, c echo.Context) error {
 		if s.missLimits != nil && errors.Is(err, fsm.ErrLinkNotFound) {
 			s.missLimits.charge(s.addressKey(c.Request()), time.Now())
 		}
+		if errors.Is(err, fsm.ErrLinkNotFound) {
+			s.visits.misses.Add(1)
+		}
 		return err
+	}
+	if r := c.Request(); r.Method != http.MethodHead {
+		s.visits.count(key, r.Header, time.Now())
 	}
 	status := redirectStatus(link)
 	header := c.Response().Header()

@@ -46,6 +46,7 @@ func (s *Server) apiRoutes() []route {
 		{http.MethodGet, "/v1/links", read, s.listLinks},
 		{http.MethodPost, "/v1/links/batch", write, s.createBatch},
 		{http.MethodGet, "/v1/links/:key", read, s.getLink},
+		{http.MethodGet, "/v1/links/:key/stats", read, s.linkStats},
 		{http.MethodPatch, "/v1/links/:key", write, s.updateLink},
 		{http.MethodDelete, "/v1/links/:key", write, s.deleteLink},
 

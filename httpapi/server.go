@@ -44,6 +44,7 @@ type Server struct {
 	snapshots      chan struct{} // likewise
 	stall          time.Duration // snapshotStall
 	watch          *watch
+	visits         *visitCounter
 	draining       atomic.Bool   // not ready any more
 	closing        atomic.Bool   // each answer is the last one of its connection
 	ending         chan struct{} // closed when draining begins: streams end
@@ -78,6 +79,7 @@ func New(c Config) (*Server, error) {
 		drainTimeout: c.DrainTimeout, lingerTime: lingerTime, handOver: c.HandOver, maxConns: c.MaxConns, tls: c.TLS, trusted: c.TrustedProxies,
 		requestLimits: newLimiters(c.RateLimit, requestBurst), missLimits: newLimiters(c.MissLimit, missBurst),
 	}
+	s.visits = newVisitCounter(c.Service, metrics.visitsLost)
 	s.watch, s.ending = newWatch(c.Service), make(chan struct{})
 	s.end = sync.OnceFunc(func() { close(s.ending) })
 	unrouted := s.metrics.forRoute("", "none")
@@ -126,6 +128,11 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		ConnState:         open.track,
 		ErrorLog:          s.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
+	var counting sync.WaitGroup
+	count, stop := context.WithCancel(context.WithoutCancel(ctx))
+	counting.Go(func() { s.visits.run(count) })
+	defer counting.Wait()
+	defer stop()
 	listener = netutil.LimitListener(listener, s.maxConns)
 	ended := make(chan error, 1)
 	go func() { ended <- serveOn(server, listener) }()
@@ -149,5 +156,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		s.log.Warn("requests were cut off at shutdown", "error", err)
 		server.Close()
 	}
+	stop()
+	counting.Wait()
+	s.visits.finish(drain)
 	return nil
 }

@@ -39,6 +39,8 @@ type LinkService interface {
 	UpdateLink(ctx context.Context, u *pb.UpdateLink, idem *cluster.Idempotency) cluster.Outcome
 	DeleteLink(ctx context.Context, key string, idem *cluster.Idempotency) cluster.Outcome
 	VisitLink(ctx context.Context, key string) cluster.Outcome
+	AddVisits(ctx context.Context, v *pb.AddVisits) error
+	Visits(ctx context.Context, l cluster.Level, key string) (*pb.Visits, error)
 	Link(ctx context.Context, l cluster.Level, key string) (*pb.Link, error)
 	Links(ctx context.Context, l cluster.Level, q fsm.LinkQuery) (page []fsm.KeyedLink, next string, err error)
 }

@@ -23,9 +23,10 @@ const (
 	Tokens
 	LinkURLs
 	LinkExpiry
+	LinkVisits
 
 	internal  Table = 0 // the store's own row: how far the log is applied
-	lastTable       = LinkExpiry
+	lastTable       = LinkVisits
 )
 
 var tableNames = [...]string{
@@ -46,6 +47,7 @@ var tableNames = [...]string{
 	Tokens:            "tokens",
 	LinkURLs:          "link_urls",
 	LinkExpiry:        "link_expiry",
+	LinkVisits:        "link_visits",
 }
 
 func (t Table) String() string {

@@ -15,7 +15,7 @@ import (
 func newLinks() *cobra.Command {
 	f := &clientFlags{}
 	return f.register(newGroup("links", "Create, look at, change, delete, import and export short links",
-		newLinksCreate(f), newLinksGet(f), newLinksUpdate(f), newLinksList(f), newLinksDelete(f),
+		newLinksCreate(f), newLinksGet(f), newLinksStats(f), newLinksUpdate(f), newLinksList(f), newLinksDelete(f),
 		newLinksImport(f), newLinksExport(f)))
 }
 
@@ -61,6 +61,42 @@ func newLinksGet(f *clientFlags) *cobra.Command {
 		}),
 	}
 }
+
+func newLinksStats(f *clientFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "stats KEY",
+		Short: "Show how often a link was followed",
+		Long:  "Show how often a link was followed, in all and on each of the last days (UTC), and by whom. The visits of the last second are not there yet.",
+		Args:  wantArgs("KEY"),
+		RunE: f.run(func(ctx context.Context, s *session, args []string) error {
+			stats, err := s.LinkStats(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return s.out.print(stats, func(t *table) {
+				t.row("visits", stats.Visits)
+				t.row("of bots", stats.Bots)
+				if !stats.LastVisit.IsZero() {
+					t.row("last", when(stats.LastVisit))
+				}
+				for _, day := range stats.Days[max(0, len(stats.Days)-shownDays):] {
+					t.row(day.Date, day.Visits)
+				}
+				for _, list := range []struct {
+					title string
+					names []client.NamedVisits
+				}{{"from", stats.Referrers}, {"browser", stats.Browsers}, {"system", stats.Systems}} {
+					for _, n := range list.names[:min(len(list.names), shownNames)] {
+						t.row(list.title+" "+n.Name, n.Visits)
+					}
+				}
+			})
+		}),
+	}
+}
+
+// What the table of a link's visits shows; --format json has all.
+const shownDays, shownNames = 14, 5
 
 func newLinksUpdate(f *clientFlags) *cobra.Command {
 	var url, title string

@@ -290,6 +290,7 @@ type Command struct {
 	//	*Command_RecoverCluster
 	//	*Command_CreateKeyspace
 	//	*Command_VisitLink
+	//	*Command_AddVisits
 	Op            isCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -499,6 +500,15 @@ func (x *Command) GetVisitLink() *VisitLink {
 	return nil
 }
 
+func (x *Command) GetAddVisits() *AddVisits {
+	if x != nil {
+		if x, ok := x.Op.(*Command_AddVisits); ok {
+			return x.AddVisits
+		}
+	}
+	return nil
+}
+
 type isCommand_Op interface {
 	isCommand_Op()
 }
@@ -571,6 +581,10 @@ type Command_VisitLink struct {
 	VisitLink *VisitLink `protobuf:"bytes,30,opt,name=visit_link,json=visitLink,proto3,oneof"`
 }
 
+type Command_AddVisits struct {
+	AddVisits *AddVisits `protobuf:"bytes,31,opt,name=add_visits,json=addVisits,proto3,oneof"`
+}
+
 func (*Command_InitCluster) isCommand_Op() {}
 
 func (*Command_PutNode) isCommand_Op() {}
@@ -604,6 +618,8 @@ func (*Command_RecoverCluster) isCommand_Op() {}
 func (*Command_CreateKeyspace) isCommand_Op() {}
 
 func (*Command_VisitLink) isCommand_Op() {}
+
+func (*Command_AddVisits) isCommand_Op() {}
 
 // RequestID makes the repeats of a front end harmless. A front end numbers its
 // commands; the machine keeps each result until the front end says, by
@@ -1454,6 +1470,113 @@ func (x *VisitLink) GetKey() string {
 	return ""
 }
 
+// AddVisits adds what a front end has counted since it did so last. Visits of
+// links that are gone are passed over.
+type AddVisits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Links []*LinkVisits          `protobuf:"bytes,1,rep,name=links,proto3" json:"links,omitempty"`
+	// Visits to keys without a link.
+	Misses        uint64 `protobuf:"varint,2,opt,name=misses,proto3" json:"misses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddVisits) Reset() {
+	*x = AddVisits{}
+	mi := &file_fsm_pb_command_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddVisits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddVisits) ProtoMessage() {}
+
+func (x *AddVisits) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_command_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddVisits.ProtoReflect.Descriptor instead.
+func (*AddVisits) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *AddVisits) GetLinks() []*LinkVisits {
+	if x != nil {
+		return x.Links
+	}
+	return nil
+}
+
+func (x *AddVisits) GetMisses() uint64 {
+	if x != nil {
+		return x.Misses
+	}
+	return 0
+}
+
+type LinkVisits struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Visits        *Visits                `protobuf:"bytes,2,opt,name=visits,proto3" json:"visits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LinkVisits) Reset() {
+	*x = LinkVisits{}
+	mi := &file_fsm_pb_command_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LinkVisits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LinkVisits) ProtoMessage() {}
+
+func (x *LinkVisits) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_command_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LinkVisits.ProtoReflect.Descriptor instead.
+func (*LinkVisits) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *LinkVisits) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *LinkVisits) GetVisits() *Visits {
+	if x != nil {
+		return x.Visits
+	}
+	return nil
+}
+
 type DeleteLink struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -1463,7 +1586,7 @@ type DeleteLink struct {
 
 func (x *DeleteLink) Reset() {
 	*x = DeleteLink{}
-	mi := &file_fsm_pb_command_proto_msgTypes[15]
+	mi := &file_fsm_pb_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1475,7 +1598,7 @@ func (x *DeleteLink) String() string {
 func (*DeleteLink) ProtoMessage() {}
 
 func (x *DeleteLink) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[15]
+	mi := &file_fsm_pb_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1488,7 +1611,7 @@ func (x *DeleteLink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLink.ProtoReflect.Descriptor instead.
 func (*DeleteLink) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{15}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteLink) GetKey() string {
@@ -1512,7 +1635,7 @@ type StageBackup struct {
 
 func (x *StageBackup) Reset() {
 	*x = StageBackup{}
-	mi := &file_fsm_pb_command_proto_msgTypes[16]
+	mi := &file_fsm_pb_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1524,7 +1647,7 @@ func (x *StageBackup) String() string {
 func (*StageBackup) ProtoMessage() {}
 
 func (x *StageBackup) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[16]
+	mi := &file_fsm_pb_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1537,7 +1660,7 @@ func (x *StageBackup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageBackup.ProtoReflect.Descriptor instead.
 func (*StageBackup) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{16}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StageBackup) GetRestore() string {
@@ -1579,7 +1702,7 @@ type RestoreBackup struct {
 
 func (x *RestoreBackup) Reset() {
 	*x = RestoreBackup{}
-	mi := &file_fsm_pb_command_proto_msgTypes[17]
+	mi := &file_fsm_pb_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1591,7 +1714,7 @@ func (x *RestoreBackup) String() string {
 func (*RestoreBackup) ProtoMessage() {}
 
 func (x *RestoreBackup) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[17]
+	mi := &file_fsm_pb_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1604,7 +1727,7 @@ func (x *RestoreBackup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreBackup.ProtoReflect.Descriptor instead.
 func (*RestoreBackup) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{17}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RestoreBackup) GetRestore() string {
@@ -1652,7 +1775,7 @@ type CreateToken struct {
 
 func (x *CreateToken) Reset() {
 	*x = CreateToken{}
-	mi := &file_fsm_pb_command_proto_msgTypes[18]
+	mi := &file_fsm_pb_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1664,7 +1787,7 @@ func (x *CreateToken) String() string {
 func (*CreateToken) ProtoMessage() {}
 
 func (x *CreateToken) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[18]
+	mi := &file_fsm_pb_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1677,7 +1800,7 @@ func (x *CreateToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateToken.ProtoReflect.Descriptor instead.
 func (*CreateToken) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{18}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CreateToken) GetId() string {
@@ -1724,7 +1847,7 @@ type RevokeToken struct {
 
 func (x *RevokeToken) Reset() {
 	*x = RevokeToken{}
-	mi := &file_fsm_pb_command_proto_msgTypes[19]
+	mi := &file_fsm_pb_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1736,7 +1859,7 @@ func (x *RevokeToken) String() string {
 func (*RevokeToken) ProtoMessage() {}
 
 func (x *RevokeToken) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[19]
+	mi := &file_fsm_pb_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1749,7 +1872,7 @@ func (x *RevokeToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeToken.ProtoReflect.Descriptor instead.
 func (*RevokeToken) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{19}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RevokeToken) GetId() string {
@@ -1773,7 +1896,7 @@ type RecoverCluster struct {
 
 func (x *RecoverCluster) Reset() {
 	*x = RecoverCluster{}
-	mi := &file_fsm_pb_command_proto_msgTypes[20]
+	mi := &file_fsm_pb_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1785,7 +1908,7 @@ func (x *RecoverCluster) String() string {
 func (*RecoverCluster) ProtoMessage() {}
 
 func (x *RecoverCluster) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[20]
+	mi := &file_fsm_pb_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1798,7 +1921,7 @@ func (x *RecoverCluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverCluster.ProtoReflect.Descriptor instead.
 func (*RecoverCluster) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{20}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RecoverCluster) GetNode() *Node {
@@ -1826,7 +1949,7 @@ type CreateKeyspace struct {
 
 func (x *CreateKeyspace) Reset() {
 	*x = CreateKeyspace{}
-	mi := &file_fsm_pb_command_proto_msgTypes[21]
+	mi := &file_fsm_pb_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1838,7 +1961,7 @@ func (x *CreateKeyspace) String() string {
 func (*CreateKeyspace) ProtoMessage() {}
 
 func (x *CreateKeyspace) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[21]
+	mi := &file_fsm_pb_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1851,7 +1974,7 @@ func (x *CreateKeyspace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyspace.ProtoReflect.Descriptor instead.
 func (*CreateKeyspace) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{21}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CreateKeyspace) GetKeyspace() *Keyspace {
@@ -1873,7 +1996,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_fsm_pb_command_proto_msgTypes[22]
+	mi := &file_fsm_pb_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1885,7 +2008,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[22]
+	mi := &file_fsm_pb_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1898,7 +2021,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{22}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Grant) GetLease() uint64 {
@@ -1955,7 +2078,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_fsm_pb_command_proto_msgTypes[23]
+	mi := &file_fsm_pb_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1967,7 +2090,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[23]
+	mi := &file_fsm_pb_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1980,7 +2103,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{23}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Result) GetCode() Code {
@@ -2089,7 +2212,7 @@ type Restored struct {
 
 func (x *Restored) Reset() {
 	*x = Restored{}
-	mi := &file_fsm_pb_command_proto_msgTypes[24]
+	mi := &file_fsm_pb_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2101,7 +2224,7 @@ func (x *Restored) String() string {
 func (*Restored) ProtoMessage() {}
 
 func (x *Restored) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[24]
+	mi := &file_fsm_pb_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2114,7 +2237,7 @@ func (x *Restored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restored.ProtoReflect.Descriptor instead.
 func (*Restored) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{24}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Restored) GetAdopted() bool {
@@ -2162,7 +2285,7 @@ type RestoredKeyspace struct {
 
 func (x *RestoredKeyspace) Reset() {
 	*x = RestoredKeyspace{}
-	mi := &file_fsm_pb_command_proto_msgTypes[25]
+	mi := &file_fsm_pb_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2174,7 +2297,7 @@ func (x *RestoredKeyspace) String() string {
 func (*RestoredKeyspace) ProtoMessage() {}
 
 func (x *RestoredKeyspace) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[25]
+	mi := &file_fsm_pb_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2187,7 +2310,7 @@ func (x *RestoredKeyspace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoredKeyspace.ProtoReflect.Descriptor instead.
 func (*RestoredKeyspace) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{25}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RestoredKeyspace) GetName() string {
@@ -2239,7 +2362,7 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\vcheck_index\x18\x05 \x01(\x06R\n" +
 	"checkIndex\x12\x1f\n" +
 	"\vcheck_chain\x18\x06 \x01(\x06R\n" +
-	"checkChain\"\xe9\b\n" +
+	"checkChain\"\xa1\t\n" +
 	"\aCommand\x12/\n" +
 	"\arequest\x18\x01 \x01(\v2\x15.kgs.fsm.v1.RequestIDR\arequest\x12<\n" +
 	"\vidempotency\x18\x02 \x01(\v2\x1a.kgs.fsm.v1.IdempotencyKeyR\vidempotency\x12<\n" +
@@ -2266,7 +2389,9 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x0frecover_cluster\x18\x18 \x01(\v2\x1a.kgs.fsm.v1.RecoverClusterH\x00R\x0erecoverCluster\x12E\n" +
 	"\x0fcreate_keyspace\x18( \x01(\v2\x1a.kgs.fsm.v1.CreateKeyspaceH\x00R\x0ecreateKeyspace\x126\n" +
 	"\n" +
-	"visit_link\x18\x1e \x01(\v2\x15.kgs.fsm.v1.VisitLinkH\x00R\tvisitLinkB\x04\n" +
+	"visit_link\x18\x1e \x01(\v2\x15.kgs.fsm.v1.VisitLinkH\x00R\tvisitLink\x126\n" +
+	"\n" +
+	"add_visits\x18\x1f \x01(\v2\x15.kgs.fsm.v1.AddVisitsH\x00R\taddVisitsB\x04\n" +
 	"\x02op\"S\n" +
 	"\tRequestID\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x06R\asession\x12\x10\n" +
@@ -2342,7 +2467,14 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\v_not_beforeB\r\n" +
 	"\v_max_visits\"\x1d\n" +
 	"\tVisitLink\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\"\x1e\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\"Q\n" +
+	"\tAddVisits\x12,\n" +
+	"\x05links\x18\x01 \x03(\v2\x16.kgs.fsm.v1.LinkVisitsR\x05links\x12\x16\n" +
+	"\x06misses\x18\x02 \x01(\x04R\x06misses\"J\n" +
+	"\n" +
+	"LinkVisits\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12*\n" +
+	"\x06visits\x18\x02 \x01(\v2\x12.kgs.fsm.v1.VisitsR\x06visits\"\x1e\n" +
 	"\n" +
 	"DeleteLink\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\"O\n" +
@@ -2451,7 +2583,7 @@ func file_fsm_pb_command_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_pb_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fsm_pb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_fsm_pb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_fsm_pb_command_proto_goTypes = []any{
 	(Code)(0),                // 0: kgs.fsm.v1.Code
 	(*Entry)(nil),            // 1: kgs.fsm.v1.Entry
@@ -2469,22 +2601,25 @@ var file_fsm_pb_command_proto_goTypes = []any{
 	(*GeneratedKey)(nil),     // 13: kgs.fsm.v1.GeneratedKey
 	(*UpdateLink)(nil),       // 14: kgs.fsm.v1.UpdateLink
 	(*VisitLink)(nil),        // 15: kgs.fsm.v1.VisitLink
-	(*DeleteLink)(nil),       // 16: kgs.fsm.v1.DeleteLink
-	(*StageBackup)(nil),      // 17: kgs.fsm.v1.StageBackup
-	(*RestoreBackup)(nil),    // 18: kgs.fsm.v1.RestoreBackup
-	(*CreateToken)(nil),      // 19: kgs.fsm.v1.CreateToken
-	(*RevokeToken)(nil),      // 20: kgs.fsm.v1.RevokeToken
-	(*RecoverCluster)(nil),   // 21: kgs.fsm.v1.RecoverCluster
-	(*CreateKeyspace)(nil),   // 22: kgs.fsm.v1.CreateKeyspace
-	(*Grant)(nil),            // 23: kgs.fsm.v1.Grant
-	(*Result)(nil),           // 24: kgs.fsm.v1.Result
-	(*Restored)(nil),         // 25: kgs.fsm.v1.Restored
-	(*RestoredKeyspace)(nil), // 26: kgs.fsm.v1.RestoredKeyspace
-	(*Keyspace)(nil),         // 27: kgs.fsm.v1.Keyspace
-	(*Node)(nil),             // 28: kgs.fsm.v1.Node
-	(*Link)(nil),             // 29: kgs.fsm.v1.Link
-	(Role)(0),                // 30: kgs.fsm.v1.Role
-	(*Token)(nil),            // 31: kgs.fsm.v1.Token
+	(*AddVisits)(nil),        // 16: kgs.fsm.v1.AddVisits
+	(*LinkVisits)(nil),       // 17: kgs.fsm.v1.LinkVisits
+	(*DeleteLink)(nil),       // 18: kgs.fsm.v1.DeleteLink
+	(*StageBackup)(nil),      // 19: kgs.fsm.v1.StageBackup
+	(*RestoreBackup)(nil),    // 20: kgs.fsm.v1.RestoreBackup
+	(*CreateToken)(nil),      // 21: kgs.fsm.v1.CreateToken
+	(*RevokeToken)(nil),      // 22: kgs.fsm.v1.RevokeToken
+	(*RecoverCluster)(nil),   // 23: kgs.fsm.v1.RecoverCluster
+	(*CreateKeyspace)(nil),   // 24: kgs.fsm.v1.CreateKeyspace
+	(*Grant)(nil),            // 25: kgs.fsm.v1.Grant
+	(*Result)(nil),           // 26: kgs.fsm.v1.Result
+	(*Restored)(nil),         // 27: kgs.fsm.v1.Restored
+	(*RestoredKeyspace)(nil), // 28: kgs.fsm.v1.RestoredKeyspace
+	(*Keyspace)(nil),         // 29: kgs.fsm.v1.Keyspace
+	(*Node)(nil),             // 30: kgs.fsm.v1.Node
+	(*Link)(nil),             // 31: kgs.fsm.v1.Link
+	(*Visits)(nil),           // 32: kgs.fsm.v1.Visits
+	(Role)(0),                // 33: kgs.fsm.v1.Role
+	(*Token)(nil),            // 34: kgs.fsm.v1.Token
 }
 var file_fsm_pb_command_proto_depIdxs = []int32{
 	2,  // 0: kgs.fsm.v1.Entry.commands:type_name -> kgs.fsm.v1.Command
@@ -2499,34 +2634,37 @@ var file_fsm_pb_command_proto_depIdxs = []int32{
 	11, // 9: kgs.fsm.v1.Command.return_keys:type_name -> kgs.fsm.v1.ReturnKeys
 	12, // 10: kgs.fsm.v1.Command.create_link:type_name -> kgs.fsm.v1.CreateLink
 	14, // 11: kgs.fsm.v1.Command.update_link:type_name -> kgs.fsm.v1.UpdateLink
-	16, // 12: kgs.fsm.v1.Command.delete_link:type_name -> kgs.fsm.v1.DeleteLink
-	17, // 13: kgs.fsm.v1.Command.stage_backup:type_name -> kgs.fsm.v1.StageBackup
-	18, // 14: kgs.fsm.v1.Command.restore_backup:type_name -> kgs.fsm.v1.RestoreBackup
-	19, // 15: kgs.fsm.v1.Command.create_token:type_name -> kgs.fsm.v1.CreateToken
-	20, // 16: kgs.fsm.v1.Command.revoke_token:type_name -> kgs.fsm.v1.RevokeToken
-	21, // 17: kgs.fsm.v1.Command.recover_cluster:type_name -> kgs.fsm.v1.RecoverCluster
-	22, // 18: kgs.fsm.v1.Command.create_keyspace:type_name -> kgs.fsm.v1.CreateKeyspace
+	18, // 12: kgs.fsm.v1.Command.delete_link:type_name -> kgs.fsm.v1.DeleteLink
+	19, // 13: kgs.fsm.v1.Command.stage_backup:type_name -> kgs.fsm.v1.StageBackup
+	20, // 14: kgs.fsm.v1.Command.restore_backup:type_name -> kgs.fsm.v1.RestoreBackup
+	21, // 15: kgs.fsm.v1.Command.create_token:type_name -> kgs.fsm.v1.CreateToken
+	22, // 16: kgs.fsm.v1.Command.revoke_token:type_name -> kgs.fsm.v1.RevokeToken
+	23, // 17: kgs.fsm.v1.Command.recover_cluster:type_name -> kgs.fsm.v1.RecoverCluster
+	24, // 18: kgs.fsm.v1.Command.create_keyspace:type_name -> kgs.fsm.v1.CreateKeyspace
 	15, // 19: kgs.fsm.v1.Command.visit_link:type_name -> kgs.fsm.v1.VisitLink
-	27, // 20: kgs.fsm.v1.InitCluster.keyspaces:type_name -> kgs.fsm.v1.Keyspace
-	28, // 21: kgs.fsm.v1.PutNode.node:type_name -> kgs.fsm.v1.Node
-	23, // 22: kgs.fsm.v1.Release.grants:type_name -> kgs.fsm.v1.Grant
-	13, // 23: kgs.fsm.v1.CreateLink.generated:type_name -> kgs.fsm.v1.GeneratedKey
-	29, // 24: kgs.fsm.v1.CreateLink.link:type_name -> kgs.fsm.v1.Link
-	30, // 25: kgs.fsm.v1.CreateToken.role:type_name -> kgs.fsm.v1.Role
-	28, // 26: kgs.fsm.v1.RecoverCluster.node:type_name -> kgs.fsm.v1.Node
-	27, // 27: kgs.fsm.v1.CreateKeyspace.keyspace:type_name -> kgs.fsm.v1.Keyspace
-	0,  // 28: kgs.fsm.v1.Result.code:type_name -> kgs.fsm.v1.Code
-	29, // 29: kgs.fsm.v1.Result.link:type_name -> kgs.fsm.v1.Link
-	23, // 30: kgs.fsm.v1.Result.grants:type_name -> kgs.fsm.v1.Grant
-	25, // 31: kgs.fsm.v1.Result.restored:type_name -> kgs.fsm.v1.Restored
-	31, // 32: kgs.fsm.v1.Result.token:type_name -> kgs.fsm.v1.Token
-	27, // 33: kgs.fsm.v1.Result.keyspace:type_name -> kgs.fsm.v1.Keyspace
-	26, // 34: kgs.fsm.v1.Restored.keyspaces:type_name -> kgs.fsm.v1.RestoredKeyspace
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	16, // 20: kgs.fsm.v1.Command.add_visits:type_name -> kgs.fsm.v1.AddVisits
+	29, // 21: kgs.fsm.v1.InitCluster.keyspaces:type_name -> kgs.fsm.v1.Keyspace
+	30, // 22: kgs.fsm.v1.PutNode.node:type_name -> kgs.fsm.v1.Node
+	25, // 23: kgs.fsm.v1.Release.grants:type_name -> kgs.fsm.v1.Grant
+	13, // 24: kgs.fsm.v1.CreateLink.generated:type_name -> kgs.fsm.v1.GeneratedKey
+	31, // 25: kgs.fsm.v1.CreateLink.link:type_name -> kgs.fsm.v1.Link
+	17, // 26: kgs.fsm.v1.AddVisits.links:type_name -> kgs.fsm.v1.LinkVisits
+	32, // 27: kgs.fsm.v1.LinkVisits.visits:type_name -> kgs.fsm.v1.Visits
+	33, // 28: kgs.fsm.v1.CreateToken.role:type_name -> kgs.fsm.v1.Role
+	30, // 29: kgs.fsm.v1.RecoverCluster.node:type_name -> kgs.fsm.v1.Node
+	29, // 30: kgs.fsm.v1.CreateKeyspace.keyspace:type_name -> kgs.fsm.v1.Keyspace
+	0,  // 31: kgs.fsm.v1.Result.code:type_name -> kgs.fsm.v1.Code
+	31, // 32: kgs.fsm.v1.Result.link:type_name -> kgs.fsm.v1.Link
+	25, // 33: kgs.fsm.v1.Result.grants:type_name -> kgs.fsm.v1.Grant
+	27, // 34: kgs.fsm.v1.Result.restored:type_name -> kgs.fsm.v1.Restored
+	34, // 35: kgs.fsm.v1.Result.token:type_name -> kgs.fsm.v1.Token
+	29, // 36: kgs.fsm.v1.Result.keyspace:type_name -> kgs.fsm.v1.Keyspace
+	28, // 37: kgs.fsm.v1.Restored.keyspaces:type_name -> kgs.fsm.v1.RestoredKeyspace
+	38, // [38:38] is the sub-list for method output_type
+	38, // [38:38] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_fsm_pb_command_proto_init() }
@@ -2553,6 +2691,7 @@ func file_fsm_pb_command_proto_init() {
 		(*Command_RecoverCluster)(nil),
 		(*Command_CreateKeyspace)(nil),
 		(*Command_VisitLink)(nil),
+		(*Command_AddVisits)(nil),
 	}
 	file_fsm_pb_command_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
@@ -2561,7 +2700,7 @@ func file_fsm_pb_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_pb_command_proto_rawDesc), len(file_fsm_pb_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   26,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

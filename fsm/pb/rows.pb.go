@@ -569,6 +569,112 @@ func (x *Link) GetVisits() uint64 {
 	return 0
 }
 
+// Visits is a row of link_visits, and what is added to it.
+type Visits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All of them, those of bots included.
+	Visits uint64 `protobuf:"varint,1,opt,name=visits,proto3" json:"visits,omitempty"`
+	Bots   uint64 `protobuf:"varint,2,opt,name=bots,proto3" json:"bots,omitempty"`
+	// Unix milliseconds.
+	Last int64 `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
+	// Days since 1970, UTC, ascending, and at the same place in counts their visits.
+	Days   []uint32 `protobuf:"varint,4,rep,packed,name=days,proto3" json:"days,omitempty"`
+	Counts []uint64 `protobuf:"varint,5,rep,packed,name=counts,proto3" json:"counts,omitempty"`
+	// Of visitors that are no bots: host of the referring page, family of the
+	// browser and of the operating system; "" is all that there was no room for.
+	Referrers     map[string]uint64 `protobuf:"bytes,6,rep,name=referrers,proto3" json:"referrers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Browsers      map[string]uint64 `protobuf:"bytes,7,rep,name=browsers,proto3" json:"browsers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Systems       map[string]uint64 `protobuf:"bytes,8,rep,name=systems,proto3" json:"systems,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Visits) Reset() {
+	*x = Visits{}
+	mi := &file_fsm_pb_rows_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Visits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Visits) ProtoMessage() {}
+
+func (x *Visits) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_rows_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Visits.ProtoReflect.Descriptor instead.
+func (*Visits) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Visits) GetVisits() uint64 {
+	if x != nil {
+		return x.Visits
+	}
+	return 0
+}
+
+func (x *Visits) GetBots() uint64 {
+	if x != nil {
+		return x.Bots
+	}
+	return 0
+}
+
+func (x *Visits) GetLast() int64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *Visits) GetDays() []uint32 {
+	if x != nil {
+		return x.Days
+	}
+	return nil
+}
+
+func (x *Visits) GetCounts() []uint64 {
+	if x != nil {
+		return x.Counts
+	}
+	return nil
+}
+
+func (x *Visits) GetReferrers() map[string]uint64 {
+	if x != nil {
+		return x.Referrers
+	}
+	return nil
+}
+
+func (x *Visits) GetBrowsers() map[string]uint64 {
+	if x != nil {
+		return x.Browsers
+	}
+	return nil
+}
+
+func (x *Visits) GetSystems() map[string]uint64 {
+	if x != nil {
+		return x.Systems
+	}
+	return nil
+}
+
 // Node is a row of nodes.
 type Node struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -587,7 +693,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[3]
+	mi := &file_fsm_pb_rows_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -599,7 +705,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[3]
+	mi := &file_fsm_pb_rows_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -612,7 +718,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{3}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Node) GetId() string {
@@ -676,7 +782,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[4]
+	mi := &file_fsm_pb_rows_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -688,7 +794,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[4]
+	mi := &file_fsm_pb_rows_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -701,7 +807,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{4}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Token) GetHash() []byte {
@@ -750,13 +856,15 @@ type ClusterState struct {
 	NextKeyspace       uint32 `protobuf:"varint,5,opt,name=next_keyspace,json=nextKeyspace,proto3" json:"next_keyspace,omitempty"`
 	Links              uint64 `protobuf:"varint,6,opt,name=links,proto3" json:"links,omitempty"`
 	IdempotencyRecords uint64 `protobuf:"varint,7,opt,name=idempotency_records,json=idempotencyRecords,proto3" json:"idempotency_records,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Visits to keys without a link.
+	Misses        uint64 `protobuf:"varint,8,opt,name=misses,proto3" json:"misses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ClusterState) Reset() {
 	*x = ClusterState{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[5]
+	mi := &file_fsm_pb_rows_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -768,7 +876,7 @@ func (x *ClusterState) String() string {
 func (*ClusterState) ProtoMessage() {}
 
 func (x *ClusterState) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[5]
+	mi := &file_fsm_pb_rows_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -781,7 +889,7 @@ func (x *ClusterState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterState.ProtoReflect.Descriptor instead.
 func (*ClusterState) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{5}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ClusterState) GetClusterId() string {
@@ -833,6 +941,13 @@ func (x *ClusterState) GetIdempotencyRecords() uint64 {
 	return 0
 }
 
+func (x *ClusterState) GetMisses() uint64 {
+	if x != nil {
+		return x.Misses
+	}
+	return 0
+}
+
 // Session is a row of sessions: a front end's process.
 type Session struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -849,7 +964,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[6]
+	mi := &file_fsm_pb_rows_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -861,7 +976,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[6]
+	mi := &file_fsm_pb_rows_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -874,7 +989,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{6}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Session) GetAnswered() uint64 {
@@ -912,7 +1027,7 @@ type Answers struct {
 
 func (x *Answers) Reset() {
 	*x = Answers{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[7]
+	mi := &file_fsm_pb_rows_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -924,7 +1039,7 @@ func (x *Answers) String() string {
 func (*Answers) ProtoMessage() {}
 
 func (x *Answers) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[7]
+	mi := &file_fsm_pb_rows_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -937,7 +1052,7 @@ func (x *Answers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answers.ProtoReflect.Descriptor instead.
 func (*Answers) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{7}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Answers) GetTerm() uint64 {
@@ -975,7 +1090,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[8]
+	mi := &file_fsm_pb_rows_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -987,7 +1102,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[8]
+	mi := &file_fsm_pb_rows_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1000,7 +1115,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{8}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Answer) GetSeq() uint64 {
@@ -1041,7 +1156,7 @@ type IdempotencyRecord struct {
 
 func (x *IdempotencyRecord) Reset() {
 	*x = IdempotencyRecord{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[9]
+	mi := &file_fsm_pb_rows_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1053,7 +1168,7 @@ func (x *IdempotencyRecord) String() string {
 func (*IdempotencyRecord) ProtoMessage() {}
 
 func (x *IdempotencyRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[9]
+	mi := &file_fsm_pb_rows_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1066,7 +1181,7 @@ func (x *IdempotencyRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdempotencyRecord.ProtoReflect.Descriptor instead.
 func (*IdempotencyRecord) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{9}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *IdempotencyRecord) GetFingerprint() []byte {
@@ -1117,7 +1232,7 @@ type Staged struct {
 
 func (x *Staged) Reset() {
 	*x = Staged{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[10]
+	mi := &file_fsm_pb_rows_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1129,7 +1244,7 @@ func (x *Staged) String() string {
 func (*Staged) ProtoMessage() {}
 
 func (x *Staged) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[10]
+	mi := &file_fsm_pb_rows_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1142,7 +1257,7 @@ func (x *Staged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Staged.ProtoReflect.Descriptor instead.
 func (*Staged) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{10}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Staged) GetRestore() string {
@@ -1189,7 +1304,7 @@ type BackupHeader struct {
 
 func (x *BackupHeader) Reset() {
 	*x = BackupHeader{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[11]
+	mi := &file_fsm_pb_rows_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1201,7 +1316,7 @@ func (x *BackupHeader) String() string {
 func (*BackupHeader) ProtoMessage() {}
 
 func (x *BackupHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[11]
+	mi := &file_fsm_pb_rows_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1214,7 +1329,7 @@ func (x *BackupHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupHeader.ProtoReflect.Descriptor instead.
 func (*BackupHeader) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{11}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *BackupHeader) GetClusterId() string {
@@ -1337,7 +1452,25 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	" \x01(\x03R\tnotBefore\x12\x1d\n" +
 	"\n" +
 	"max_visits\x18\v \x01(\x04R\tmaxVisits\x12\x16\n" +
-	"\x06visits\x18\f \x01(\x04R\x06visits\"\x94\x01\n" +
+	"\x06visits\x18\f \x01(\x04R\x06visits\"\xe5\x03\n" +
+	"\x06Visits\x12\x16\n" +
+	"\x06visits\x18\x01 \x01(\x04R\x06visits\x12\x12\n" +
+	"\x04bots\x18\x02 \x01(\x04R\x04bots\x12\x12\n" +
+	"\x04last\x18\x03 \x01(\x03R\x04last\x12\x12\n" +
+	"\x04days\x18\x04 \x03(\rR\x04days\x12\x16\n" +
+	"\x06counts\x18\x05 \x03(\x04R\x06counts\x12?\n" +
+	"\treferrers\x18\x06 \x03(\v2!.kgs.fsm.v1.Visits.ReferrersEntryR\treferrers\x12<\n" +
+	"\bbrowsers\x18\a \x03(\v2 .kgs.fsm.v1.Visits.BrowsersEntryR\bbrowsers\x129\n" +
+	"\asystems\x18\b \x03(\v2\x1f.kgs.fsm.v1.Visits.SystemsEntryR\asystems\x1a<\n" +
+	"\x0eReferrersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a;\n" +
+	"\rBrowsersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a:\n" +
+	"\fSystemsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x94\x01\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
 	"\adisk_id\x18\x02 \x01(\tR\x06diskId\x12\x12\n" +
@@ -1352,7 +1485,7 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\x04 \x01(\x03R\tcreatedAt\x12\x1d\n" +
 	"\n" +
-	"expires_at\x18\x05 \x01(\x03R\texpiresAt\"\xf5\x01\n" +
+	"expires_at\x18\x05 \x01(\x03R\texpiresAt\"\x8d\x02\n" +
 	"\fClusterState\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12%\n" +
@@ -1362,7 +1495,8 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"next_lease\x18\x04 \x01(\x04R\tnextLease\x12#\n" +
 	"\rnext_keyspace\x18\x05 \x01(\rR\fnextKeyspace\x12\x14\n" +
 	"\x05links\x18\x06 \x01(\x04R\x05links\x12/\n" +
-	"\x13idempotency_records\x18\a \x01(\x04R\x12idempotencyRecords\"a\n" +
+	"\x13idempotency_records\x18\a \x01(\x04R\x12idempotencyRecords\x12\x16\n" +
+	"\x06misses\x18\b \x01(\x04R\x06misses\"a\n" +
 	"\aSession\x12\x1a\n" +
 	"\banswered\x18\x01 \x01(\x04R\banswered\x12\x1b\n" +
 	"\tlast_seen\x18\x02 \x01(\x03R\blastSeen\x12\x1d\n" +
@@ -1424,33 +1558,40 @@ func file_fsm_pb_rows_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_pb_rows_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_fsm_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_fsm_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_fsm_pb_rows_proto_goTypes = []any{
 	(Purpose)(0),              // 0: kgs.fsm.v1.Purpose
 	(Role)(0),                 // 1: kgs.fsm.v1.Role
 	(*Keyspace)(nil),          // 2: kgs.fsm.v1.Keyspace
 	(*Used)(nil),              // 3: kgs.fsm.v1.Used
 	(*Link)(nil),              // 4: kgs.fsm.v1.Link
-	(*Node)(nil),              // 5: kgs.fsm.v1.Node
-	(*Token)(nil),             // 6: kgs.fsm.v1.Token
-	(*ClusterState)(nil),      // 7: kgs.fsm.v1.ClusterState
-	(*Session)(nil),           // 8: kgs.fsm.v1.Session
-	(*Answers)(nil),           // 9: kgs.fsm.v1.Answers
-	(*Answer)(nil),            // 10: kgs.fsm.v1.Answer
-	(*IdempotencyRecord)(nil), // 11: kgs.fsm.v1.IdempotencyRecord
-	(*Staged)(nil),            // 12: kgs.fsm.v1.Staged
-	(*BackupHeader)(nil),      // 13: kgs.fsm.v1.BackupHeader
+	(*Visits)(nil),            // 5: kgs.fsm.v1.Visits
+	(*Node)(nil),              // 6: kgs.fsm.v1.Node
+	(*Token)(nil),             // 7: kgs.fsm.v1.Token
+	(*ClusterState)(nil),      // 8: kgs.fsm.v1.ClusterState
+	(*Session)(nil),           // 9: kgs.fsm.v1.Session
+	(*Answers)(nil),           // 10: kgs.fsm.v1.Answers
+	(*Answer)(nil),            // 11: kgs.fsm.v1.Answer
+	(*IdempotencyRecord)(nil), // 12: kgs.fsm.v1.IdempotencyRecord
+	(*Staged)(nil),            // 13: kgs.fsm.v1.Staged
+	(*BackupHeader)(nil),      // 14: kgs.fsm.v1.BackupHeader
+	nil,                       // 15: kgs.fsm.v1.Visits.ReferrersEntry
+	nil,                       // 16: kgs.fsm.v1.Visits.BrowsersEntry
+	nil,                       // 17: kgs.fsm.v1.Visits.SystemsEntry
 }
 var file_fsm_pb_rows_proto_depIdxs = []int32{
 	0,  // 0: kgs.fsm.v1.Used.purpose:type_name -> kgs.fsm.v1.Purpose
-	1,  // 1: kgs.fsm.v1.Token.role:type_name -> kgs.fsm.v1.Role
-	10, // 2: kgs.fsm.v1.Answers.answers:type_name -> kgs.fsm.v1.Answer
-	2,  // 3: kgs.fsm.v1.BackupHeader.keyspaces:type_name -> kgs.fsm.v1.Keyspace
-	4,  // [4:4] is the sub-list for method output_type
-	4,  // [4:4] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	15, // 1: kgs.fsm.v1.Visits.referrers:type_name -> kgs.fsm.v1.Visits.ReferrersEntry
+	16, // 2: kgs.fsm.v1.Visits.browsers:type_name -> kgs.fsm.v1.Visits.BrowsersEntry
+	17, // 3: kgs.fsm.v1.Visits.systems:type_name -> kgs.fsm.v1.Visits.SystemsEntry
+	1,  // 4: kgs.fsm.v1.Token.role:type_name -> kgs.fsm.v1.Role
+	11, // 5: kgs.fsm.v1.Answers.answers:type_name -> kgs.fsm.v1.Answer
+	2,  // 6: kgs.fsm.v1.BackupHeader.keyspaces:type_name -> kgs.fsm.v1.Keyspace
+	7,  // [7:7] is the sub-list for method output_type
+	7,  // [7:7] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_fsm_pb_rows_proto_init() }
@@ -1464,7 +1605,7 @@ func file_fsm_pb_rows_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_pb_rows_proto_rawDesc), len(file_fsm_pb_rows_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   12,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

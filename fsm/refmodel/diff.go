@@ -27,6 +27,9 @@ func Diff(got, want *Model) error {
 	if err := diffRows("link", got.Links, want.Links); err != nil {
 		return err
 	}
+	if err := diffRows("visits of link", got.Visits, want.Visits); err != nil {
+		return err
+	}
 	if err := diffRows("node", got.Nodes, want.Nodes); err != nil {
 		return err
 	}

@@ -215,5 +215,50 @@ func (m *Model) deleteLink(key string) *pb.Result {
 	}
 	m.Links[key] = &pb.Link{CreatedAt: old.CreatedAt, DeletedAt: max(m.State.Clock, 1), Alias: old.Alias}
 	m.State.Links--
+	delete(m.Visits, key)
 	return &pb.Result{Key: key}
+}
+
+func (m *Model) addVisits(op *pb.AddVisits) *pb.Result {
+	m.State.Misses += op.Misses
+	for _, add := range op.Links {
+		if link := m.Links[add.Key]; link == nil || link.DeletedAt != 0 || add.Visits == nil {
+			continue
+		}
+		row := m.Visits[add.Key]
+		if row == nil {
+			row = &pb.Visits{}
+		} else {
+			row = proto.CloneOf(row)
+		}
+		m.Visits[add.Key] = row
+		row.Visits += add.Visits.Visits
+		row.Bots += add.Visits.Bots
+		row.Last = max(row.Last, add.Visits.Last)
+		days := map[uint32]uint64{}
+		for i, day := range row.Days {
+			days[day] += row.Counts[i]
+		}
+		for i, day := range add.Visits.Days {
+			if i < len(add.Visits.Counts) {
+				days[day] += add.Visits.Counts[i]
+			}
+		}
+		row.Days, row.Counts = nil, nil
+		for _, day := range slices.Sorted(maps.Keys(days)) {
+			row.Days, row.Counts = append(row.Days, day), append(row.Counts, days[day])
+		}
+		for _, names := range []struct {
+			to  *map[string]uint64
+			add map[string]uint64
+		}{{&row.Referrers, add.Visits.Referrers}, {&row.Browsers, add.Visits.Browsers}, {&row.Systems, add.Visits.Systems}} {
+			for name, n := range names.add { // worlds have too few of them for the order to matter
+				if *names.to == nil {
+					*names.to = map[string]uint64{}
+				}
+				(*names.to)[name] += n
+			}
+		}
+	}
+	return code(pb.Code_OK)
 }

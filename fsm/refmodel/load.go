@@ -23,7 +23,7 @@ type Rows interface {
 // none, a counter that is not what it counts, an index without its row.
 func Load(rows Rows) (*Model, error) {
 	l := loader{Model: New(), rows: rows}
-	for _, part := range []func() error{l.state, l.spaces, l.used, l.unused, l.quarantine, l.links, l.tags, l.urls, l.expiries, l.nodes, l.tokens, l.sessions, l.records, l.staged} {
+	for _, part := range []func() error{l.state, l.spaces, l.used, l.unused, l.quarantine, l.links, l.tags, l.urls, l.expiries, l.visits, l.nodes, l.tokens, l.sessions, l.records, l.staged} {
 		if err := part(); err != nil {
 			return nil, err
 		}
@@ -236,6 +236,17 @@ func (l *loader) tags() error {
 			rows = append(rows, tag+"\x00"+key)
 		}
 		return rows
+	})
+}
+
+func (l *loader) visits() error {
+	row := &pb.Visits{}
+	return each(l.rows, store.LinkVisits, row, func(key, _ []byte) error {
+		if link := l.Links[string(key)]; link == nil || link.DeletedAt != 0 {
+			return fmt.Errorf("there is no such link")
+		}
+		l.Visits[string(key)] = proto.CloneOf(row)
+		return nil
 	})
 }
 

@@ -34,6 +34,7 @@ type Model struct {
 	State    *pb.ClusterState // the counters of links and of records are kept like any other
 	Spaces   []*Space         // by id
 	Links    map[string]*pb.Link
+	Visits   map[string]*pb.Visits
 	Nodes    map[string]*pb.Node
 	Tokens   map[string]*pb.Token
 	Sessions map[uint64]*Session
@@ -53,7 +54,7 @@ type Model struct {
 func New() *Model {
 	return &Model{
 		State: &pb.ClusterState{NextLease: 1, NextKeyspace: 1},
-		Links: map[string]*pb.Link{}, Nodes: map[string]*pb.Node{}, Tokens: map[string]*pb.Token{},
+		Links: map[string]*pb.Link{}, Visits: map[string]*pb.Visits{}, Nodes: map[string]*pb.Node{}, Tokens: map[string]*pb.Token{},
 		Sessions: map[uint64]*Session{}, Records: map[string]*Record{},
 	}
 }
@@ -117,6 +118,8 @@ func (m *Model) execute(c *pb.Command) *pb.Result {
 		r = m.updateLink(op.UpdateLink)
 	case *pb.Command_VisitLink:
 		r = m.visitLink(op.VisitLink.Key)
+	case *pb.Command_AddVisits:
+		r = m.addVisits(op.AddVisits)
 	case *pb.Command_DeleteLink:
 		r = m.deleteLink(op.DeleteLink.Key)
 	case *pb.Command_StageBackup:

@@ -84,7 +84,7 @@ func readBackup(file []byte) *backup {
 	}
 	b.State.Links = b.header.Links
 	l := loader{b.Model, tables}
-	if l.spaces() != nil || l.used() != nil || l.links() != nil {
+	if l.spaces() != nil || l.used() != nil || l.links() != nil || l.visits() != nil {
 		return nil
 	}
 	return b
@@ -146,7 +146,7 @@ func (m *Model) restoreBackup(op *pb.RestoreBackup) *pb.Result {
 	links, lost := m.mergeLinks(b)
 	told.Links, told.LinksLost = b.header.Links, lost
 	m.restored = func() {
-		m.Spaces, m.Links, m.State.Links = next, links, b.header.Links
+		m.Spaces, m.Links, m.Visits, m.State.Links = next, links, b.Visits, b.header.Links
 		m.State.Clock = max(m.State.Clock, b.header.Clock)
 		m.State.NextLease = max(m.State.NextLease, b.header.NextLease)
 		m.State.NextKeyspace = max(m.State.NextKeyspace, b.header.NextKeyspace)

@@ -104,6 +104,36 @@ func (c *Client) GetLink(ctx context.Context, key string, opts ...Option) (Link,
 	return link, err
 }
 
+// LinkStats is what was counted of a link.
+type LinkStats struct {
+	Key       string    `json:"key"`
+	Visits    int       `json:"visits"` // of bots, too
+	Bots      int       `json:"bots"`
+	LastVisit time.Time `json:"last_visit,omitzero"`
+	Days      []struct {
+		Date   string `json:"date"` // UTC
+		Visits int    `json:"visits"`
+	} `json:"days"`
+	// Of visitors that are no bots, the most frequent first.
+	Referrers []NamedVisits `json:"referrers"`
+	Browsers  []NamedVisits `json:"browsers"`
+	Systems   []NamedVisits `json:"systems"`
+}
+
+// NamedVisits counts the visits with something in common.
+type NamedVisits struct {
+	Name   string `json:"name"`
+	Visits int    `json:"visits"`
+}
+
+// LinkStats returns the visits of a link, as far as they are counted: those of the
+// last second are not.
+func (c *Client) LinkStats(ctx context.Context, key string, opts ...Option) (LinkStats, error) {
+	var stats LinkStats
+	err := c.read(ctx, linkPath(key)+"/stats", nil, opts, &stats)
+	return stats, err
+}
+
 // LinkQuery asks for a page of links, in the order of their keys.
 type LinkQuery struct {
 	Limit  int    // 1 to 1000; 0: the server's default, 100

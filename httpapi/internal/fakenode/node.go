@@ -20,6 +20,8 @@ type Node struct {
 	Name    string
 	Err     error // what every method that can fail answers, if set
 	Stored  map[string]*pb.Link
+	Visited map[string]*pb.Visits
+	Misses  uint64
 	State   fsm.KeyState
 	Rows    []fsm.KeyRow
 	Spaces  []cluster.KeyspaceStats
@@ -200,6 +202,33 @@ func (n *Node) VisitLink(ctx context.Context, key string) cluster.Outcome {
 	}
 	link.Visits++
 	return cluster.Outcome{Key: key, Link: link, Index: 14}
+}
+
+func (n *Node) AddVisits(ctx context.Context, v *pb.AddVisits) error {
+	if err := n.enter(ctx, "AddVisits", v); err != nil {
+		return err
+	}
+	n.Misses += v.Misses
+	for _, add := range v.Links {
+		if n.Visited == nil {
+			n.Visited = map[string]*pb.Visits{}
+		}
+		if n.Visited[add.Key] == nil {
+			n.Visited[add.Key] = &pb.Visits{}
+		}
+		fsm.MergeVisits(n.Visited[add.Key], add.Visits)
+	}
+	return nil
+}
+
+func (n *Node) Visits(ctx context.Context, l cluster.Level, key string) (*pb.Visits, error) {
+	if err := n.enter(ctx, "Visits", l, key); err != nil {
+		return nil, err
+	}
+	if n.Stored[key] == nil {
+		return nil, fsm.ErrLinkNotFound
+	}
+	return n.Visited[key], nil
 }
 
 func (n *Node) DeleteLink(ctx context.Context, key string, idem *cluster.Idempotency) cluster.Outcome {

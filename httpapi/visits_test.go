@@ -1,0 +1,132 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kgs-cluster/kgs/cluster"
+	"github.com/kgs-cluster/kgs/fsm"
+	"github.com/kgs-cluster/kgs/fsm/pb"
+	"github.com/kgs-cluster/kgs/httpapi/internal/fakenode"
+)
+
+const (
+	firefox   = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
+	googlebot = "User-Agent: Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
+)
+
+func TestVisitsAreCounted(t *testing.T) {
+	node := &fakenode.Node{Stored: map[string]*pb.Link{"abc": {Url: "https://a.example/"}, "def": {Url: "https://b.example/"}}}
+	s := newServer(t, node)
+	send(t, s, "GET", "/v1/links/abc/stats", "").wantStatus(200).
+		wantBody(`{"key":"abc","visits":0,"bots":0,"days":[],"referrers":[],"browsers":[],"systems":[]}` + "\n")
+	send(t, s, "GET", "/abc", "", firefox, "Referer: https://News.example:8443/x?secret=1").wantStatus(302)
+	send(t, s, "GET", "/abc", "", firefox, "Referer: not a URL").wantStatus(302)
+	send(t, s, "GET", "/abc", "", googlebot, "Referer: https://news.example/").wantStatus(302)
+	send(t, s, "GET", "/abc", "", "User-Agent: curl/8.9.1").wantStatus(302)
+	send(t, s, "GET", "/abc", "").wantStatus(302)
+	send(t, s, "HEAD", "/abc", "", firefox).wantStatus(302) // a look
+	send(t, s, "GET", "/nope", "").wantStatus(404)
+	s.visits.bring(t.Context())
+	got := node.Visited["abc"]
+	if now := time.Now().UnixMilli(); got == nil || got.Last > now || got.Last < now-60_000 {
+		t.Fatal(got)
+	}
+	day := uint32(got.Last / (24 * 60 * 60 * 1000))
+	want := &pb.Visits{Visits: 5, Bots: 3, Last: got.Last, Days: []uint32{day}, Counts: []uint64{5},
+		Referrers: map[string]uint64{"news.example": 1}, Browsers: map[string]uint64{"Firefox": 2}, Systems: map[string]uint64{"Linux": 2}}
+	if !proto.Equal(got, want) || node.Visited["def"] != nil || node.Misses != 1 {
+		t.Errorf("got %v, want %v; %d misses", got, want, node.Misses)
+	}
+	if s.visits.bring(t.Context()); node.Visited["abc"].Visits != 5 || node.Misses != 1 {
+		t.Error("counted twice")
+	}
+	send(t, s, "GET", "/v1/links/abc/stats", "").wantStatus(200).wantBody(fmt.Sprintf(
+		`{"key":"abc","visits":5,"bots":3,"last_visit":%q,"days":[{"date":%q,"visits":5}],"referrers":[{"name":"news.example","visits":1}],`+
+			`"browsers":[{"name":"Firefox","visits":2}],"systems":[{"name":"Linux","visits":2}]}`+"\n",
+		timestamp(want.Last), time.UnixMilli(want.Last).UTC().Format(time.DateOnly)))
+	send(t, s, "GET", "/v1/links/nope/stats", "").wantProblem(404, "link_not_found")
+	send(t, s, "GET", "/v1/links/a.b/stats", "").wantProblem(404, "link_not_found")
+	send(t, s, "GET", "/v1/links/abc/stats?consistency=x", "").wantProblem(400, "invalid_request")
+}
+
+// What certainly was not counted is brought again; what may have been is not.
+func TestVisitsWithoutALeader(t *testing.T) {
+	node := &fakenode.Node{Stored: map[string]*pb.Link{"abc": {Url: "https://a.example/"}}}
+	s := newServer(t, node)
+	visit := func() { send(t, s, "GET", "/abc", "", firefox).wantStatus(302) }
+	bring := func(err error) {
+		node.Err = err
+		s.visits.bring(t.Context())
+		node.Err = nil
+	}
+	visit()
+	bring(cluster.ErrNoLeader)
+	visit()
+	bring(nil)
+	if got := node.Visited["abc"].GetVisits(); got != 2 {
+		t.Errorf("%d visits, want 2", got)
+	}
+	visit()
+	bring(fsm.ErrOutcomeUnknown)
+	bring(nil)
+	if got := node.Visited["abc"].GetVisits(); got != 2 {
+		t.Errorf("%d visits, want 2", got)
+	}
+	if got := counterValue(t, s.metrics.visitsLost); got != 1 {
+		t.Errorf("%v lost, want 1", got)
+	}
+}
+
+func TestVisitsOfVeryManyLinks(t *testing.T) {
+	node := &fakenode.Node{}
+	v := newVisitCounter(node, newServer(t, node).metrics.visitsLost)
+	for i := range visitsPending + 50_000 {
+		v.count(fmt.Sprint("key", i), http.Header{}, time.Now())
+	}
+	kept := 0
+	for i := range v.shards {
+		kept += len(v.shards[i].links)
+	}
+	if lost := counterValue(t, v.lost); kept > visitsPending || kept+int(lost) != visitsPending+50_000 {
+		t.Errorf("%d links wait, %v visits were lost", kept, lost)
+	}
+	v.bring(context.Background())
+	if got := len(node.Visited); got > visitsBrought || got < visitsBrought/2 {
+		t.Errorf("%d links were brought at once", got)
+	}
+	v.finish(context.Background())
+	if got := len(node.Visited); got != kept {
+		t.Errorf("%d of %d links were brought in the end", got, kept)
+	}
+}
+
+func BenchmarkCountVisit(b *testing.B) {
+	v := newVisitCounter(&fakenode.Node{}, nil)
+	header := http.Header{"User-Agent": {firefox[12:]}, "Referer": {"https://news.example/some/page"}}
+	keys := make([]string, 1000)
+	for i := range keys {
+		keys[i] = fmt.Sprint("key", i)
+	}
+	now := time.Now()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		v.count(keys[i%len(keys)], header, now)
+	}
+}
+
+func counterValue(t *testing.T, c prometheus.Counter) float64 {
+	t.Helper()
+	var m dto.Metric
+	if err := c.Write(&m); err != nil {
+		t.Fatal(err)
+	}
+	return m.Counter.GetValue()
+}
