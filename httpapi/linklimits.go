@@ -2,10 +2,12 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
+	"github.com/kgs-cluster/kgs/cluster"
 	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/fsm/pb"
 )
@@ -78,6 +80,15 @@ func isLimited(link *pb.Link) bool {
 // visit is the link if it redirects now. Where visits are limited the log counts
 // this one, unless it is only a look (HEAD).
 func (s *Server) visit(ctx context.Context, r *http.Request, key string, link *pb.Link) (*pb.Link, error) {
+	if fsm.Unusable(link, time.Now().UnixMilli()) != nil {
+		// The limit may have been changed through another node. Without a leader
+		// what this one knows must do.
+		if fresh, err := s.service.Link(ctx, cluster.Linearizable, key); err == nil {
+			link = fresh
+		} else if errors.Is(err, fsm.ErrLinkNotFound) {
+			return nil, err
+		}
+	}
 	if err := fsm.Unusable(link, time.Now().UnixMilli()); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, key)
 	}

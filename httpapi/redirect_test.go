@@ -1,10 +1,12 @@
 package httpapi
 
 import (
+	"context"
 	"strings"
 	"testing"
 
 	"github.com/kgs-cluster/kgs/cluster"
+	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/fsm/pb"
 	"github.com/kgs-cluster/kgs/httpapi/internal/fakenode"
 )
@@ -108,6 +110,44 @@ func TestRedirectOfALimitedLink(t *testing.T) {
 			} else if row.link.MaxVisits != 0 {
 				send(t, s, "GET", "/abc", "").wantProblem(410, "link_used_up")
 			}
+		})
+	}
+}
+
+// staleNode has another link than the rest of the cluster.
+type staleNode struct {
+	fakenode.Node
+	fresh    *pb.Link
+	freshErr error
+}
+
+func (n *staleNode) Link(ctx context.Context, l cluster.Level, key string) (*pb.Link, error) {
+	if l == cluster.Linearizable {
+		return n.fresh, n.freshErr
+	}
+	return n.Node.Link(ctx, l, key)
+}
+
+func TestALimitIsLookedAtAgainBeforeItCounts(t *testing.T) {
+	for name, row := range map[string]struct {
+		fresh  *pb.Link
+		err    error
+		status int
+	}{
+		"given more time": {&pb.Link{Url: "https://b.example/"}, nil, 302},
+		"as it was":       {&pb.Link{Url: "https://b.example/", ExpiresAt: 1}, nil, 410},
+		"deleted":         {nil, fsm.ErrLinkDeleted, 404},
+		"no leader":       {nil, cluster.ErrNoLeader, 410},
+	} {
+		t.Run(name, func(t *testing.T) {
+			node := &staleNode{fresh: row.fresh, freshErr: row.err}
+			node.Name = "n1"
+			node.Stored = map[string]*pb.Link{"abc": {Url: "https://a.example/", ExpiresAt: 1}}
+			s, err := New(Config{Service: node, BaseURL: "https://kgs.example"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			send(t, s, "GET", "/abc", "").wantStatus(row.status)
 		})
 	}
 }
