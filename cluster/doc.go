@@ -54,6 +54,7 @@
 //
 //	node.go       start and stop, in order
 //	form.go       the first start: bootstrap, join, and who is refused
+//	rejoin.go     a damaged data directory replaced
 //	wire*.go      one port, the handshake with identities, TLS (package certs)
 //	rpc*.go       framed requests and answers over it
 //	transport.go  raft's transport, and what keeps raft from committing or

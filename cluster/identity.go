@@ -28,6 +28,10 @@ type identity struct {
 	Node    string `json:"node"`
 	Disk    string `json:"disk"`              // random, drawn with the directory
 	Cluster string `json:"cluster,omitempty"` // once known
+
+	// Replaces is the damaged directory that the cluster is to replace by this
+	// one; see rejoin.go.
+	Replaces string `json:"replaces,omitempty"`
 }
 
 // openIdentity locks the data directory and reads, or draws, its identity.

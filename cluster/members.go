@@ -95,6 +95,9 @@ func (n *Node) joinHere(ctx context.Context, r *clusterpb.JoinRequest) error {
 		}
 		disk = status.Disk
 	}
+	if err := n.removeReplaced(ctx, r.Id, r.Replaces); err != nil {
+		return err
+	}
 	_, err := n.proposeOne(ctx, &pb.Command{Op: &pb.Command_PutNode{PutNode: &pb.PutNode{Node: &pb.Node{
 		Id: r.Id, DiskId: disk, Http: r.Http, Cluster: r.Cluster, NonVoter: r.NonVoter}}}})
 	if err != nil {
@@ -113,6 +116,15 @@ func (n *Node) joinHere(ctx context.Context, r *clusterpb.JoinRequest) error {
 	return changeError(n.futures.await(func() raft.Future {
 		return n.raft.AddNonvoter(raft.ServerID(r.Id), raft.ServerAddress(r.Cluster), 0, changeTimeout)
 	}))
+}
+
+// removeReplaced removes the member if it still is the one with that disk.
+func (n *Node) removeReplaced(ctx context.Context, id, disk string) error {
+	row, err := n.machine.Node(id)
+	if err != nil || disk == "" || row == nil || row.Removed || row.DiskId != disk {
+		return err
+	}
+	return n.removeHere(ctx, id, false)
 }
 
 // changeTimeout bounds the wait for room in raft's queue.

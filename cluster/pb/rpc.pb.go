@@ -731,12 +731,14 @@ func (x *BufferStatus) GetRate() float64 {
 }
 
 type JoinRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Disk          string                 `protobuf:"bytes,2,opt,name=disk,proto3" json:"disk,omitempty"`
-	Http          string                 `protobuf:"bytes,3,opt,name=http,proto3" json:"http,omitempty"`
-	Cluster       string                 `protobuf:"bytes,4,opt,name=cluster,proto3" json:"cluster,omitempty"`
-	NonVoter      bool                   `protobuf:"varint,5,opt,name=non_voter,json=nonVoter,proto3" json:"non_voter,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Id       string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Disk     string                 `protobuf:"bytes,2,opt,name=disk,proto3" json:"disk,omitempty"`
+	Http     string                 `protobuf:"bytes,3,opt,name=http,proto3" json:"http,omitempty"`
+	Cluster  string                 `protobuf:"bytes,4,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	NonVoter bool                   `protobuf:"varint,5,opt,name=non_voter,json=nonVoter,proto3" json:"non_voter,omitempty"`
+	// The data directory that this one replaces: the member with that one is removed first.
+	Replaces      string `protobuf:"bytes,6,opt,name=replaces,proto3" json:"replaces,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -804,6 +806,13 @@ func (x *JoinRequest) GetNonVoter() bool {
 		return x.NonVoter
 	}
 	return false
+}
+
+func (x *JoinRequest) GetReplaces() string {
+	if x != nil {
+		return x.Replaces
+	}
+	return ""
 }
 
 type JoinResponse struct {
@@ -1072,13 +1081,14 @@ const file_cluster_pb_rpc_proto_rawDesc = "" +
 	"\fBufferStatus\x12\x1a\n" +
 	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12\x1a\n" +
 	"\bbuffered\x18\x02 \x01(\x04R\bbuffered\x12\x12\n" +
-	"\x04rate\x18\x03 \x01(\x01R\x04rate\"|\n" +
+	"\x04rate\x18\x03 \x01(\x01R\x04rate\"\x98\x01\n" +
 	"\vJoinRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04disk\x18\x02 \x01(\tR\x04disk\x12\x12\n" +
 	"\x04http\x18\x03 \x01(\tR\x04http\x12\x18\n" +
 	"\acluster\x18\x04 \x01(\tR\acluster\x12\x1b\n" +
-	"\tnon_voter\x18\x05 \x01(\bR\bnonVoter\"-\n" +
+	"\tnon_voter\x18\x05 \x01(\bR\bnonVoter\x12\x1a\n" +
+	"\breplaces\x18\x06 \x01(\tR\breplaces\"-\n" +
 	"\fJoinResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\"5\n" +

@@ -95,6 +95,11 @@ func serve(ctx context.Context, f *serveFlags, stdout io.Writer, log hclog.Logge
 	certificates.watch(running, log.Named("tls"))
 	config.Fatal = func(err error) { stop(fatalError{err}) }
 
+	if f.wipeAndRejoin {
+		if config, err = cluster.Rejoin(running, config); err != nil {
+			return errors.Join(err, listener.Close())
+		}
+	}
 	node, listener, err := openNode(running, config, listener, certificates.server())
 	if err != nil || node == nil {
 		return err

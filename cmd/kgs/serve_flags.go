@@ -22,7 +22,7 @@ type serveFlags struct {
 	clusterAddr, clusterAdvertise string
 	initialCluster                string
 	join                          []string
-	nonVoter                      bool
+	nonVoter, wipeAndRejoin       bool
 	bufferMin, bufferMax          int
 	heartbeat, election           time.Duration
 	baseURL                       string
@@ -48,6 +48,7 @@ func (f *serveFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.initialCluster, "initial-cluster", "", "the nodes of a new cluster, as n1=`HOST:PORT,...`; the same on each of them, ignored once there is state")
 	flags.StringSliceVar(&f.join, "join", nil, "`HOST:PORT,...` of nodes of a running cluster, to become a member of it")
 	flags.BoolVar(&f.nonVoter, "non-voter", false, "with --join: stay a read replica")
+	flags.BoolVar(&f.wipeAndRejoin, "wipe-and-rejoin", false, "once, if the data directory is damaged: rename it to DIR.damaged-TIME and have the cluster replace this node; refused if it is not")
 	flags.IntVar(&f.bufferMin, "buffer-min", 10_000, "keys that a leader holds ready at least")
 	flags.IntVar(&f.bufferMax, "buffer-max", 0, "keys that a leader holds ready at most (default 1000000)")
 	flags.DurationVar(&f.heartbeat, "heartbeat", 300*time.Millisecond, "a follower that hears nothing for one to two of these seeks election")
