@@ -64,7 +64,7 @@ func (s *Server) readBatch(c echo.Context) (*batch, error) {
 		return nil, err
 	}
 	b := &batch{}
-	err = readLines(body, func(l line) {
+	err = readLines(newPacedBody(c, body, s.bodyGrace), func(l line) {
 		request := cluster.CreateRequest{}
 		if l.err == nil {
 			request.Create, l.err = s.decodeCreate(l.data, r)

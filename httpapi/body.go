@@ -2,9 +2,12 @@ package httpapi
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 )
@@ -12,6 +15,14 @@ import (
 const (
 	maxBody      = 1 << 20  // bytes
 	maxBatchBody = 16 << 20 // bytes
+	// bodyStep is what a body gets of memory before its bytes are there: anybody
+	// can claim a length and send nothing.
+	bodyStep = 16 << 10
+
+	// A batch holds one of few places while it is read, so its body must come at
+	// bodyRate, after bodyGrace.
+	bodyGrace = 5 * time.Second
+	bodyRate  = 256 << 10 // bytes a second
 )
 
 // readJSON reads a body that, if there is one, is JSON; nil if there is none.
@@ -26,7 +37,7 @@ func readJSON(c echo.Context) ([]byte, error) {
 	}
 	buf := bytes.Buffer{}
 	if r.ContentLength > 0 {
-		buf.Grow(int(r.ContentLength) + bytes.MinRead)
+		buf.Grow(int(min(r.ContentLength, bodyStep)) + bytes.MinRead)
 	}
 	if _, err := buf.ReadFrom(body); err != nil {
 		return nil, bodyError(err)
@@ -57,6 +68,30 @@ func boundedBody(c echo.Context, limit int64) (io.Reader, error) {
 		return nil, &http.MaxBytesError{Limit: limit}
 	}
 	return http.MaxBytesReader(c.Response().Writer, r.Body, limit), nil
+}
+
+// pacedBody gives up on a client that sends slowly.
+type pacedBody struct {
+	body    io.Reader
+	control *http.ResponseController
+	due     time.Time // by which the next bytes must be there
+}
+
+func newPacedBody(c echo.Context, body io.Reader, grace time.Duration) *pacedBody {
+	return &pacedBody{body, http.NewResponseController(c.Response()), time.Now().Add(grace)}
+}
+
+func (b *pacedBody) Read(p []byte) (int, error) {
+	_ = b.control.SetReadDeadline(b.due) // not every ResponseWriter can
+	n, err := b.body.Read(p)
+	b.due = b.due.Add(time.Duration(n) * time.Second / bodyRate)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, refusef(kindBodyTooSlow, "want %d bytes a second", bodyRate)
+	}
+	if err != nil { // net/http listens on, for the client's end
+		_ = b.control.SetReadDeadline(time.Now().Add(readTimeout))
+	}
+	return n, err
 }
 
 // bodyError is the problem of a body that could not be read.

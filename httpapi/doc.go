@@ -63,5 +63,10 @@
 //   - GET /v1/cluster/snapshot needs an admin, as the file has the key spaces'
 //     secrets. What has no route is 404 or 405 to everybody.
 //   - Without Config.BaseURL short URLs are made of the request's Host.
+//   - Too many connections wait and are not closed (conns.go). Who sends his
+//     headers slowly loses the connection after 10 s, who sends a body slowly
+//     after a minute, and holds no memory for what he has not sent. A batch holds
+//     one of few places: too slow a body is 408 body_too_slow.
+//   - Redirects have no Referrer-Policy: it would hold for the link's target.
 //   - readyz and livez answer in plain text, also when not ready.
 package httpapi

@@ -14,6 +14,9 @@ type metrics struct {
 	latency  *prometheus.HistogramVec
 	running  prometheus.Gauge
 	watchers prometheus.Gauge
+
+	connections, maxConnections prometheus.Gauge
+
 	problems *prometheus.CounterVec // by a kind's code
 
 	limitedRequests, limitedMisses, visitsLost prometheus.Counter
@@ -35,6 +38,12 @@ func newMetrics(registry *prometheus.Registry, version string) (*metrics, error)
 		watchers: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "kgs_http_watchers", Help: "Open streams of GET /v1/cluster/watch; at most 64.",
 		}),
+		connections: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "kgs_http_connections", Help: "Open connections of clients.",
+		}),
+		maxConnections: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "kgs_http_connections_limit", Help: "How many may be open at once; others wait until one ends.",
+		}),
 		problems: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kgs_http_problems_total", Help: "Requests answered with a problem, by its code.",
 		}, []string{"code"}),
@@ -50,7 +59,7 @@ func newMetrics(registry *prometheus.Registry, version string) (*metrics, error)
 		Name: "kgs_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	for _, collector := range []prometheus.Collector{m.requests, m.latency, m.running, m.watchers, m.problems, limited, m.visitsLost, build} {
+	for _, collector := range []prometheus.Collector{m.requests, m.latency, m.running, m.watchers, m.connections, m.maxConnections, m.problems, limited, m.visitsLost, build} {
 		if err := registry.Register(collector); err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
 		}

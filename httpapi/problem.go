@@ -57,6 +57,7 @@ var (
 	kindTooManySpaces  = &kind{http.StatusConflict, "too_many_keyspaces", "There are too many key spaces"}
 	kindWrongCluster   = &kind{http.StatusConflict, "wrong_cluster", "The node belongs to another cluster"}
 
+	kindBodyTooSlow          = &kind{http.StatusRequestTimeout, "body_too_slow", "The body came too slowly"}
 	kindBodyTooLarge         = &kind{http.StatusRequestEntityTooLarge, "body_too_large", "The body is too large"}
 	kindUnsupportedMediaType = &kind{http.StatusUnsupportedMediaType, "unsupported_media_type", "The body's media type is not supported"}
 	kindIdempotencyMismatch  = &kind{http.StatusUnprocessableEntity, "idempotency_mismatch", "The Idempotency-Key was used with another request"}
@@ -145,6 +146,7 @@ func (s *Server) writeProblem(c echo.Context, err error) {
 		header["Www-Authenticate"] = bearer
 	}
 	header["Cache-Control"] = noStore
+	header["X-Content-Type-Options"], header["Referrer-Policy"] = noSniff, noReferrer
 	header.Del("Content-Length") // of the answer that was meant to be
 	var buf bytes.Buffer
 	if err := p.appendTo(&buf, 0); err != nil {

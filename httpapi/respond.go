@@ -20,6 +20,8 @@ var (
 	retryAfter  = []string{"1"}
 	replayTrue  = []string{"true"}
 	bearer      = []string{"Bearer"}
+	noSniff     = []string{"nosniff"}
+	noReferrer  = []string{"no-referrer"} // not on a redirect: what its target hears is the link's owner's affair
 )
 
 // smallBody is what net/http still buffers, and so finds the length of by itself.

@@ -14,7 +14,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"golang.org/x/net/netutil"
 )
 
 // Timeouts of a connection. They bound what a slow or silent client may hold;
@@ -43,6 +42,7 @@ type Server struct {
 	batches        chan struct{} // as many as may be under way
 	snapshots      chan struct{} // likewise
 	stall          time.Duration // snapshotStall
+	bodyGrace      time.Duration
 	watch          *watch
 	visits         *visitCounter
 	draining       atomic.Bool   // not ready any more
@@ -75,10 +75,11 @@ func New(c Config) (*Server, error) {
 		service: c.Service, log: c.Logger, auditLog: c.Logger.Named("audit"), auth: c.Auth, baseURL: c.BaseURL, own: own,
 		node: []string{c.Service.ID()}, metrics: metrics,
 		metricsHandler: promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}),
-		batches:        make(chan struct{}, c.MaxBatches), snapshots: make(chan struct{}, maxSnapshots), stall: snapshotStall,
+		batches:        make(chan struct{}, c.MaxBatches), snapshots: make(chan struct{}, maxSnapshots), stall: snapshotStall, bodyGrace: bodyGrace,
 		drainTimeout: c.DrainTimeout, lingerTime: lingerTime, handOver: c.HandOver, maxConns: c.MaxConns, tls: c.TLS, trusted: c.TrustedProxies,
 		requestLimits: newLimiters(c.RateLimit, requestBurst), missLimits: newLimiters(c.MissLimit, missBurst),
 	}
+	metrics.maxConnections.Set(float64(c.MaxConns))
 	s.visits = newVisitCounter(c.Service, metrics.visitsLost)
 	s.watch, s.ending = newWatch(c.Service), make(chan struct{})
 	s.end = sync.OnceFunc(func() { close(s.ending) })
@@ -90,11 +91,13 @@ func New(c Config) (*Server, error) {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header()["X-Kgs-Node"] = s.node // here, since echo answers OPTIONS by itself
+	header := w.Header()
+	header["X-Kgs-Node"] = s.node // here, since echo answers OPTIONS by itself
 	if s.closing.Load() {
-		w.Header()["Connection"] = closeConnection
+		header["Connection"] = closeConnection
 	}
 	if isAPI(r.URL.Path) {
+		header["X-Content-Type-Options"], header["Referrer-Policy"] = noSniff, noReferrer
 		s.api.ServeHTTP(w, r)
 		return
 	}
@@ -133,7 +136,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	counting.Go(func() { s.visits.run(count) })
 	defer counting.Wait()
 	defer stop()
-	listener = netutil.LimitListener(listener, s.maxConns)
+	listener = newBoundedListener(listener, s.maxConns, s.metrics.connections, s.log)
 	ended := make(chan error, 1)
 	go func() { ended <- serveOn(server, listener) }()
 	select {

@@ -69,8 +69,6 @@ func (s *Server) uiFile(_ context.Context, c echo.Context) error {
 	header["Etag"] = []string{asset.etag}
 	header["Cache-Control"] = []string{"no-cache"} // kept, and asked about each time: nodes are upgraded one by one
 	header["Content-Security-Policy"] = []string{uiPolicy}
-	header["X-Content-Type-Options"] = []string{"nosniff"}
-	header["Referrer-Policy"] = []string{"no-referrer"}
 	header["Cross-Origin-Opener-Policy"] = []string{"same-origin"}
 	if strings.Contains(strings.Join(c.Request().Header["If-None-Match"], ","), asset.etag) {
 		c.Response().WriteHeader(http.StatusNotModified)

@@ -10,7 +10,7 @@ import (
 func Waiting(why error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
-		header["Cache-Control"] = noStore
+		header["Cache-Control"], header["X-Content-Type-Options"], header["Referrer-Policy"] = noStore, noSniff, noReferrer
 		switch r.URL.Path {
 		case "/livez":
 			fmt.Fprint(w, "ok")

@@ -157,6 +157,7 @@ func serveHTTP(ctx context.Context, f *serveFlags, config cluster.Config, node *
 	if err := f.limits.into(&api); err != nil {
 		return err
 	}
+	api.MaxConns = fitConnections(api.MaxConns, config.Logger)
 	server, err := httpapi.New(api)
 	if err != nil {
 		return err
