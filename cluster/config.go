@@ -45,6 +45,11 @@ type Config struct {
 	Heartbeat time.Duration // a follower that hears nothing for one to two of these seeks election; default 300 ms
 	Election  time.Duration // a candidate waits so long for votes; default 300 ms
 
+	// RemoveDeadAfter is for how long a member may not answer before the leader
+	// removes it, if a healthy majority and three voters are left; the same on all
+	// nodes. 0: for ever; else a minute or more.
+	RemoveDeadAfter time.Duration
+
 	SnapshotInterval  time.Duration // how often, up to twice as long, a node looks whether a snapshot is due; default 10 s
 	SnapshotThreshold uint64        // log entries since the last one that make it due; default: by their size (logsize.go)
 	TrailingLogs      uint64        // log entries kept after it, for followers that lag; default: likewise
@@ -162,6 +167,9 @@ func (c Config) Validate() error {
 	}
 	if c.Election < c.Heartbeat {
 		fault("election %s is shorter than heartbeat %s", c.Election, c.Heartbeat)
+	}
+	if c.RemoveDeadAfter < 0 || c.RemoveDeadAfter > 0 && c.RemoveDeadAfter < time.Minute {
+		fault("dead nodes removed after %s: choose 1m or more, so that a restart is none, or 0 for never", c.RemoveDeadAfter)
 	}
 	return errors.Join(faults...)
 }

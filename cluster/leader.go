@@ -133,6 +133,9 @@ func (n *Node) runTerm(ctx context.Context, tasks *sync.WaitGroup) {
 	n.openBuffers(&openBuffers{ctx, term, tasks, map[string]*buffer{}})
 	n.lead.ready.Store(term)
 	n.log.Info("leading", "term", term, "after", time.Since(start).Round(time.Millisecond))
+	if n.cfg.RemoveDeadAfter > 0 {
+		tasks.Go(func() { n.removeDead(ctx) })
+	}
 	n.promoteNodes(ctx)
 }
 

@@ -80,6 +80,7 @@ func (n *Node) counters() []prometheus.Collector {
 	}
 	counter("leader_changes_total", "Times this node saw another node come to lead.", nil, n.leader.changesSeen)
 	counter("chain_checks_total", "Log entries at which this node compared its state with the leader's.", nil, n.machine.Compared)
+	counter("dead_nodes_removed_total", "Members that this node, as the leader, removed as they did not answer.", nil, n.deadRemoved.Load)
 	const cache, help = "link_cache_lookups_total", "Links looked for in the cache, by whether they were there."
 	counter(cache, help, prometheus.Labels{"result": "hit"}, func() uint64 { hits, _ := n.machine.LinkCacheLookups(); return hits })
 	counter(cache, help, prometheus.Labels{"result": "miss"}, func() uint64 { _, misses := n.machine.LinkCacheLookups(); return misses })

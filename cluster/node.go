@@ -53,6 +53,8 @@ type Node struct {
 	ledReads rounds // of all readers that ask this node as the leader
 	started  time.Time
 
+	deadRemoved atomic.Uint64 // members, see removeDead
+
 	collectors []prometheus.Collector // what is registered
 
 	restoring sync.Mutex // held while a backup is restored through this node

@@ -25,6 +25,7 @@ type serveFlags struct {
 	nonVoter, wipeAndRejoin       bool
 	bufferMin, bufferMax          int
 	heartbeat, election           time.Duration
+	removeDeadAfter               time.Duration
 	baseURL                       string
 	auth                          string
 	logLevel, logFormat           string
@@ -53,6 +54,7 @@ func (f *serveFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.bufferMax, "buffer-max", 0, "keys that a leader holds ready at most (default 1000000)")
 	flags.DurationVar(&f.heartbeat, "heartbeat", 300*time.Millisecond, "a follower that hears nothing for one to two of these seeks election")
 	flags.DurationVar(&f.election, "election", 300*time.Millisecond, "how long a candidate waits for votes")
+	flags.DurationVar(&f.removeDeadAfter, "remove-dead-after", 0, "how long a node may not answer before the leader removes it, if 3 voters and a healthy majority are left; 0: for ever; the same on all nodes")
 	flags.StringVar(&f.baseURL, "base-url", "", "`URL` that short links start with (default: the host of each request)")
 	authFlag(flags, &f.auth)
 	f.tls.register(flags)
@@ -74,7 +76,7 @@ func (f *serveFlags) cluster() (cluster.Config, error) {
 		Join: f.join, NonVoter: f.nonVoter,
 		Keyspace:  keyspace.Space{Alphabet: keyspace.Base62, Length: 6},
 		BufferMin: f.bufferMin, BufferMax: f.bufferMax,
-		Heartbeat: f.heartbeat, Election: f.election,
+		Heartbeat: f.heartbeat, Election: f.election, RemoveDeadAfter: f.removeDeadAfter,
 		Version: buildVersion(),
 	}
 	if f.bufferMax == 0 {
