@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -48,6 +50,9 @@ func decodeYAML[T any](t *testing.T, name string, strict bool) (documents []T) {
 	}
 }
 
+// clientSettings are read by the client commands, of which a node's health check is one.
+var clientSettings = []string{"KGS_ADDR", "KGS_CA", "KGS_TOKEN"}
+
 // asServe checks a node's command line and environment as serve would, and
 // returns what it would run with.
 func asServe(t *testing.T, args []string, env map[string]string) map[string]string {
@@ -61,7 +66,7 @@ func asServe(t *testing.T, args []string, env map[string]string) map[string]stri
 	known := map[string]bool{}
 	flags.VisitAll(func(flag *pflag.Flag) { known[envName(flag.Name)] = true })
 	for name, value := range env {
-		if strings.HasPrefix(name, "KGS_") && !known[name] {
+		if strings.HasPrefix(name, "KGS_") && !known[name] && !slices.Contains(clientSettings, name) {
 			t.Errorf("%s is no setting of serve", name)
 		}
 		t.Setenv(name, value)
@@ -84,6 +89,14 @@ func asServe(t *testing.T, args []string, env map[string]string) map[string]stri
 	return values
 }
 
+// checkSafe: a node has TLS, tokens, and no way around them.
+func checkSafe(t *testing.T, node map[string]string) {
+	t.Helper()
+	if node["auth"] != "on" || node["tls-cert"] == "" || node["insecure"] != "false" || !strings.HasPrefix(node["http-advertise"], "https://") {
+		t.Errorf("%s runs without TLS or without tokens: %v", node["node-id"], node)
+	}
+}
+
 // checkCluster: the nodes found are those of the list that each has, each at its
 // place.
 func checkCluster(t *testing.T, nodes []map[string]string) {
@@ -104,12 +117,14 @@ type composeService struct {
 	Environment map[string]string
 	Restart     string
 	Volumes     []string
+	Secrets     []any // names, or what is mounted as what
 }
 
 func TestCompose(t *testing.T) {
 	compose := decodeYAML[struct {
 		Services map[string]composeService
 		Volumes  map[string]any
+		Secrets  map[string]struct{ File string }
 	}](t, "compose.yaml", false)[0]
 	var nodes []map[string]string
 	for _, name := range []string{"n1", "n2", "n3"} {
@@ -124,6 +139,20 @@ func TestCompose(t *testing.T) {
 		}
 		if _, declared := compose.Volumes[name]; !declared {
 			t.Errorf("volume %s is not declared", name)
+		}
+		checkSafe(t, node)
+		mounted := map[string]string{}
+		for _, secret := range service.Secrets {
+			source, target := fmt.Sprint(secret), fmt.Sprint(secret)
+			if pair, ok := secret.(map[string]any); ok {
+				source, target = pair["source"].(string), pair["target"].(string)
+			}
+			mounted["/run/secrets/"+target] = compose.Secrets[source].File
+		}
+		for flag, file := range map[string]string{"tls-cert": name + ".crt", "tls-key": name + ".key", "tls-ca": "ca.crt"} {
+			if got := mounted[node[flag]]; got != "tls/"+file {
+				t.Errorf("service %s: --%s is %s, want %s", name, flag, got, file)
+			}
 		}
 	}
 	checkCluster(t, nodes)
@@ -142,6 +171,10 @@ type kubeObject struct {
 				Containers []struct {
 					Args []string
 					Env  []struct{ Name, Value string }
+
+					VolumeMounts []struct {
+						MountPath string `yaml:"mountPath"`
+					} `yaml:"volumeMounts"`
 				}
 			}
 		}
@@ -178,6 +211,16 @@ func TestKubernetes(t *testing.T) {
 		if want := pod + "." + set.ServiceName + ":9080"; node["cluster-advertise"] != want {
 			t.Errorf("%s advertises %s, want %s", pod, node["cluster-advertise"], want)
 		}
+		checkSafe(t, node)
+		for _, flag := range []string{"tls-cert", "tls-key", "tls-ca"} { // the names that kgs tls init gives
+			mounted := false
+			for _, mount := range container.VolumeMounts {
+				mounted = mounted || mount.MountPath == path.Dir(node[flag])
+			}
+			if name := path.Base(node[flag]); !mounted || name != pod+".crt" && name != pod+".key" && name != "ca.crt" {
+				t.Errorf("%s: --%s %s is not there", pod, flag, node[flag])
+			}
+		}
 		nodes = append(nodes, node)
 	}
 	checkCluster(t, nodes)
@@ -210,7 +253,7 @@ func TestDockerfile(t *testing.T) {
 
 // TestKGSNamesInDeploy: a setting that is spoken of exists.
 func TestKGSNamesInDeploy(t *testing.T) {
-	known := []string{"KGS_ADDR", "KGS_TOKEN", "KGS_UPDATE"}
+	known := append([]string{"KGS_UPDATE"}, clientSettings...)
 	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
 	new(serveFlags).register(flags)
 	flags.VisitAll(func(flag *pflag.Flag) { known = append(known, envName(flag.Name)) })
