@@ -28,7 +28,9 @@ import (
 // dialer refuses it, so that both ends log the same reason.
 
 const (
-	wireMagic        = "KGS1"
+	wireName         = "KGS"
+	wireVersion      = '1'
+	wireMagic        = wireName + string(wireVersion)
 	maxHandshakeSize = 4 << 10
 	maxReason        = 1 << 10 // bytes of a refusal's text
 )
@@ -110,6 +112,9 @@ func (w *wire) answerHandshake(conn net.Conn) (kind connKind, peer Identity, err
 	if w.cfg.TLS == nil && isTLS(head[:]) {
 		return 0, peer, refuseTLS(conn, head[:])
 	}
+	if version := head[len(wireMagic)-1]; string(head[:len(wireMagic)-1]) == wireName && version > wireVersion && version <= 'Z' {
+		return 0, peer, w.refuseVersion(conn, version)
+	}
 	kind = connKind(head[len(wireMagic)])
 	if string(head[:len(wireMagic)]) != wireMagic || w.queues[kind] == nil {
 		return 0, peer, errNotKGS
@@ -141,6 +146,22 @@ func (w *wire) answerHandshake(conn net.Conn) (kind connKind, peer Identity, err
 		return 0, peer, &RefusedError{Addr: addr, Reason: reason, ByPeer: true}
 	}
 	return kind, peer, conn.SetDeadline(time.Time{})
+}
+
+var errWireVersion = errors.New("another version of the protocol between nodes")
+
+// refuseVersion refuses a newer protocol in the words of this one: a newer
+// program must read a Welcome of version 1, so that both ends can say why.
+func (w *wire) refuseVersion(conn net.Conn, version byte) error {
+	self := w.cfg.Self().NodeID
+	refusal := fmt.Errorf("%w: a node speaks version %c, %s knows up to %c; upgrade %s first", errWireVersion, version, self, wireVersion, self)
+	if err := readMessage(conn, &pb.Hello{}); err != nil { // unread, it would reset the connection
+		return err
+	}
+	if err := writeMessage(conn, nil, &pb.Welcome{Refusal: reasonOf(refusal)}); err != nil {
+		return err
+	}
+	return &RefusedError{Addr: conn.RemoteAddr().String(), Reason: reasonOf(refusal), Err: refusal}
 }
 
 // reasonOf is the text of a refusal as it is sent: never empty, never too long

@@ -252,7 +252,7 @@ func TestWireRefusalOfLongAndEmptyReasons(t *testing.T) {
 func TestWireGarbage(t *testing.T) {
 	leakCheck(t)
 	w := wireOn(t, TCP{}, "127.0.0.1:0", nil)
-	for _, garbage := range []string{"GET / HTTP/1.1\r\n\r\n", "KGS2R\x00\x00", "KGS1Z\x00\x00", "KGS1R\xff\xff", "KGS1K\x00\x02\xff\xff", strings.Repeat("\x00", 5000)} {
+	for _, garbage := range []string{"GET / HTTP/1.1\r\n\r\n", "KGS0R\x00\x00", "KGS1Z\x00\x00", "KGS1R\xff\xff", "KGS1K\x00\x02\xff\xff", strings.Repeat("\x00", 5000)} {
 		conn, err := net.Dial("tcp", w.cfg.Advertise)
 		if err != nil {
 			t.Fatal(err)

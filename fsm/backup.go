@@ -109,7 +109,7 @@ func openBackup(r io.Reader) (*backupReader, error) {
 	case string(head[:8]) != backupMagic:
 		return nil, fmt.Errorf("%w: it does not start with %q", ErrBackup, backupMagic)
 	case version != backupVersion:
-		return nil, fmt.Errorf("%w: it has version %d, this program knows %d", ErrBackup, version, backupVersion)
+		return nil, fmt.Errorf("%w: it has version %d, this program knows %d: use the version that wrote it, or a later one", ErrBackup, version, backupVersion)
 	case size > maxBackupHeader:
 		return nil, fmt.Errorf("%w: a header of %d bytes", ErrBackup, size)
 	}

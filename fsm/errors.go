@@ -56,7 +56,7 @@ var ErrDiverged = errors.New("this node's state differs from the leader's")
 var ErrDamaged = errors.New("this node's key tables are damaged; remove this node, empty its data directory and join it again")
 
 // ErrUnknownCommand: the log holds something that this version cannot apply.
-var ErrUnknownCommand = errors.New("the log holds a command of a newer version; run the version that wrote it")
+var ErrUnknownCommand = errors.New("the log holds a command of a newer version; upgrade this node: run the version that wrote it")
 
 var codeErrors = map[pb.Code]error{
 	pb.Code_UNKNOWN_COMMAND:      ErrUnknownCommand,

@@ -19,7 +19,7 @@ var (
 	// ErrCorrupt: the files are not what the store wrote. Retrying does not help; see adviceCorrupt.
 	ErrCorrupt = errors.New("store: state on disk is damaged")
 	// ErrVersion: the state or stream was written by a version of kgs this one does not know.
-	ErrVersion = errors.New("store: written by an unknown version")
+	ErrVersion = errors.New("store: written by another version of kgs; upgrade this node: run the version that wrote it, or a later one")
 	// ErrStream: a snapshot stream is cut short, damaged, or not a stream at all.
 	ErrStream = errors.New("store: bad snapshot stream")
 	// ErrFailed: the disk refused a write earlier on (full, broken), so no write is accepted any more.
