@@ -63,6 +63,12 @@ type run struct {
 // ends, however it ends.
 func start(tb testing.TB, name string, s settings, nodes int) *run {
 	tb.Helper()
+	return startOf(tb, name, s, nodes, "")
+}
+
+// startOf is start with nodes of another binary.
+func startOf(tb testing.TB, name string, s settings, nodes int, binary string) *run {
+	tb.Helper()
 	r := &run{
 		judge: newJudge(s.seed), settings: s, tb: tb, name: name,
 		random: rand.New(rand.NewPCG(s.seed, 0)), began: time.Now(), newest: nodes,
@@ -72,7 +78,7 @@ func start(tb testing.TB, name string, s settings, nodes int) *run {
 	r.load = newLoad(r.ledger, s.seed)
 	tb.Logf("KGS_CHAOS_SEED=%d, %d nodes", s.seed, nodes)
 	tb.Cleanup(r.conclude)
-	layout := proc.Layout{Nodes: nodes, Dir: newDir(tb), Args: []string{
+	layout := proc.Layout{Nodes: nodes, Dir: newDir(tb), Binary: binary, Args: []string{
 		"--buffer-min", strconv.Itoa(bufferMin), "--buffer-max", strconv.Itoa(bufferMax)}}
 	var err error
 	if r.network, err = newNetwork(tb); err != nil {

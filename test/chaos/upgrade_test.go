@@ -1,8 +1,16 @@
 package chaos
 
 import (
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/kgs-cluster/kgs/test/proc"
 )
 
 // What an admin does in daylight disturbs nobody: rovers, clients that know
@@ -27,4 +35,113 @@ func TestP9_RollingRestart(t *testing.T) {
 		r.strike(fault{class: "rolling restart", strike: rollingRestart})
 	}
 	r.finish()
+}
+
+// A node that is to leave is stopped first and removed then: while it is no
+// member any more and still answers, it cannot see what it acknowledges.
+
+// TestP9_ReplaceEveryNode replaces all nodes by new ones, one after the other.
+func TestP9_ReplaceEveryNode(t *testing.T) {
+	t.Parallel()
+	r := startWithRovers(t, 3)
+	r.strike(fault{class: "replacement of every node", strike: func(r *run) []*proc.Node {
+		for _, old := range slices.Clone(r.cluster.Nodes) {
+			r.takeIn()
+			r.retire(old)
+		}
+		return r.cluster.Nodes
+	}})
+	r.finish()
+}
+
+// TestP9_GrowAndShrink takes a cluster of one node to three, to five, and back
+// to three.
+func TestP9_GrowAndShrink(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
+	t.Parallel()
+	r := startWithRovers(t, 1)
+	for _, size := range []int{3, 5, 3} {
+		r.strike(fault{class: fmt.Sprintf("to %d nodes", size), strike: func(r *run) []*proc.Node {
+			for len(r.cluster.Nodes) < size {
+				r.takeIn()
+			}
+			for len(r.cluster.Nodes) > size {
+				r.retire(r.cluster.Nodes[0]) // the oldest: at first the leader
+			}
+			return r.cluster.Nodes
+		}})
+	}
+	r.finish()
+}
+
+// retire stops a node and then removes it.
+func (r *run) retire(n *proc.Node) {
+	r.load.detach(n)
+	r.stop(n)
+	r.cluster.Forget(n)
+	if err := r.api().Remove(context.Background(), n.ID, false); err != nil {
+		r.violatef(oracleReply, "removal of %s: %v", n.ID, err)
+	}
+}
+
+// TestP9_UpgradeFromAnOlderBuild rolls a cluster from the build before the last
+// change of what nodes write to the log, or send to each other, to this one, and
+// back once it has been half done; at the end everything is read.
+func TestP9_UpgradeFromAnOlderBuild(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds another binary")
+	}
+	t.Parallel()
+	old := buildOlder(t)
+	r := startOf(t, "", newSettings(t, time.Minute), 3, old) // without rovers: how the old build ends is its own affair
+	change := func(n *proc.Node, binary string) func(*run) []*proc.Node {
+		return func(r *run) []*proc.Node {
+			r.stop(n)
+			n.Binary = binary
+			n.Start()
+			return r.others(n)
+		}
+	}
+	first, rest := r.cluster.Nodes[0], r.cluster.Nodes[1:]
+	r.strike(fault{class: "upgrade of one node", strike: change(first, "")})
+	r.strike(fault{class: "the old build again", strike: change(first, old)})
+	r.strike(fault{class: "upgrade of one node", strike: change(first, "")})
+	r.transferTo(first.ID) // the new build leads old ones
+	r.heal()
+	for _, n := range rest {
+		r.strike(fault{class: "upgrade of one node", strike: change(n, "")})
+	}
+	r.finish()
+}
+
+// buildOlder builds the commit before the newest one that touched a format that
+// nodes share, in a clone of its own.
+func buildOlder(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	git := func(args ...string) string {
+		out, err := exec.Command("git", args...).CombinedOutput()
+		if err != nil {
+			t.Skipf("needs a git clone with its history: git %s: %v: %s", strings.Join(args, " "), err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	root := git("rev-parse", "--show-toplevel")
+	touched := git("-C", root, "log", "-1", "--format=%H", "--", "fsm/pb", "cluster/pb")
+	if touched == "" {
+		t.Skip("needs a git clone with its history")
+	}
+	commit := git("-C", root, "rev-parse", "--verify", touched+"^")
+	git("clone", "--quiet", "--no-checkout", "--shared", root, dir)
+	git("-C", dir, "checkout", "--quiet", commit)
+	binary := filepath.Join(dir, "kgs-old")
+	build := exec.Command("go", "build", "-o", binary, "./cmd/kgs")
+	build.Dir = dir
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", commit, err, out)
+	}
+	t.Logf("from %s", git("-C", root, "log", "-1", "--oneline", commit))
+	return binary
 }

@@ -23,6 +23,7 @@ type Node struct {
 	Addr    string // of the cluster port
 	Dir     string
 	Args    []string
+	Binary  string  // "": built from this tree
 	Output  *Output // of all its processes
 
 	mu      sync.Mutex
@@ -35,7 +36,11 @@ type Node struct {
 func (n *Node) Start() {
 	tb := n.cluster.tb
 	tb.Helper()
-	line := append(append([]string{}, n.prefix...), Binary(tb), "serve", "--node-id", n.ID, "--data-dir", n.Dir,
+	program := n.Binary
+	if program == "" {
+		program = Binary(tb)
+	}
+	line := append(append([]string{}, n.prefix...), program, "serve", "--node-id", n.ID, "--data-dir", n.Dir,
 		"--http-addr", n.URL[strings.Index(n.URL, "://")+len("://"):], "--cluster-addr", n.Addr)
 	line = append(append(line, n.cluster.tlsArgs(n.ID)...), n.Args...)
 	cmd := exec.Command(line[0], line[1:]...)

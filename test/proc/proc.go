@@ -91,6 +91,9 @@ type Layout struct {
 	Dir   string   // of the nodes' data directories; "": the test's own
 	Args  []string // added to each node's command line
 	TLS   bool     // between nodes, and https
+	// Binary runs the first nodes; "": the one built from this tree. A node that
+	// joins runs the latter.
+	Binary string
 	// Host gives a node a machine of its own; nil: all are on loopback.
 	Host func(id string) Host
 }
@@ -136,6 +139,7 @@ func (l Layout) Start(tb testing.TB) *Cluster {
 	}
 	for _, node := range c.Nodes {
 		node.Args = append([]string{"--initial-cluster", strings.Join(initial, ",")}, l.Args...)
+		node.Binary = l.Binary
 		node.Start()
 	}
 	for _, node := range c.Nodes {
