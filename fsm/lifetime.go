@@ -152,9 +152,7 @@ func (m *Machine) sweepLinks(limit int) error {
 // bury puts the tombstone in the place of a link.
 func (m *Machine) bury(key string, link, tombstone *pb.Link) {
 	m.deleteIndexes(key, link)
-	if m.batch.Has(store.LinkVisits, []byte(key)) { // else the chain would not be that of builds without visits
-		m.batch.Delete(store.LinkVisits, []byte(key))
-	}
+	m.batch.Delete(store.LinkVisits, []byte(key))
 	m.links.forget(key)
 	m.put(store.Links, []byte(key), tombstone)
 	m.state.Links--
