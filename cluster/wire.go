@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -56,7 +57,7 @@ func (k connKind) String() string {
 }
 
 const (
-	maxHandshakes    = 64              // unfinished handshakes of incoming connections; further ones are closed
+	maxHandshakes    = 64              // unfinished handshakes of incoming connections; a further one has the oldest closed
 	handshakeTimeout = 5 * time.Second // for an incoming handshake, and for raft or RPC to take the connection
 	acceptQueue      = 64              // finished handshakes that wait for AcceptRPC or raft, of each kind
 	acceptRetry      = 50 * time.Millisecond
@@ -91,6 +92,7 @@ type wire struct {
 
 	mu    sync.Mutex
 	conns map[*wireConn]struct{} // nil once closed
+	early list.List              // *wireConn that shake hands, the oldest first
 }
 
 // accepted is an incoming connection after its handshake.
@@ -133,8 +135,11 @@ func (w *wire) acceptLoop() {
 		case w.slots <- struct{}{}:
 		default:
 			w.cfg.Logger.Debug("too many unfinished handshakes", "remote", conn.RemoteAddr())
-			conn.Close()
-			continue
+			if !w.displace() {
+				conn.Close()
+				continue
+			}
+			w.slots <- struct{}{} // soon: it has nothing to read any more
 		}
 		w.wg.Go(func() {
 			defer func() { <-w.slots }()
@@ -149,6 +154,7 @@ func (w *wire) receive(raw net.Conn) {
 	if err != nil {
 		return
 	}
+	shaken := w.shaking(conn)
 	timeout := time.NewTimer(handshakeTimeout)
 	defer timeout.Stop()
 	var kind connKind
@@ -160,6 +166,7 @@ func (w *wire) receive(raw net.Conn) {
 	if err == nil {
 		kind, peer, err = w.answerHandshake(stream)
 	}
+	shaken()
 	if err != nil {
 		w.logRefusal(conn.RemoteAddr(), peer, err)
 		conn.Close()
@@ -177,6 +184,33 @@ func (w *wire) receive(raw net.Conn) {
 	case <-w.closed:
 		conn.Close()
 	}
+}
+
+// shaking remembers a connection until its handshake has ended.
+func (w *wire) shaking(conn *wireConn) (ended func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.early.PushBack(conn)
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.early.Remove(e)
+	}
+}
+
+// displace closes the connection that has been shaking hands for the longest: it
+// is most likely a stranger's, who says nothing to keep the nodes out. A node
+// needs some milliseconds. false: none shakes hands.
+func (w *wire) displace() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	oldest := w.early.Front()
+	if oldest == nil {
+		return false
+	}
+	w.early.Remove(oldest)
+	oldest.Value.(*wireConn).Conn.Close()
+	return true
 }
 
 func (w *wire) logRefusal(remote net.Addr, peer Identity, err error) {

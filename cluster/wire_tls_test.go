@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -329,5 +330,57 @@ func TestWireTLSGarbage(t *testing.T) {
 	}
 	if _, _, err := peer.Dial(kindRPC, w.cfg.Advertise, 5*time.Second); err != nil {
 		t.Fatal("no service after garbage:", err)
+	}
+}
+
+// TestWireTLSFlood: a thousand connections of strangers, all held open, and most of
+// them silent, get nowhere and keep no node out; they cost a bounded number of
+// connections and goroutines, and a line of the log for each reason.
+func TestWireTLSFlood(t *testing.T) {
+	leakCheck(t)
+	ca, other := newTestCA(t), newTestCA(t)
+	w, log := secured(t, "n1", ca.node("n1"))
+	peer, _ := secured(t, "n2", ca.node("n2"))
+	foreign, _ := other.node("n2").Current()
+	before := runtime.NumGoroutine()
+	bounded := func(nodes int) {
+		t.Helper()
+		w.mu.Lock()
+		conns := len(w.conns)
+		w.mu.Unlock()
+		if goroutines := runtime.NumGoroutine() - before; conns > maxHandshakes+nodes || goroutines > maxHandshakes+nodes {
+			t.Errorf("%d connections and %d goroutines for %d nodes", conns, goroutines, nodes)
+		}
+	}
+	nodes := 0
+	for i := range 1000 {
+		conn, err := net.Dial("tcp", w.cfg.Advertise)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		switch i % 100 {
+		case 10:
+			_ = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).Handshake()
+		case 20:
+			_ = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*foreign}}).Handshake()
+		case 30:
+			_ = writeMessage(conn, []byte(wireMagic+"K"), w.cfg.Self().hello())
+		case 99:
+			if _, _, err := peer.Dial(kindRPC, w.cfg.Advertise, 5*time.Second); err != nil {
+				t.Fatalf("after %d strangers: %v", i, err)
+			}
+			if _, from, err := w.AcceptRPC(); err != nil || from.NodeID != "n2" {
+				t.Fatal(from, err)
+			}
+			nodes++
+			bounded(nodes)
+		}
+	}
+	if len(w.queues[kindRPC]) > 0 || len(w.queues[kindRaft]) > 0 {
+		t.Error("a stranger was let in")
+	}
+	if lines := strings.Count(log.String(), "\n"); lines > 4 {
+		t.Errorf("%d lines of log:\n%s", lines, log)
 	}
 }
