@@ -84,7 +84,7 @@ func (n *Node) ensureAdminToken(ctx context.Context) error {
 	others := n.machine.HasAdmin(now)
 	role, _ := n.machine.Authenticate(text, now)
 	switch {
-	case role == pb.Role_ADMIN:
+	case role.Role == pb.Role_ADMIN:
 		return n.showAdminToken(path, text)
 	case following != nil && text == "":
 		return nil

@@ -38,7 +38,7 @@ func TestATokenIsValidOnANodeThatLags(t *testing.T) {
 			if _, known := c.Node(id).Machine().Authenticate(made.Text, time.Now().UnixMilli()); !known {
 				lagged++
 			}
-			if role, err := c.Node(id).Authenticate(t.Context(), made.Text); role != pb.Role_KEYS || err != nil {
+			if role, err := c.Node(id).Authenticate(t.Context(), made.Text); role.Role != pb.Role_KEYS || err != nil {
 				t.Errorf("%s: role %v, %v", id, role, err)
 			}
 		}
@@ -47,7 +47,7 @@ func TestATokenIsValidOnANodeThatLags(t *testing.T) {
 		}
 		fast.Store("")
 		for _, text := range []string{fsm.NewToken(), "kgs_", ""} {
-			if role, err := c.Node(leader).Authenticate(t.Context(), text); role != pb.Role_NO_ROLE || err != nil {
+			if role, err := c.Node(leader).Authenticate(t.Context(), text); role.Role != pb.Role_NO_ROLE || err != nil {
 				t.Errorf("%q: role %v, %v", text, role, err)
 			}
 		}

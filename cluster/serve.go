@@ -125,6 +125,7 @@ func (s *stamped) fill(i int, l *stampedLink) {
 	from := s.given[i]
 	op := from.GetCreateLink()
 	l.create.Keyspace, l.create.Link, l.create.Ttl, l.create.FindIfExists = op.Keyspace, op.Link, op.Ttl, op.FindIfExists
+	l.create.MaxLinks = op.MaxLinks
 	l.op.CreateLink = &l.create
 	l.command.Request, l.command.Idempotency, l.command.Op = from.Request, from.Idempotency, &l.op
 	s.commands[i] = &l.command

@@ -69,7 +69,7 @@ func (n *Node) TakeKeys(ctx context.Context, r TakeRequest) (Keys, error) {
 	for _, g := range grants[1:] {
 		keys.Bytes = append(keys.Bytes, g.keys...)
 	}
-	keys.Receipt = receipt.Seal(make([]byte, 0, fsm.ReceiptSize), n.machine.ReceiptSecret())
+	keys.Receipt = receipt.SealFor(r.Owner, make([]byte, 0, fsm.ReceiptSize), n.machine.ReceiptSecret())
 	return keys, nil
 }
 
@@ -85,7 +85,7 @@ func (n *Node) takeOnce(ctx context.Context, r TakeRequest, keys *Keys) ([]grant
 		}
 		a := n.propose(ctx, []*pb.Command{{
 			Idempotency: &pb.IdempotencyKey{Key: id, Fingerprint: r.Idempotency.Fingerprint},
-			Op:          &pb.Command_Lease{Lease: &pb.Lease{Keyspace: r.Keyspace, Count: left, Direct: true}},
+			Op:          &pb.Command_Lease{Lease: &pb.Lease{Keyspace: r.Keyspace, Count: left, Direct: true, Owner: r.Owner}},
 		}})[0]
 		if a.err == nil {
 			a.err = fsm.ResultError(a.result)
@@ -106,10 +106,11 @@ func (n *Node) takeOnce(ctx context.Context, r TakeRequest, keys *Keys) ([]grant
 	return grants, nil
 }
 
-// ReturnKeys gives keys back, all or none; receipt proves that the caller had them.
-func (n *Node) ReturnKeys(ctx context.Context, receipt []byte, keys []string, idem *Idempotency) Outcome {
+// ReturnKeys gives keys back, all or none; the receipt proves that the caller had
+// them. Without a name in as, that may be any who took them without a token.
+func (n *Node) ReturnKeys(ctx context.Context, as string, receipt []byte, keys []string, idem *Idempotency) Outcome {
 	return n.mutate(ctx, idem, &pb.Command{Op: &pb.Command_ReturnKeys{
-		ReturnKeys: &pb.ReturnKeys{Receipt: receipt, Keys: keys}}})
+		ReturnKeys: &pb.ReturnKeys{As: as, Receipt: receipt, Keys: keys}}})
 }
 
 // CreateLinks creates links; each has its own outcome, in the same order.
@@ -153,9 +154,10 @@ func (n *Node) Visits(ctx context.Context, l Level, key string) (*pb.Visits, err
 	return n.machine.Visits(key)
 }
 
-// DeleteLink deletes a link; its key is never issued again.
-func (n *Node) DeleteLink(ctx context.Context, key string, idem *Idempotency) Outcome {
-	return n.mutate(ctx, idem, &pb.Command{Op: &pb.Command_DeleteLink{DeleteLink: &pb.DeleteLink{Key: key}}})
+// DeleteLink deletes a link; its key is never issued again. With a name in as, it
+// must be his, or nobody's.
+func (n *Node) DeleteLink(ctx context.Context, as, key string, idem *Idempotency) Outcome {
+	return n.mutate(ctx, idem, &pb.Command{Op: &pb.Command_DeleteLink{DeleteLink: &pb.DeleteLink{Key: key, As: as}}})
 }
 
 func (n *Node) mutate(ctx context.Context, idem *Idempotency, cmd *pb.Command) Outcome {

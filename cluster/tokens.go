@@ -7,20 +7,20 @@ import (
 	"github.com/kgs-cluster/kgs/fsm/pb"
 )
 
-// Authenticate finds what the bearer of a token may do, NO_ROLE if the token is
+// Authenticate finds the bearer of a token, the zero one if the token is
 // not valid. It asks nobody unless the token's id is unknown here; then all that
 // ask share one read index, so strangers cannot make the leader busy. An error
 // says that this node could not catch up.
-func (n *Node) Authenticate(ctx context.Context, token string) (pb.Role, error) {
-	role, known := n.machine.Authenticate(token, n.cfg.Now().UnixMilli())
+func (n *Node) Authenticate(ctx context.Context, token string) (fsm.Bearer, error) {
+	bearer, known := n.machine.Authenticate(token, n.cfg.Now().UnixMilli())
 	if known {
-		return role, nil
+		return bearer, nil
 	}
 	if err := n.catchUp(ctx, Linearizable); err != nil {
-		return pb.Role_NO_ROLE, err
+		return fsm.Bearer{}, err
 	}
-	role, _ = n.machine.Authenticate(token, n.cfg.Now().UnixMilli())
-	return role, nil
+	bearer, _ = n.machine.Authenticate(token, n.cfg.Now().UnixMilli())
+	return bearer, nil
 }
 
 // CreateToken makes a token. If its outcome is unknown nobody knows its text: the
@@ -41,7 +41,7 @@ func (n *Node) CreateToken(ctx context.Context, r TokenRequest) (CreatedToken, e
 func createToken(text string, r TokenRequest) (cmd *pb.Command, id string) {
 	id, hash, _ := fsm.ParseToken(text) // it is one of ours
 	return &pb.Command{Op: &pb.Command_CreateToken{CreateToken: &pb.CreateToken{
-		Id: id, Hash: hash[:], Role: r.Role, Name: r.Name, Ttl: r.TTL.Milliseconds()}}}, id
+		Id: id, Hash: hash[:], Role: r.Role, Name: r.Name, Ttl: r.TTL.Milliseconds(), MaxLinks: r.MaxLinks}}}, id
 }
 
 // RevokeToken makes a token invalid for good, unless it is the last valid one of

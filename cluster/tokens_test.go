@@ -55,7 +55,7 @@ func (g *guarded) path(file string) string { return filepath.Join(g.dir, file) }
 
 func (g *guarded) wantRole(text string, want pb.Role) {
 	g.t.Helper()
-	if role, err := g.Authenticate(g.ctx(), text); role != want || err != nil {
+	if role, err := g.Authenticate(g.ctx(), text); role.Role != want || err != nil {
 		g.t.Fatalf("role %v, %v; want %v", role, err, want)
 	}
 }

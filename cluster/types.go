@@ -41,6 +41,7 @@ type Outcome struct {
 type TakeRequest struct {
 	Keyspace    string
 	Count       int
+	Owner       string // who alone may return them; "": whoever has the receipt
 	Idempotency *Idempotency
 }
 
@@ -67,8 +68,10 @@ type CreateRequest struct {
 // TokenRequest asks for a token.
 type TokenRequest struct {
 	Role pb.Role
-	Name string        // for people
+	Name string        // whose it is
 	TTL  time.Duration // to the millisecond; 0: valid for ever
+	// Links that the owner may have when this token creates another one; 0: any.
+	MaxLinks uint64
 }
 
 // CreatedToken is a token that was made just now.

@@ -37,6 +37,8 @@ var (
 	ErrLinkExpired         = errors.New("the link has expired")
 	ErrLinkNotYet          = errors.New("the link's time has not come yet")
 	ErrLinkUsedUp          = errors.New("the link has had all its visits")
+	ErrNotOwner            = errors.New("it is somebody else's")
+	ErrTooManyLinks        = errors.New("the owner has as many links as this token allows")
 	ErrLinkTimes           = errors.New("expires_at must lie in the future and after not_before")
 )
 
@@ -91,6 +93,8 @@ var codeErrors = map[pb.Code]error{
 	pb.Code_LINK_NOT_YET:         ErrLinkNotYet,
 	pb.Code_LINK_USED_UP:         ErrLinkUsedUp,
 	pb.Code_LINK_TIMES:           ErrLinkTimes,
+	pb.Code_NOT_OWNER:            ErrNotOwner,
+	pb.Code_TOO_MANY_LINKS:       ErrTooManyLinks,
 }
 
 // ResultError is the error that a result stands for: nil for OK, else one of

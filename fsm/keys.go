@@ -87,6 +87,9 @@ func (m *Machine) lease(op *pb.Lease) *pb.Result {
 		Purpose: pb.Purpose_LEASE, Lease: m.state.NextLease, Direct: op.Direct,
 		Node: m.entry.node, Term: m.entry.term, Index: m.entry.index, Time: m.state.Clock,
 	}
+	if op.Direct {
+		row.Owner = op.Owner
+	}
 	m.state.NextLease++
 	result := &pb.Result{}
 	for _, run := range m.unused(s).Take(count, maxLeaseRuns) {
@@ -146,7 +149,7 @@ func (m *Machine) release(op *pb.Release) *pb.Result {
 
 // returnKeys moves keys into quarantine: all of them, or none with the reason.
 func (m *Machine) returnKeys(op *pb.ReturnKeys) *pb.Result {
-	receipt, err := OpenReceipt(m.state.ReceiptSecret, op.Receipt)
+	receipt, err := openReceiptOf(op.As, m.state.ReceiptSecret, op.Receipt)
 	if err != nil {
 		return refuse(pb.Code_INVALID_RECEIPT, "%v", err)
 	}

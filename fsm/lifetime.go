@@ -64,7 +64,7 @@ func (m *Machine) visitLink(op *pb.VisitLink) (*pb.Result, error) {
 }
 
 // findLink finds a link that does what the wanted one would: of the same URL,
-// status of redirect and limits, with at least its tags, and with visits left;
+// owner, status of redirect and limits, with at least its tags, and with visits left;
 // under the alias or taken key, if one is asked for. Of several it is the first
 // in the order of keys. nil: there is none.
 func (m *Machine) findLink(op *pb.CreateLink, want *pb.Link) (*pb.Result, error) {
@@ -98,7 +98,7 @@ func (m *Machine) keysOf(url string) (keys []string) {
 }
 
 func doesAs(link, want *pb.Link) bool {
-	return link.Url == want.Url && status(link) == status(want) &&
+	return link.Url == want.Url && link.Owner == want.Owner && status(link) == status(want) &&
 		link.ExpiresAt == want.ExpiresAt && link.NotBefore == want.NotBefore &&
 		link.MaxVisits == want.MaxVisits && (link.MaxVisits == 0 || link.Visits < link.MaxVisits) &&
 		!slices.ContainsFunc(want.Tags, func(tag string) bool { return !slices.Contains(link.Tags, tag) })
@@ -155,6 +155,7 @@ func (m *Machine) bury(key string, link, tombstone *pb.Link) {
 	m.batch.Delete(store.LinkVisits, []byte(key))
 	m.links.forget(key)
 	m.put(store.Links, []byte(key), tombstone)
+	m.own(link.Owner, -1)
 	m.state.Links--
 }
 

@@ -23,6 +23,9 @@ func (m *Machine) createLink(op *pb.CreateLink) (*pb.Result, error) {
 			return found, err
 		}
 	}
+	if op.MaxLinks != 0 && m.owners[link.Owner] >= op.MaxLinks {
+		return refuse(pb.Code_TOO_MANY_LINKS, "%s has %d", link.Owner, m.owners[link.Owner]), nil
+	}
 	var key string
 	var refused *pb.Result
 	switch {
@@ -43,6 +46,7 @@ func (m *Machine) createLink(op *pb.CreateLink) (*pb.Result, error) {
 	}
 	m.add(store.Links, []byte(key), link)
 	m.addIndexes(key, link)
+	m.own(link.Owner, 1)
 	m.state.Links++
 	return &pb.Result{Key: key, Link: link}, nil
 }
@@ -158,6 +162,9 @@ func (m *Machine) updateLink(op *pb.UpdateLink) (*pb.Result, error) {
 	if link == nil {
 		return refused, err
 	}
+	if refused := mayChange(link.Owner, op.As); refused != nil {
+		return refused, nil
+	}
 	old := link
 	if link = updated(old, op, m.state.Clock); op.ExpiresAt != nil || op.Ttl != nil || op.NotBefore != nil {
 		if refused := m.checkTimes(link); refused != nil {
@@ -175,6 +182,9 @@ func (m *Machine) deleteLink(op *pb.DeleteLink) (*pb.Result, error) {
 	link, refused, err := m.getLink(op.Key)
 	if link == nil {
 		return refused, err
+	}
+	if refused := mayChange(link.Owner, op.As); refused != nil {
+		return refused, nil
 	}
 	m.bury(op.Key, link, m.tombstone(link))
 	return &pb.Result{Key: op.Key}, nil

@@ -43,6 +43,8 @@ type Machine struct {
 	staged        *pb.Staged           // nil: no backup is staged
 	tokens        map[string]*pb.Token // by id; a row is never changed, see publish
 	restoring     *restoration         // of the present entry
+	owners        map[string]uint64    // links of each that has some
+	dirtyOwners   []string             // that the present entry changed, some perhaps twice
 
 	entry     entryContext
 	lastLease leaseRow
@@ -117,6 +119,9 @@ func (m *Machine) load() error {
 		}
 	}
 	if err := m.loadStaged(); err != nil {
+		return err
+	}
+	if err := m.loadOwners(); err != nil {
 		return err
 	}
 	if err := m.loadTokens(); err != nil {
@@ -263,6 +268,7 @@ func (m *Machine) writeChanged() {
 		s.dirty = false
 	}
 	m.dirtySessions = m.dirtySessions[:0]
+	m.writeOwners()
 	m.put(store.Meta, stateRow, m.state)
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -21,6 +23,7 @@ type restoration struct {
 	put   func(t store.Table, key, value []byte) error
 
 	spaces  []*restoredSpace // by id; nil until the plan is made
+	owners  map[string]uint64
 	result  *pb.Restored
 	refused *pb.Result
 
@@ -50,7 +53,7 @@ func (r *restoration) run(put func(t store.Table, key, value []byte) error) (err
 		},
 		r.putState, func() error { return r.keep(store.Tokens) },
 		func() error { return r.copy(store.LinkURLs) }, func() error { return r.copy(store.LinkExpiry) },
-		func() error { return r.copy(store.LinkVisits) }, r.ended,
+		func() error { return r.copy(store.LinkVisits) }, r.ended, r.putOwners,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil || r.refused != nil {
@@ -155,7 +158,7 @@ func (r *restoration) merge(t store.Table, visit func(row merged) error) error {
 
 // mergeLinks takes the backup's links and makes tombstones of the others.
 func (r *restoration) mergeLinks() error {
-	r.result.Links, r.result.LinksLost = 0, 0
+	r.result.Links, r.result.LinksLost, r.owners = 0, 0, map[string]uint64{}
 	return r.merge(store.Links, func(row merged) error {
 		backup, present := &pb.Link{DeletedAt: 1}, &pb.Link{DeletedAt: 1}
 		if err := errors.Join(proto.Unmarshal(row.backup, backup), proto.Unmarshal(row.present, present)); err != nil {
@@ -165,6 +168,7 @@ func (r *restoration) mergeLinks() error {
 		lost := row.present != nil && present.DeletedAt == 0 && !live
 		if live {
 			r.result.Links++
+			r.owners[backup.Owner]++
 		}
 		if lost {
 			r.result.LinksLost++
@@ -184,6 +188,18 @@ func (r *restoration) copy(t store.Table) error {
 	for r.row.table == t {
 		if err := errors.Join(r.put(t, r.row.key, r.row.value), r.advance()); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// putOwners puts how many of the links that there are now each owner has.
+func (r *restoration) putOwners() error {
+	for _, owner := range slices.Sorted(maps.Keys(r.owners)) {
+		if owner != "" {
+			if err := r.putRow(store.Owners, []byte(owner), &pb.Owner{Links: r.owners[owner]}); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -132,7 +132,7 @@ func (l *leased) applied(w *world, c *pb.Command, r *pb.Result) {
 	case c.GetRelease() != nil:
 		each(c.GetRelease().Keyspace, func(p position) { delete(l.held, p) })
 	case c.GetReturnKeys() != nil:
-		receipt, _ := OpenReceipt(testSecret, c.GetReturnKeys().Receipt)
+		receipt, _ := openReceiptOf(c.GetReturnKeys().As, testSecret, c.GetReturnKeys().Receipt)
 		s := w.model.Spaces[receipt.Space-1]
 		for _, key := range c.GetReturnKeys().Keys {
 			pos, _ := s.Perm.Position(key)

@@ -27,6 +27,7 @@ import (
 //	link_urls           start of the URL's SHA-256, 8 bytes, key  -
 //	link_expiry         time, 8 bytes, key                     -
 //	link_visits         key                                    pb.Visits
+//	owners              name                                   pb.Owner
 //	nodes               node id                                pb.Node
 //	tokens              token id                               pb.Token
 //	sessions            session, 8 bytes                       pb.Session

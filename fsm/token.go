@@ -53,25 +53,31 @@ func isTokenID(id string) bool {
 	return len(id) == tokenIDLength && strings.Trim(id, keyspace.Base62) == ""
 }
 
-// Authenticate finds the role of a token's bearer at a time, Unix milliseconds:
-// NO_ROLE if the token is not, or no longer, valid. known: there is a token of
-// this id here, or it is no token at all, so that a fresher state would not
-// say otherwise.
-func (m *Machine) Authenticate(text string, now int64) (role pb.Role, known bool) {
+// Bearer is what a token says of who has it.
+type Bearer struct {
+	Role     pb.Role // NO_ROLE: the token is not valid
+	Owner    string  // of what he creates, see owners.go
+	MaxLinks uint64  // 0: any number
+}
+
+// Authenticate finds a token's bearer at a time, Unix milliseconds: the zero one
+// if the token is not, or no longer, valid. known: there is a token of this id
+// here, or it is no token at all, so that a fresher state would not say otherwise.
+func (m *Machine) Authenticate(text string, now int64) (b Bearer, known bool) {
 	id, hash, ok := ParseToken(text)
 	if !ok {
-		return pb.Role_NO_ROLE, true
+		return Bearer{}, true
 	}
 	m.mu.RLock()
 	row := m.published.tokens[id]
 	m.mu.RUnlock()
 	if row == nil {
-		return pb.Role_NO_ROLE, false
+		return Bearer{}, false
 	}
 	if subtle.ConstantTimeCompare(row.Hash, hash[:]) == 0 || tokenExpired(row, now) {
-		return pb.Role_NO_ROLE, true
+		return Bearer{}, true
 	}
-	return row.Role, true
+	return Bearer{row.Role, cmp.Or(row.Name, id), row.MaxLinks}, true
 }
 
 // IdentifiedToken is a token's row with its id. Do not change it.

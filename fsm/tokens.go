@@ -48,7 +48,7 @@ func (m *Machine) createToken(op *pb.CreateToken) *pb.Result {
 	for _, id := range expired {
 		m.deleteToken(id)
 	}
-	row := &pb.Token{Hash: op.Hash, Role: op.Role, Name: op.Name, CreatedAt: m.state.Clock}
+	row := &pb.Token{Hash: op.Hash, Role: op.Role, Name: op.Name, CreatedAt: m.state.Clock, MaxLinks: op.MaxLinks}
 	if op.Ttl > 0 {
 		row.ExpiresAt = m.state.Clock + op.Ttl
 	}

@@ -202,12 +202,15 @@ func (w *world) link() *pb.Link {
 		Title: pick(w, []string{"", "t"}, "title"),
 		Tags:  w.tags(),
 
+		Owner:     w.owner(),
 		Redirect:  pick(w, []uint32{0, 0, 302, 301}, "redirect"),
 		ExpiresAt: w.time(),
 		NotBefore: w.time(),
 		MaxVisits: uint64(max(0, w.draw(6, "max visits")-3)),
 	}
 }
+
+func (w *world) owner() string { return pick(w, []string{"", "", "ann", "bob"}, "owner") }
 
 // time draws a limit of a link: mostly none.
 func (w *world) time() int64 {
@@ -234,7 +237,7 @@ func (w *world) operation() *pb.Command {
 		return generate(w.space(), uint64(w.draw(80, "generate")))
 	case 6, 7, 8, 9, 10:
 		return cmd(&pb.Lease{Keyspace: w.space(), Count: uint64(w.draw(40, "lease")),
-			Direct: w.chance(3, "direct"), HandedOut: uint64(w.draw(30, "handed out"))})
+			Direct: w.chance(3, "direct"), Owner: w.owner(), HandedOut: uint64(w.draw(30, "handed out"))})
 	case 11, 12, 13:
 		first := w.grant()
 		grants := []*pb.Grant{first.Grant}
@@ -245,7 +248,7 @@ func (w *world) operation() *pb.Command {
 	case 14, 15, 16, 17, 18:
 		return w.drawReturn()
 	case 19, 20, 21, 22:
-		return cmd(&pb.CreateLink{Alias: w.key(), Link: w.link(), FindIfExists: w.chance(3, "find"), Ttl: w.ttl()})
+		return cmd(&pb.CreateLink{Alias: w.key(), Link: w.link(), FindIfExists: w.chance(3, "find"), Ttl: w.ttl(), MaxLinks: uint64(max(0, w.draw(6, "max links")-3))})
 	case 23, 24, 25, 26:
 		return cmd(&pb.CreateLink{TakenKey: w.key(), Keyspace: w.space(), Link: w.link()})
 	case 27, 28, 29, 30:
@@ -259,7 +262,7 @@ func (w *world) operation() *pb.Command {
 		}
 		return cmd(&pb.CreateLink{Generated: generated, Keyspace: g.space, Link: w.link(), FindIfExists: w.chance(3, "find"), Ttl: w.ttl()})
 	case 31, 32, 33:
-		op := &pb.UpdateLink{Key: w.key()}
+		op := &pb.UpdateLink{Key: w.key(), As: w.owner()}
 		if w.chance(2, "sets url") {
 			op.Url = proto.String("https://c.example")
 		}
@@ -298,7 +301,7 @@ func (w *world) operation() *pb.Command {
 	case 43, 44, 45:
 		return cmd(&pb.CreateKeyspace{Keyspace: pick(w, laterSpaces, "key space")})
 	default:
-		return cmd(&pb.DeleteLink{Key: w.key()})
+		return cmd(&pb.DeleteLink{Key: w.key(), As: w.owner()})
 	}
 }
 
@@ -329,7 +332,7 @@ func (w *world) drawReturn() *pb.Command {
 	if s == nil {
 		s = w.model.Spaces[0]
 	}
-	op := &pb.ReturnKeys{Receipt: Receipt{Space: s.Row.Id, Grants: []Grant{{g.Lease, g.From, g.Count}}}.Seal(nil, testSecret)}
+	op := &pb.ReturnKeys{Receipt: Receipt{Space: s.Row.Id, Grants: []Grant{{g.Lease, g.From, g.Count}}}.SealFor(w.owner(), nil, testSecret), As: w.owner()}
 	for range w.draw(4, "returned") {
 		pos := w.between(g.From, g.From+max(g.Count, 1)-1, "returned pos")
 		op.Keys = append(op.Keys, string(s.Perm.AppendKey(nil, pos)))

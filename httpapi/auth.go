@@ -8,6 +8,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/fsm/pb"
 )
 
@@ -19,6 +20,22 @@ func roleNamed(name string) (pb.Role, bool) {
 	return role, role > pb.Role_NO_ROLE
 }
 
+// bearerOf is who makes the request, with --auth on; else nobody in particular.
+func bearerOf(c echo.Context) fsm.Bearer {
+	b, _ := c.Get(bearerKey).(fsm.Bearer)
+	return b
+}
+
+// actor is whose links and keys the request may change: everybody's if "".
+func actor(c echo.Context) string {
+	if b := bearerOf(c); b.Role != pb.Role_ADMIN {
+		return b.Owner
+	}
+	return ""
+}
+
+const bearerKey = "bearer"
+
 // authorize refuses a request whose token is not valid, or whose role is too
 // small. valid: the token is, whatever its role.
 func (s *Server) authorize(ctx context.Context, c echo.Context, least pb.Role) (valid bool, err error) {
@@ -26,15 +43,16 @@ func (s *Server) authorize(ctx context.Context, c echo.Context, least pb.Role) (
 	if token == "" {
 		return false, errNoToken
 	}
-	role, err := s.service.Authenticate(ctx, token)
+	bearer, err := s.service.Authenticate(ctx, token)
 	switch {
 	case err != nil:
 		return false, err
-	case role == pb.Role_NO_ROLE:
+	case bearer.Role == pb.Role_NO_ROLE:
 		return false, errBadToken
-	case role < least:
-		return true, refusef(kindForbidden, "this needs a token of the role %s; the role of this one is %s", roleNames[least], roleNames[role])
+	case bearer.Role < least:
+		return true, refusef(kindForbidden, "this needs a token of the role %s; the role of this one is %s", roleNames[least], roleNames[bearer.Role])
 	}
+	c.Set(bearerKey, bearer)
 	return true, nil
 }
 

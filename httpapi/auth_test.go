@@ -85,9 +85,9 @@ func newGuardedNode(t testing.TB) *guardedNode {
 	return &guardedNode{Node: *stockedNode(noFault), machine: machine}
 }
 
-func (n *guardedNode) Authenticate(_ context.Context, token string) (pb.Role, error) {
-	role, _ := n.machine.Authenticate(token, machineNow)
-	return role, nil
+func (n *guardedNode) Authenticate(_ context.Context, token string) (fsm.Bearer, error) {
+	bearer, _ := n.machine.Authenticate(token, machineNow)
+	return bearer, nil
 }
 
 func (n *guardedNode) apply(t testing.TB, at int64, c *pb.Command) {

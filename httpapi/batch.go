@@ -63,7 +63,7 @@ func (s *Server) readBatch(c echo.Context) (*batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &batch{}
+	b, by := &batch{}, bearerOf(c)
 	err = readLines(newPacedBody(c, body, s.bodyGrace), func(l line) {
 		request := cluster.CreateRequest{}
 		if l.err == nil {
@@ -71,6 +71,7 @@ func (s *Server) readBatch(c echo.Context) (*batch, error) {
 		}
 		b.faults = append(b.faults, l.err)
 		if l.err == nil {
+			ownedBy(request.Create, by)
 			request.Idempotency = lineIdempotency(r, key, len(b.faults), l.data)
 			b.requests = append(b.requests, request)
 		}

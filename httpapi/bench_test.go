@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/kgs-cluster/kgs/cluster"
+	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/fsm/pb"
 	"github.com/kgs-cluster/kgs/httpapi/internal/fakenode"
 )
@@ -120,7 +121,7 @@ type guardedInstant struct {
 	tokens *guardedNode
 }
 
-func (g *guardedInstant) Authenticate(ctx context.Context, token string) (pb.Role, error) {
+func (g *guardedInstant) Authenticate(ctx context.Context, token string) (fsm.Bearer, error) {
 	return g.tokens.Authenticate(ctx, token)
 }
 

@@ -23,6 +23,8 @@ var errorTable = []struct {
 	{fsm.ErrLinkUsedUp, kindLinkUsedUp},
 	{fsm.ErrLinkNotYet, kindLinkNotYet},
 	{fsm.ErrLinkTimes, kindInvalidTimes},
+	{fsm.ErrNotOwner, kindNotOwner},
+	{fsm.ErrTooManyLinks, kindTooManyLinks},
 	{fsm.ErrAliasTaken, kindAliasTaken},
 	{fsm.ErrKeyNotTaken, kindKeyNotTaken},
 	{fsm.ErrKeyBound, kindKeyBound},

@@ -65,6 +65,8 @@ var nodeErrors = []struct {
 	{"fsm.ErrLinkUsedUp", fsm.ErrLinkUsedUp, 410, "link_used_up"},
 	{"fsm.ErrLinkNotYet", fsm.ErrLinkNotYet, 404, "link_not_yet"},
 	{"fsm.ErrLinkTimes", fsm.ErrLinkTimes, 400, "invalid_times"},
+	{"fsm.ErrNotOwner", fsm.ErrNotOwner, 403, "not_owner"},
+	{"fsm.ErrTooManyLinks", fsm.ErrTooManyLinks, 409, "too_many_links"},
 	{"fsm.ErrUnknownCommand", fsm.ErrUnknownCommand, 503, "stopped"},
 	{"context.DeadlineExceeded", context.DeadlineExceeded, 504, "timeout"},
 	{"context.Canceled", context.Canceled, 504, "canceled"},

@@ -379,7 +379,7 @@ func FuzzReceipt(f *testing.F) {
 			e.wantProblem(400, "invalid_receipt")
 		default:
 			e.wantStatus(200).wantBody(`{"returned":` + strconv.Itoa(int(count)) + "}\n")
-			if args := node.Asked()[0].(fakenode.Call).Args; args[0] != string(want) || !reflect.DeepEqual(args[1], keys) {
+			if args := node.Asked()[0].(fakenode.Call).Args; args[1] != string(want) || !reflect.DeepEqual(args[2], keys) {
 				t.Fatalf("asked for %q", args)
 			}
 		}

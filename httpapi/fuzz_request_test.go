@@ -102,7 +102,7 @@ func FuzzRequest(f *testing.F) {
 }
 
 // statuses are all that the contract has.
-var statuses = []int{200, 201, 204, 301, 302, 304, 307, 308, 400, 404, 405, 409, 410, 413, 415, 422, 429, 503, 504, 507}
+var statuses = []int{200, 201, 204, 301, 302, 304, 307, 308, 400, 403, 404, 405, 409, 410, 413, 415, 422, 429, 503, 504, 507}
 
 func checkAnswer(t *testing.T, r *http.Request, e exchange, node *fakenode.Node) {
 	t.Helper()

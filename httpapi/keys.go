@@ -22,7 +22,7 @@ func (s *Server) takeKeys(ctx context.Context, c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	take := cluster.TakeRequest{Count: 1}
+	take := cluster.TakeRequest{Count: 1, Owner: bearerOf(c).Owner}
 	if len(body) > 0 {
 		if err := decodeTake(body, &take); err != nil {
 			return err
@@ -131,7 +131,7 @@ func (s *Server) returnKeys(ctx context.Context, c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	outcome := s.service.ReturnKeys(ctx, receipt, keys, idem)
+	outcome := s.service.ReturnKeys(ctx, bearerOf(c).Owner, receipt, keys, idem)
 	markMutation(c.Response().Header(), outcome.Index, outcome.Replayed)
 	if outcome.Err != nil {
 		return outcome.Err

@@ -64,7 +64,7 @@ func TestReturnKeys(t *testing.T) {
 	s := newServer(t, node)
 	send(t, s, "POST", "/v1/keys/return", `{"receipt":"`+receipt+`","keys":["k00000","k00001"]}`).wantStatus(200).
 		wantBody(`{"returned":2}`+"\n").wantHeader("X-Kgs-Index", "9")
-	if args := node.Asked()[0].(fakenode.Call).Args; args[0] != fakenode.Receipt {
+	if args := node.Asked()[0].(fakenode.Call).Args; args[1] != fakenode.Receipt {
 		t.Errorf("asked for %q", args)
 	}
 	send(t, s, "POST", "/v1/keys/return", `{"receipt":"AQ==","keys":["a"]}`).wantStatus(200) // padded on the way

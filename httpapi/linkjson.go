@@ -166,6 +166,7 @@ type linkJSON struct {
 	ExpiresAt string   `json:"expires_at,omitempty"`
 	NotBefore string   `json:"not_before,omitempty"`
 	MaxVisits uint64   `json:"max_visits,omitempty"`
+	Owner     string   `json:"owner,omitempty"`
 	Visits    *uint64  `json:"visits,omitempty"` // of a link with max_visits
 }
 
@@ -185,6 +186,7 @@ func (s *Server) newLinkJSON(r *http.Request, key string, link *pb.Link) linkJSO
 	if link.GetNotBefore() != 0 {
 		j.NotBefore = timestamp(link.GetNotBefore())
 	}
+	j.Owner = link.GetOwner()
 	if j.MaxVisits = link.GetMaxVisits(); j.MaxVisits != 0 {
 		j.Visits = &link.Visits
 	}
@@ -195,7 +197,7 @@ func (s *Server) newLinkJSON(r *http.Request, key string, link *pb.Link) linkJSO
 // hand: a batch answers thousands.
 func (s *Server) appendLink(buf *bytes.Buffer, r *http.Request, key string, link *pb.Link) error {
 	short := s.shortURL(r, key)
-	if !isPlain(short) || link.GetTitle() != "" || len(link.GetTags()) > 0 || link.GetUpdatedAt() != 0 || isLimited(link) || !isPlain(link.GetUrl()) {
+	if !isPlain(short) || link.GetTitle() != "" || len(link.GetTags()) > 0 || link.GetUpdatedAt() != 0 || isLimited(link) || link.GetOwner() != "" || !isPlain(link.GetUrl()) {
 		return encodeTo(buf, s.newLinkJSON(r, key, link))
 	}
 	dst := buf.AvailableBuffer()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kgs-cluster/kgs/cluster"
 	"github.com/kgs-cluster/kgs/fsm"
+	"github.com/kgs-cluster/kgs/fsm/pb"
 )
 
 var errOutcomes = errors.New("the node answered another number of links than it was asked to create")
@@ -28,6 +29,7 @@ func (s *Server) createLink(ctx context.Context, c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	ownedBy(create, bearerOf(c))
 	outcomes := s.service.CreateLinks(ctx, []cluster.CreateRequest{{Create: create, Idempotency: idem}})
 	if len(outcomes) != 1 {
 		return errOutcomes
@@ -45,6 +47,11 @@ func (s *Server) createLink(ctx context.Context, c echo.Context) error {
 		status = http.StatusOK
 	}
 	return respondJSON(c, status, link)
+}
+
+// ownedBy makes the new link the bearer's.
+func ownedBy(create *pb.CreateLink, b fsm.Bearer) {
+	create.Link.Owner, create.MaxLinks = b.Owner, b.MaxLinks
 }
 
 // getLink is GET /v1/links/{key}.
@@ -83,7 +90,7 @@ func (s *Server) updateLink(ctx context.Context, c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	update.Key = key
+	update.Key, update.As = key, actor(c)
 	outcome := s.service.UpdateLink(ctx, update, idem)
 	markMutation(c.Response().Header(), outcome.Index, outcome.Replayed)
 	if outcome.Err != nil {
@@ -102,7 +109,7 @@ func (s *Server) deleteLink(ctx context.Context, c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	outcome := s.service.DeleteLink(ctx, key, idem)
+	outcome := s.service.DeleteLink(ctx, actor(c), key, idem)
 	markMutation(c.Response().Header(), outcome.Index, outcome.Replayed)
 	if outcome.Err != nil {
 		return outcome.Err

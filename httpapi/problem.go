@@ -29,6 +29,7 @@ var (
 	kindInvalidIdempotency = &kind{http.StatusBadRequest, "invalid_idempotency_key", "The Idempotency-Key is not valid"}
 
 	kindUnauthorized = &kind{http.StatusUnauthorized, "unauthorized", "The request needs a valid token"}
+	kindNotOwner     = &kind{http.StatusForbidden, "not_owner", "It belongs to somebody else"}
 	kindForbidden    = &kind{http.StatusForbidden, "forbidden", "The token's role does not allow it"}
 
 	kindNotFound         = &kind{http.StatusNotFound, "not_found", "No such page"}
@@ -51,6 +52,7 @@ var (
 	kindNotRestored    = &kind{http.StatusConflict, "not_restored", "The backup was not restored; nothing has changed"}
 	kindNodeConflict   = &kind{http.StatusConflict, "node_conflict", "The node is known with another identity"}
 	kindLastAdmin      = &kind{http.StatusConflict, "last_admin", "The last admin token cannot be revoked"}
+	kindTooManyLinks   = &kind{http.StatusConflict, "too_many_links", "The owner has as many links as the token allows"}
 	kindTooManyTokens  = &kind{http.StatusConflict, "too_many_tokens", "There are too many tokens"}
 	kindKeyspaceExists = &kind{http.StatusConflict, "keyspace_exists", "The name is another key space's"}
 	kindKeyspacesMeet  = &kind{http.StatusConflict, "keyspaces_meet", "Two key spaces would have keys in common"}

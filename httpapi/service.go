@@ -25,7 +25,7 @@ type Service interface {
 // KeyService hands out keys and shows the key tables.
 type KeyService interface {
 	TakeKeys(ctx context.Context, r cluster.TakeRequest) (cluster.Keys, error)
-	ReturnKeys(ctx context.Context, receipt []byte, keys []string, idem *cluster.Idempotency) cluster.Outcome
+	ReturnKeys(ctx context.Context, as string, receipt []byte, keys []string, idem *cluster.Idempotency) cluster.Outcome
 	Key(ctx context.Context, l cluster.Level, space, key string) (fsm.KeyState, error)
 	Keyspaces(ctx context.Context, l cluster.Level) ([]cluster.KeyspaceStats, error)
 	Keyspace(ctx context.Context, l cluster.Level, name string) (cluster.KeyspaceStats, error)
@@ -37,7 +37,7 @@ type KeyService interface {
 type LinkService interface {
 	CreateLinks(ctx context.Context, rs []cluster.CreateRequest) []cluster.Outcome
 	UpdateLink(ctx context.Context, u *pb.UpdateLink, idem *cluster.Idempotency) cluster.Outcome
-	DeleteLink(ctx context.Context, key string, idem *cluster.Idempotency) cluster.Outcome
+	DeleteLink(ctx context.Context, as, key string, idem *cluster.Idempotency) cluster.Outcome
 	VisitLink(ctx context.Context, key string) cluster.Outcome
 	AddVisits(ctx context.Context, v *pb.AddVisits) error
 	Visits(ctx context.Context, l cluster.Level, key string) (*pb.Visits, error)
@@ -57,7 +57,7 @@ type ClusterService interface {
 // TokenService knows the tokens. Authenticate is called with every request, if
 // tokens are looked at: it answers from memory nearly always.
 type TokenService interface {
-	Authenticate(ctx context.Context, token string) (pb.Role, error)
+	Authenticate(ctx context.Context, token string) (fsm.Bearer, error)
 	CreateToken(ctx context.Context, r cluster.TokenRequest) (cluster.CreatedToken, error)
 	RevokeToken(ctx context.Context, id string, idem *cluster.Idempotency) cluster.Outcome
 	Tokens(ctx context.Context, l cluster.Level) ([]fsm.IdentifiedToken, error)

@@ -28,10 +28,11 @@ type tokenJSON struct {
 	Name      string `json:"name,omitempty"`
 	CreatedAt string `json:"created_at"`
 	ExpiresAt string `json:"expires_at,omitempty"` // "": never
+	MaxLinks  uint64 `json:"max_links,omitempty"`  // 0: any number
 }
 
 func newTokenJSON(id string, row *pb.Token) tokenJSON {
-	t := tokenJSON{ID: id, Role: roleNames[row.Role], Name: row.Name, CreatedAt: timestamp(row.CreatedAt)}
+	t := tokenJSON{ID: id, Role: roleNames[row.Role], Name: row.Name, CreatedAt: timestamp(row.CreatedAt), MaxLinks: row.MaxLinks}
 	if row.ExpiresAt != 0 {
 		t.ExpiresAt = timestamp(row.ExpiresAt)
 	}
@@ -68,7 +69,8 @@ func decodeToken(body []byte) (r cluster.TokenRequest, err error) {
 	err = decodeObject(body, nullIsAbsent,
 		field{"role", &role, wantString},
 		field{"name", &r.Name, wantString},
-		field{"ttl", &ttl, wantString})
+		field{"ttl", &ttl, wantString},
+		field{"max_links", &r.MaxLinks, "a whole number, 0 for any"})
 	if err != nil {
 		return r, err
 	}

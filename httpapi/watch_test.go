@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kgs-cluster/kgs/cluster"
+	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/fsm/pb"
 	"github.com/kgs-cluster/kgs/httpapi/internal/fakenode"
 )
@@ -49,10 +50,10 @@ func (n *changingNode) looked() int {
 	return n.looks
 }
 
-func (n *changingNode) Authenticate(context.Context, string) (pb.Role, error) {
+func (n *changingNode) Authenticate(context.Context, string) (fsm.Bearer, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.role, n.err
+	return fsm.Bearer{Role: n.role}, n.err
 }
 
 // quickly has a server look at its cluster all the time.

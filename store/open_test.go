@@ -223,10 +223,10 @@ func TestTableNames(t *testing.T) {
 		}
 		seen[table.String()] = true
 	}
-	if UnusedKeys.String() != "unused_keys" || UsedKeys.String() != "used_keys" || Meta != 12 || Staging != 13 || Tokens != 14 || LinkURLs != 15 || LinkExpiry != 16 || LinkVisits != 17 {
+	if UnusedKeys.String() != "unused_keys" || UsedKeys.String() != "used_keys" || Meta != 12 || Staging != 13 || Tokens != 14 || LinkURLs != 15 || LinkExpiry != 16 || LinkVisits != 17 || Owners != 18 {
 		t.Error("the tables have moved")
 	}
-	if got := (lastTable + 1).String(); got != "table(18)" {
+	if got := (lastTable + 1).String(); got != "table(19)" {
 		t.Error(got)
 	}
 }

@@ -24,9 +24,10 @@ const (
 	LinkURLs
 	LinkExpiry
 	LinkVisits
+	Owners
 
 	internal  Table = 0 // the store's own row: how far the log is applied
-	lastTable       = LinkVisits
+	lastTable       = Owners
 )
 
 var tableNames = [...]string{
@@ -48,6 +49,7 @@ var tableNames = [...]string{
 	LinkURLs:          "link_urls",
 	LinkExpiry:        "link_expiry",
 	LinkVisits:        "link_visits",
+	Owners:            "owners",
 }
 
 func (t Table) String() string {

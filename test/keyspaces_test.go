@@ -93,10 +93,10 @@ func TestKeyspaceThroughAllNodes(t *testing.T) {
 	if seen[made] || !strings.HasPrefix(made, "V0") {
 		t.Errorf("the link's key is %s", made)
 	}
-	if o := n.ReturnKeys(patient(t), receipt, keys, nil); !errors.Is(o.Err, fsm.ErrNotReturnable) {
+	if o := n.ReturnKeys(patient(t), "", receipt, keys, nil); !errors.Is(o.Err, fsm.ErrNotReturnable) {
 		t.Errorf("a bound key was returned: %+v", o)
 	}
-	if o := n.ReturnKeys(patient(t), receipt, keys[1:], nil); o.Err != nil || o.Count != 2 {
+	if o := n.ReturnKeys(patient(t), "", receipt, keys[1:], nil); o.Err != nil || o.Count != 2 {
 		t.Errorf("returned %+v", o)
 	}
 	if _, err := n.TakeKeys(patient(t), cluster.TakeRequest{Keyspace: "nope", Count: 1}); !errors.Is(err, fsm.ErrKeyspaceNotFound) {

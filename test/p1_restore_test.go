@@ -90,7 +90,7 @@ func allWays(t *testing.T, n *cluster.Node, mark uint64, once string) (keys []st
 	for _, taken := range []cluster.Keys{first, mustTake(t, n, 100), mustTake(t, n, 3500)} { // more than half a buffer: from the log
 		keys = append(keys, list(taken)...)
 		mustCreate(t, n, &pb.CreateLink{TakenKey: list(taken)[1], Link: &pb.Link{Url: "http://example.com/"}})
-		if o := n.ReturnKeys(patient(t), taken.Receipt, list(taken)[:1], nil); o.Err != nil {
+		if o := n.ReturnKeys(patient(t), "", taken.Receipt, list(taken)[:1], nil); o.Err != nil {
 			t.Errorf("return through %s: %v", n.ID(), o.Err)
 		}
 	}
@@ -138,7 +138,7 @@ func TestP1_RestoreNeverReissues(t *testing.T) {
 		}
 		gone(t, c, append([]string{"late", aliasKey}, lost...)...)
 		for _, receipt := range []cluster.Keys{early, late} {
-			if o := c.Node(follower).ReturnKeys(patient(t), receipt.Receipt, list(receipt)[:2], nil); !errors.Is(o.Err, fsm.ErrNotReturnable) {
+			if o := c.Node(follower).ReturnKeys(patient(t), "", receipt.Receipt, list(receipt)[:2], nil); !errors.Is(o.Err, fsm.ErrNotReturnable) {
 				t.Errorf("a receipt of before the restore: %v", o.Err)
 			}
 			gone(t, c, list(receipt)[:2]...)

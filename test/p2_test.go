@@ -37,7 +37,7 @@ func TestP2_OnlyTheReceiptReturnsAKey(t *testing.T) {
 		{"one bad key among good ones", mine.Receipt, list(mine), fsm.ErrNotReturnable},
 		{"no key at all", mine.Receipt, []string{"!!!!!!"}, fsm.ErrNotReturnable},
 	} {
-		if o := n.ReturnKeys(patient(t), attempt.receipt, attempt.keys, nil); !errors.Is(o.Err, attempt.want) {
+		if o := n.ReturnKeys(patient(t), "", attempt.receipt, attempt.keys, nil); !errors.Is(o.Err, attempt.want) {
 			t.Errorf("%s: %v, want %v", attempt.name, o.Err, attempt.want)
 		}
 	}
@@ -46,7 +46,7 @@ func TestP2_OnlyTheReceiptReturnsAKey(t *testing.T) {
 			t.Errorf("%s left its owner: %v", key, row)
 		}
 	}
-	if o := n.ReturnKeys(patient(t), mine.Receipt, list(mine)[:2], nil); o.Err != nil || o.Count != 2 {
+	if o := n.ReturnKeys(patient(t), "", mine.Receipt, list(mine)[:2], nil); o.Err != nil || o.Count != 2 {
 		t.Errorf("the owner's return: %+v", o)
 	}
 }
@@ -60,7 +60,7 @@ func TestP2_AKeyIsReturnedOnceThroughWhicheverNode(t *testing.T) {
 		var all sync.WaitGroup
 		for _, id := range c.Up() {
 			all.Go(func() {
-				o := c.Node(id).ReturnKeys(patient(t), keys.Receipt, list(keys), nil)
+				o := c.Node(id).ReturnKeys(patient(t), "", keys.Receipt, list(keys), nil)
 				if o.Err == nil {
 					won.Add(1)
 				} else if !errors.Is(o.Err, fsm.ErrNotReturnable) {
@@ -91,7 +91,7 @@ func TestP2_AReceiptIsVoidOnceTheKeyIsLeasedAnew(t *testing.T) {
 	n := c.Node("n1")
 	first := mustTake(t, n, 1)
 	key := list(first)[0]
-	if o := n.ReturnKeys(patient(t), first.Receipt, []string{key}, nil); o.Err != nil {
+	if o := n.ReturnKeys(patient(t), "", first.Receipt, []string{key}, nil); o.Err != nil {
 		t.Fatal(o.Err)
 	}
 	if again := list(mustTake(t, n, 200)); slices.Contains(again, key) {
@@ -103,10 +103,10 @@ func TestP2_AReceiptIsVoidOnceTheKeyIsLeasedAnew(t *testing.T) {
 		second = mustTake(t, n, 100)
 		return slices.Contains(list(second), key)
 	})
-	if o := n.ReturnKeys(patient(t), first.Receipt, []string{key}, nil); !errors.Is(o.Err, fsm.ErrNotReturnable) {
+	if o := n.ReturnKeys(patient(t), "", first.Receipt, []string{key}, nil); !errors.Is(o.Err, fsm.ErrNotReturnable) {
 		t.Errorf("the first owner's receipt: %v", o.Err)
 	}
-	if o := n.ReturnKeys(patient(t), second.Receipt, []string{key}, nil); o.Err != nil {
+	if o := n.ReturnKeys(patient(t), "", second.Receipt, []string{key}, nil); o.Err != nil {
 		t.Errorf("the second owner's receipt: %v", o.Err)
 	}
 }

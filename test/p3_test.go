@@ -77,7 +77,7 @@ func TestP3_ADeletedLinkStaysDeletedAndItsKeyUsed(t *testing.T) {
 	t.Parallel()
 	c := harness.Start(t, 3, nil)
 	key := mustCreate(t, c.Node("n1"), linkTo("http://example.com/"))
-	if o := c.Node("n2").DeleteLink(patient(t), key, nil); o.Err != nil {
+	if o := c.Node("n2").DeleteLink(patient(t), "", key, nil); o.Err != nil {
 		t.Fatal(o.Err)
 	}
 	for _, id := range c.Up() {

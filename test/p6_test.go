@@ -165,7 +165,7 @@ func TestP6_AClientSeesItsOwnWritesOnItsNode(t *testing.T) {
 				t.Fatal(o.Err)
 			}
 			local(n, key, url)
-			if o := n.DeleteLink(patient(t), key, nil); o.Err != nil {
+			if o := n.DeleteLink(patient(t), "", key, nil); o.Err != nil {
 				t.Fatal(o.Err)
 			}
 			if _, err := n.Machine().Link(key); !errors.Is(err, fsm.ErrLinkDeleted) {

@@ -31,7 +31,8 @@ above it may, too:
 		Args: wantArgs(),
 	}
 	cmd.Flags().StringVar(&token.Role, "role", "", "read, keys, write or admin")
-	cmd.Flags().StringVar(&token.Name, "name", "", "for people: whose it is")
+	cmd.Flags().StringVar(&token.Name, "name", "", "whose it is: tokens of one name own the same links and keys")
+	cmd.Flags().Uint64Var(&token.MaxLinks, "max-links", 0, "links that the owner may have when this token makes another one (default any)")
 	cmd.Flags().DurationVar(&token.TTL, "ttl", 0, "how long it is valid, as 720h (default for ever)")
 	create := f.run(func(ctx context.Context, s *session, _ []string) error {
 		made, err := s.CreateToken(ctx, token)

@@ -68,7 +68,9 @@ const (
 	Code_LINK_NOT_YET       Code = 31
 	Code_LINK_USED_UP       Code = 32
 	// The link would never redirect.
-	Code_LINK_TIMES Code = 33
+	Code_LINK_TIMES     Code = 33
+	Code_NOT_OWNER      Code = 34
+	Code_TOO_MANY_LINKS Code = 35
 )
 
 // Enum value maps for Code.
@@ -107,6 +109,8 @@ var (
 		31: "LINK_NOT_YET",
 		32: "LINK_USED_UP",
 		33: "LINK_TIMES",
+		34: "NOT_OWNER",
+		35: "TOO_MANY_LINKS",
 	}
 	Code_value = map[string]int32{
 		"OK":                   0,
@@ -142,6 +146,8 @@ var (
 		"LINK_NOT_YET":         31,
 		"LINK_USED_UP":         32,
 		"LINK_TIMES":           33,
+		"NOT_OWNER":            34,
+		"TOO_MANY_LINKS":       35,
 	}
 )
 
@@ -956,7 +962,9 @@ type Lease struct {
 	// Straight to one caller: handed out from the start, never in a buffer.
 	Direct bool `protobuf:"varint,3,opt,name=direct,proto3" json:"direct,omitempty"`
 	// Keys that the leader's buffer handed out since it last said so.
-	HandedOut     uint64 `protobuf:"varint,4,opt,name=handed_out,json=handedOut,proto3" json:"handed_out,omitempty"`
+	HandedOut uint64 `protobuf:"varint,4,opt,name=handed_out,json=handedOut,proto3" json:"handed_out,omitempty"`
+	// Of a direct lease: who takes it.
+	Owner         string `protobuf:"bytes,5,opt,name=owner,proto3" json:"owner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1017,6 +1025,13 @@ func (x *Lease) GetHandedOut() uint64 {
 		return x.HandedOut
 	}
 	return 0
+}
+
+func (x *Lease) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
 }
 
 // Release gives never handed-out positions of a leader's own lease back.
@@ -1085,8 +1100,10 @@ func (x *Release) GetHandedOut() uint64 {
 type ReturnKeys struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sealed proof of which keys of which lease the caller was given.
-	Receipt       []byte   `protobuf:"bytes,1,opt,name=receipt,proto3" json:"receipt,omitempty"`
-	Keys          []string `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`
+	Receipt []byte   `protobuf:"bytes,1,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	Keys    []string `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`
+	// Who returns them; the receipt must be his, or nobody's.
+	As            string `protobuf:"bytes,3,opt,name=as,proto3" json:"as,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1135,6 +1152,13 @@ func (x *ReturnKeys) GetKeys() []string {
 	return nil
 }
 
+func (x *ReturnKeys) GetAs() string {
+	if x != nil {
+		return x.As
+	}
+	return ""
+}
+
 type CreateLink struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The link's key: an alias, a key taken before, or, when both are empty, the
@@ -1153,7 +1177,9 @@ type CreateLink struct {
 	// if there is one; see Machine.findLink for which.
 	FindIfExists bool `protobuf:"varint,7,opt,name=find_if_exists,json=findIfExists,proto3" json:"find_if_exists,omitempty"`
 	// Milliseconds until the link expires, instead of link.expires_at; 0: none.
-	Ttl           int64 `protobuf:"varint,8,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	Ttl int64 `protobuf:"varint,8,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// Refused if link.owner has so many links; 0: any number.
+	MaxLinks      uint64 `protobuf:"varint,9,opt,name=max_links,json=maxLinks,proto3" json:"max_links,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1244,6 +1270,13 @@ func (x *CreateLink) GetTtl() int64 {
 	return 0
 }
 
+func (x *CreateLink) GetMaxLinks() uint64 {
+	if x != nil {
+		return x.MaxLinks
+	}
+	return 0
+}
+
 // GeneratedKey is a key from the leader's buffer with its place in used_keys.
 type GeneratedKey struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1318,9 +1351,11 @@ type UpdateLink struct {
 	// As in Link; 0 takes the limit away.
 	ExpiresAt *int64 `protobuf:"varint,7,opt,name=expires_at,json=expiresAt,proto3,oneof" json:"expires_at,omitempty"`
 	// Instead of expires_at, milliseconds from now on.
-	Ttl           *int64  `protobuf:"varint,8,opt,name=ttl,proto3,oneof" json:"ttl,omitempty"`
-	NotBefore     *int64  `protobuf:"varint,9,opt,name=not_before,json=notBefore,proto3,oneof" json:"not_before,omitempty"`
-	MaxVisits     *uint64 `protobuf:"varint,10,opt,name=max_visits,json=maxVisits,proto3,oneof" json:"max_visits,omitempty"`
+	Ttl       *int64  `protobuf:"varint,8,opt,name=ttl,proto3,oneof" json:"ttl,omitempty"`
+	NotBefore *int64  `protobuf:"varint,9,opt,name=not_before,json=notBefore,proto3,oneof" json:"not_before,omitempty"`
+	MaxVisits *uint64 `protobuf:"varint,10,opt,name=max_visits,json=maxVisits,proto3,oneof" json:"max_visits,omitempty"`
+	// Refused if the link has another owner than this; "": it may be anybody's.
+	As            string `protobuf:"bytes,11,opt,name=as,proto3" json:"as,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1423,6 +1458,13 @@ func (x *UpdateLink) GetMaxVisits() uint64 {
 		return *x.MaxVisits
 	}
 	return 0
+}
+
+func (x *UpdateLink) GetAs() string {
+	if x != nil {
+		return x.As
+	}
+	return ""
 }
 
 // VisitLink counts a visit of a link with max_visits.
@@ -1578,8 +1620,10 @@ func (x *LinkVisits) GetVisits() *Visits {
 }
 
 type DeleteLink struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// As in UpdateLink.
+	As            string `protobuf:"bytes,2,opt,name=as,proto3" json:"as,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1617,6 +1661,13 @@ func (*DeleteLink) Descriptor() ([]byte, []int) {
 func (x *DeleteLink) GetKey() string {
 	if x != nil {
 		return x.Key
+	}
+	return ""
+}
+
+func (x *DeleteLink) GetAs() string {
+	if x != nil {
+		return x.As
 	}
 	return ""
 }
@@ -1768,7 +1819,9 @@ type CreateToken struct {
 	Role Role   `protobuf:"varint,3,opt,name=role,proto3,enum=kgs.fsm.v1.Role" json:"role,omitempty"`
 	Name string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
 	// Milliseconds that it is valid from now on; 0: for ever.
-	Ttl           int64 `protobuf:"varint,5,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	Ttl int64 `protobuf:"varint,5,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// As in Token.
+	MaxLinks      uint64 `protobuf:"varint,6,opt,name=max_links,json=maxLinks,proto3" json:"max_links,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1834,6 +1887,13 @@ func (x *CreateToken) GetName() string {
 func (x *CreateToken) GetTtl() int64 {
 	if x != nil {
 		return x.Ttl
+	}
+	return 0
+}
+
+func (x *CreateToken) GetMaxLinks() uint64 {
+	if x != nil {
+		return x.MaxLinks
 	}
 	return 0
 }
@@ -2412,22 +2472,24 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"<\n" +
 	"\bGenerate\x12\x1a\n" +
 	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x04R\x05count\"p\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"\x86\x01\n" +
 	"\x05Lease\x12\x1a\n" +
 	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\x12\x16\n" +
 	"\x06direct\x18\x03 \x01(\bR\x06direct\x12\x1d\n" +
 	"\n" +
-	"handed_out\x18\x04 \x01(\x04R\thandedOut\"o\n" +
+	"handed_out\x18\x04 \x01(\x04R\thandedOut\x12\x14\n" +
+	"\x05owner\x18\x05 \x01(\tR\x05owner\"o\n" +
 	"\aRelease\x12\x1a\n" +
 	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12)\n" +
 	"\x06grants\x18\x02 \x03(\v2\x11.kgs.fsm.v1.GrantR\x06grants\x12\x1d\n" +
 	"\n" +
-	"handed_out\x18\x03 \x01(\x04R\thandedOut\":\n" +
+	"handed_out\x18\x03 \x01(\x04R\thandedOut\"J\n" +
 	"\n" +
 	"ReturnKeys\x12\x18\n" +
 	"\areceipt\x18\x01 \x01(\fR\areceipt\x12\x12\n" +
-	"\x04keys\x18\x02 \x03(\tR\x04keys\"\x92\x02\n" +
+	"\x04keys\x18\x02 \x03(\tR\x04keys\x12\x0e\n" +
+	"\x02as\x18\x03 \x01(\tR\x02as\"\xaf\x02\n" +
 	"\n" +
 	"CreateLink\x12\x14\n" +
 	"\x05alias\x18\x01 \x01(\tR\x05alias\x12\x1b\n" +
@@ -2438,11 +2500,12 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\vbuffered_to\x18\x06 \x01(\x04R\n" +
 	"bufferedTo\x12$\n" +
 	"\x0efind_if_exists\x18\a \x01(\bR\ffindIfExists\x12\x10\n" +
-	"\x03ttl\x18\b \x01(\x03R\x03ttl\"R\n" +
+	"\x03ttl\x18\b \x01(\x03R\x03ttl\x12\x1b\n" +
+	"\tmax_links\x18\t \x01(\x04R\bmaxLinks\"R\n" +
 	"\fGeneratedKey\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\x04R\bposition\x12\x14\n" +
-	"\x05lease\x18\x03 \x01(\x04R\x05lease\"\xf7\x02\n" +
+	"\x05lease\x18\x03 \x01(\x04R\x05lease\"\x87\x03\n" +
 	"\n" +
 	"UpdateLink\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x15\n" +
@@ -2458,7 +2521,8 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"not_before\x18\t \x01(\x03H\x05R\tnotBefore\x88\x01\x01\x12\"\n" +
 	"\n" +
 	"max_visits\x18\n" +
-	" \x01(\x04H\x06R\tmaxVisits\x88\x01\x01B\x06\n" +
+	" \x01(\x04H\x06R\tmaxVisits\x88\x01\x01\x12\x0e\n" +
+	"\x02as\x18\v \x01(\tR\x02asB\x06\n" +
 	"\x04_urlB\b\n" +
 	"\x06_titleB\v\n" +
 	"\t_redirectB\r\n" +
@@ -2474,10 +2538,11 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\n" +
 	"LinkVisits\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12*\n" +
-	"\x06visits\x18\x02 \x01(\v2\x12.kgs.fsm.v1.VisitsR\x06visits\"\x1e\n" +
+	"\x06visits\x18\x02 \x01(\v2\x12.kgs.fsm.v1.VisitsR\x06visits\".\n" +
 	"\n" +
 	"DeleteLink\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\"O\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x0e\n" +
+	"\x02as\x18\x02 \x01(\tR\x02as\"O\n" +
 	"\vStageBackup\x12\x18\n" +
 	"\arestore\x18\x01 \x01(\tR\arestore\x12\x12\n" +
 	"\x04part\x18\x02 \x01(\x04R\x04part\x12\x12\n" +
@@ -2486,13 +2551,14 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\arestore\x18\x01 \x01(\tR\arestore\x12\x14\n" +
 	"\x05parts\x18\x02 \x01(\x04R\x05parts\x12\x14\n" +
 	"\x05floor\x18\x03 \x01(\x04R\x05floor\x12\x12\n" +
-	"\x04term\x18\x04 \x01(\x04R\x04term\"}\n" +
+	"\x04term\x18\x04 \x01(\x04R\x04term\"\x9a\x01\n" +
 	"\vCreateToken\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04hash\x18\x02 \x01(\fR\x04hash\x12$\n" +
 	"\x04role\x18\x03 \x01(\x0e2\x10.kgs.fsm.v1.RoleR\x04role\x12\x12\n" +
 	"\x04name\x18\x04 \x01(\tR\x04name\x12\x10\n" +
-	"\x03ttl\x18\x05 \x01(\x03R\x03ttl\"\x1d\n" +
+	"\x03ttl\x18\x05 \x01(\x03R\x03ttl\x12\x1b\n" +
+	"\tmax_links\x18\x06 \x01(\x04R\bmaxLinks\"\x1d\n" +
 	"\vRevokeToken\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"L\n" +
 	"\x0eRecoverCluster\x12$\n" +
@@ -2530,7 +2596,7 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x06burned\x18\x02 \x01(\x04R\x06burned\x12&\n" +
 	"\x0fhigh_water_mark\x18\x03 \x01(\x04R\rhighWaterMark\x12\x16\n" +
 	"\x06margin\x18\x04 \x01(\x04R\x06margin\x12\x12\n" +
-	"\x04left\x18\x05 \x01(\x04R\x04left*\x8e\x05\n" +
+	"\x04left\x18\x05 \x01(\x04R\x04left*\xb1\x05\n" +
 	"\x04Code\x12\x06\n" +
 	"\x02OK\x10\x00\x12\x13\n" +
 	"\x0fUNKNOWN_COMMAND\x10\x01\x12\x16\n" +
@@ -2568,7 +2634,9 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\fLINK_NOT_YET\x10\x1f\x12\x10\n" +
 	"\fLINK_USED_UP\x10 \x12\x0e\n" +
 	"\n" +
-	"LINK_TIMES\x10!B#Z!github.com/kgs-cluster/kgs/fsm/pbb\x06proto3"
+	"LINK_TIMES\x10!\x12\r\n" +
+	"\tNOT_OWNER\x10\"\x12\x12\n" +
+	"\x0eTOO_MANY_LINKS\x10#B#Z!github.com/kgs-cluster/kgs/fsm/pbb\x06proto3"
 
 var (
 	file_fsm_pb_command_proto_rawDescOnce sync.Once

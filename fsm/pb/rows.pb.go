@@ -339,7 +339,9 @@ type Used struct {
 	// Unix milliseconds, the machine's clock.
 	Time int64 `protobuf:"varint,7,opt,name=time,proto3" json:"time,omitempty"`
 	// Leased straight to a caller, not into a buffer.
-	Direct        bool `protobuf:"varint,8,opt,name=direct,proto3" json:"direct,omitempty"`
+	Direct bool `protobuf:"varint,8,opt,name=direct,proto3" json:"direct,omitempty"`
+	// Of a direct lease: as in Link.
+	Owner         string `protobuf:"bytes,9,opt,name=owner,proto3" json:"owner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -430,6 +432,13 @@ func (x *Used) GetDirect() bool {
 	return false
 }
 
+func (x *Used) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
 // Link is a row of links. A deleted one stays as a tombstone with only its
 // times, so that its key is never issued again; one that has expires_at was
 // deleted because it had expired.
@@ -449,8 +458,10 @@ type Link struct {
 	ExpiresAt int64 `protobuf:"varint,9,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	NotBefore int64 `protobuf:"varint,10,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
 	// How often it redirects; 0: no limit. Only then visits are counted here.
-	MaxVisits     uint64 `protobuf:"varint,11,opt,name=max_visits,json=maxVisits,proto3" json:"max_visits,omitempty"`
-	Visits        uint64 `protobuf:"varint,12,opt,name=visits,proto3" json:"visits,omitempty"`
+	MaxVisits uint64 `protobuf:"varint,11,opt,name=max_visits,json=maxVisits,proto3" json:"max_visits,omitempty"`
+	Visits    uint64 `protobuf:"varint,12,opt,name=visits,proto3" json:"visits,omitempty"`
+	// Whose token created it: see Token.name. "": nobody's, tokens were not looked at.
+	Owner         string `protobuf:"bytes,13,opt,name=owner,proto3" json:"owner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -569,6 +580,58 @@ func (x *Link) GetVisits() uint64 {
 	return 0
 }
 
+func (x *Link) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+// Owner is a row of owners: how many links an owner has.
+type Owner struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Links         uint64                 `protobuf:"varint,1,opt,name=links,proto3" json:"links,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Owner) Reset() {
+	*x = Owner{}
+	mi := &file_fsm_pb_rows_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Owner) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Owner) ProtoMessage() {}
+
+func (x *Owner) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_rows_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Owner.ProtoReflect.Descriptor instead.
+func (*Owner) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Owner) GetLinks() uint64 {
+	if x != nil {
+		return x.Links
+	}
+	return 0
+}
+
 // Visits is a row of link_visits, and what is added to it.
 type Visits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -591,7 +654,7 @@ type Visits struct {
 
 func (x *Visits) Reset() {
 	*x = Visits{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[3]
+	mi := &file_fsm_pb_rows_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +666,7 @@ func (x *Visits) String() string {
 func (*Visits) ProtoMessage() {}
 
 func (x *Visits) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[3]
+	mi := &file_fsm_pb_rows_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +679,7 @@ func (x *Visits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Visits.ProtoReflect.Descriptor instead.
 func (*Visits) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{3}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Visits) GetVisits() uint64 {
@@ -693,7 +756,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[4]
+	mi := &file_fsm_pb_rows_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -705,7 +768,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[4]
+	mi := &file_fsm_pb_rows_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -718,7 +781,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{4}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Node) GetId() string {
@@ -770,19 +833,22 @@ type Token struct {
 	// SHA-256 of the secret.
 	Hash []byte `protobuf:"bytes,1,opt,name=hash,proto3" json:"hash,omitempty"`
 	Role Role   `protobuf:"varint,2,opt,name=role,proto3,enum=kgs.fsm.v1.Role" json:"role,omitempty"`
-	// For people.
+	// Whose it is: tokens of one name own the same links and keys. Of a token
+	// without a name its id is the owner.
 	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	// Unix milliseconds, the machine's clock.
 	CreatedAt int64 `protobuf:"varint,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// As created_at; 0: never.
-	ExpiresAt     int64 `protobuf:"varint,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	ExpiresAt int64 `protobuf:"varint,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// Links that the owner may have when this token creates another one; 0: any.
+	MaxLinks      uint64 `protobuf:"varint,6,opt,name=max_links,json=maxLinks,proto3" json:"max_links,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[5]
+	mi := &file_fsm_pb_rows_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -794,7 +860,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[5]
+	mi := &file_fsm_pb_rows_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -807,7 +873,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{5}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Token) GetHash() []byte {
@@ -845,6 +911,13 @@ func (x *Token) GetExpiresAt() int64 {
 	return 0
 }
 
+func (x *Token) GetMaxLinks() uint64 {
+	if x != nil {
+		return x.MaxLinks
+	}
+	return 0
+}
+
 // ClusterState is the machine's own single row in meta.
 type ClusterState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -864,7 +937,7 @@ type ClusterState struct {
 
 func (x *ClusterState) Reset() {
 	*x = ClusterState{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[6]
+	mi := &file_fsm_pb_rows_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -876,7 +949,7 @@ func (x *ClusterState) String() string {
 func (*ClusterState) ProtoMessage() {}
 
 func (x *ClusterState) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[6]
+	mi := &file_fsm_pb_rows_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -889,7 +962,7 @@ func (x *ClusterState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterState.ProtoReflect.Descriptor instead.
 func (*ClusterState) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{6}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ClusterState) GetClusterId() string {
@@ -964,7 +1037,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[7]
+	mi := &file_fsm_pb_rows_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -976,7 +1049,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[7]
+	mi := &file_fsm_pb_rows_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -989,7 +1062,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{7}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Session) GetAnswered() uint64 {
@@ -1027,7 +1100,7 @@ type Answers struct {
 
 func (x *Answers) Reset() {
 	*x = Answers{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[8]
+	mi := &file_fsm_pb_rows_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +1112,7 @@ func (x *Answers) String() string {
 func (*Answers) ProtoMessage() {}
 
 func (x *Answers) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[8]
+	mi := &file_fsm_pb_rows_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +1125,7 @@ func (x *Answers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answers.ProtoReflect.Descriptor instead.
 func (*Answers) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{8}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Answers) GetTerm() uint64 {
@@ -1090,7 +1163,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[9]
+	mi := &file_fsm_pb_rows_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1175,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[9]
+	mi := &file_fsm_pb_rows_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1188,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{9}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Answer) GetSeq() uint64 {
@@ -1156,7 +1229,7 @@ type IdempotencyRecord struct {
 
 func (x *IdempotencyRecord) Reset() {
 	*x = IdempotencyRecord{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[10]
+	mi := &file_fsm_pb_rows_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1168,7 +1241,7 @@ func (x *IdempotencyRecord) String() string {
 func (*IdempotencyRecord) ProtoMessage() {}
 
 func (x *IdempotencyRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[10]
+	mi := &file_fsm_pb_rows_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1181,7 +1254,7 @@ func (x *IdempotencyRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdempotencyRecord.ProtoReflect.Descriptor instead.
 func (*IdempotencyRecord) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{10}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *IdempotencyRecord) GetFingerprint() []byte {
@@ -1232,7 +1305,7 @@ type Staged struct {
 
 func (x *Staged) Reset() {
 	*x = Staged{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[11]
+	mi := &file_fsm_pb_rows_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1244,7 +1317,7 @@ func (x *Staged) String() string {
 func (*Staged) ProtoMessage() {}
 
 func (x *Staged) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[11]
+	mi := &file_fsm_pb_rows_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1257,7 +1330,7 @@ func (x *Staged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Staged.ProtoReflect.Descriptor instead.
 func (*Staged) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{11}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Staged) GetRestore() string {
@@ -1304,7 +1377,7 @@ type BackupHeader struct {
 
 func (x *BackupHeader) Reset() {
 	*x = BackupHeader{}
-	mi := &file_fsm_pb_rows_proto_msgTypes[12]
+	mi := &file_fsm_pb_rows_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1316,7 +1389,7 @@ func (x *BackupHeader) String() string {
 func (*BackupHeader) ProtoMessage() {}
 
 func (x *BackupHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_rows_proto_msgTypes[12]
+	mi := &file_fsm_pb_rows_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1402,7 @@ func (x *BackupHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupHeader.ProtoReflect.Descriptor instead.
 func (*BackupHeader) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{12}
+	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *BackupHeader) GetClusterId() string {
@@ -1423,7 +1496,7 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\x05check\x18\x10 \x01(\bR\x05check\x12\x1c\n" +
 	"\tblocklist\x18\x11 \x03(\tR\tblocklist\x12\x1d\n" +
 	"\n" +
-	"claim_from\x18\x12 \x01(\tR\tclaimFrom\"\xc5\x01\n" +
+	"claim_from\x18\x12 \x01(\tR\tclaimFrom\"\xdb\x01\n" +
 	"\x04Used\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\x04R\x02to\x12-\n" +
 	"\apurpose\x18\x02 \x01(\x0e2\x13.kgs.fsm.v1.PurposeR\apurpose\x12\x14\n" +
@@ -1432,7 +1505,8 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\x04term\x18\x05 \x01(\x04R\x04term\x12\x14\n" +
 	"\x05index\x18\x06 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04time\x18\a \x01(\x03R\x04time\x12\x16\n" +
-	"\x06direct\x18\b \x01(\bR\x06direct\"\xc6\x02\n" +
+	"\x06direct\x18\b \x01(\bR\x06direct\x12\x14\n" +
+	"\x05owner\x18\t \x01(\tR\x05owner\"\xdc\x02\n" +
 	"\x04Link\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x1d\n" +
 	"\n" +
@@ -1452,7 +1526,10 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	" \x01(\x03R\tnotBefore\x12\x1d\n" +
 	"\n" +
 	"max_visits\x18\v \x01(\x04R\tmaxVisits\x12\x16\n" +
-	"\x06visits\x18\f \x01(\x04R\x06visits\"\xe5\x03\n" +
+	"\x06visits\x18\f \x01(\x04R\x06visits\x12\x14\n" +
+	"\x05owner\x18\r \x01(\tR\x05owner\"\x1d\n" +
+	"\x05Owner\x12\x14\n" +
+	"\x05links\x18\x01 \x01(\x04R\x05links\"\xe5\x03\n" +
 	"\x06Visits\x12\x16\n" +
 	"\x06visits\x18\x01 \x01(\x04R\x06visits\x12\x12\n" +
 	"\x04bots\x18\x02 \x01(\x04R\x04bots\x12\x12\n" +
@@ -1477,7 +1554,7 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\x04http\x18\x03 \x01(\tR\x04http\x12\x18\n" +
 	"\acluster\x18\x04 \x01(\tR\acluster\x12\x1b\n" +
 	"\tnon_voter\x18\x05 \x01(\bR\bnonVoter\x12\x18\n" +
-	"\aremoved\x18\x06 \x01(\bR\aremoved\"\x93\x01\n" +
+	"\aremoved\x18\x06 \x01(\bR\aremoved\"\xb0\x01\n" +
 	"\x05Token\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\fR\x04hash\x12$\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x10.kgs.fsm.v1.RoleR\x04role\x12\x12\n" +
@@ -1485,7 +1562,8 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\x04 \x01(\x03R\tcreatedAt\x12\x1d\n" +
 	"\n" +
-	"expires_at\x18\x05 \x01(\x03R\texpiresAt\"\x8d\x02\n" +
+	"expires_at\x18\x05 \x01(\x03R\texpiresAt\x12\x1b\n" +
+	"\tmax_links\x18\x06 \x01(\x04R\bmaxLinks\"\x8d\x02\n" +
 	"\fClusterState\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12%\n" +
@@ -1558,34 +1636,35 @@ func file_fsm_pb_rows_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_pb_rows_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_fsm_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_fsm_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_fsm_pb_rows_proto_goTypes = []any{
 	(Purpose)(0),              // 0: kgs.fsm.v1.Purpose
 	(Role)(0),                 // 1: kgs.fsm.v1.Role
 	(*Keyspace)(nil),          // 2: kgs.fsm.v1.Keyspace
 	(*Used)(nil),              // 3: kgs.fsm.v1.Used
 	(*Link)(nil),              // 4: kgs.fsm.v1.Link
-	(*Visits)(nil),            // 5: kgs.fsm.v1.Visits
-	(*Node)(nil),              // 6: kgs.fsm.v1.Node
-	(*Token)(nil),             // 7: kgs.fsm.v1.Token
-	(*ClusterState)(nil),      // 8: kgs.fsm.v1.ClusterState
-	(*Session)(nil),           // 9: kgs.fsm.v1.Session
-	(*Answers)(nil),           // 10: kgs.fsm.v1.Answers
-	(*Answer)(nil),            // 11: kgs.fsm.v1.Answer
-	(*IdempotencyRecord)(nil), // 12: kgs.fsm.v1.IdempotencyRecord
-	(*Staged)(nil),            // 13: kgs.fsm.v1.Staged
-	(*BackupHeader)(nil),      // 14: kgs.fsm.v1.BackupHeader
-	nil,                       // 15: kgs.fsm.v1.Visits.ReferrersEntry
-	nil,                       // 16: kgs.fsm.v1.Visits.BrowsersEntry
-	nil,                       // 17: kgs.fsm.v1.Visits.SystemsEntry
+	(*Owner)(nil),             // 5: kgs.fsm.v1.Owner
+	(*Visits)(nil),            // 6: kgs.fsm.v1.Visits
+	(*Node)(nil),              // 7: kgs.fsm.v1.Node
+	(*Token)(nil),             // 8: kgs.fsm.v1.Token
+	(*ClusterState)(nil),      // 9: kgs.fsm.v1.ClusterState
+	(*Session)(nil),           // 10: kgs.fsm.v1.Session
+	(*Answers)(nil),           // 11: kgs.fsm.v1.Answers
+	(*Answer)(nil),            // 12: kgs.fsm.v1.Answer
+	(*IdempotencyRecord)(nil), // 13: kgs.fsm.v1.IdempotencyRecord
+	(*Staged)(nil),            // 14: kgs.fsm.v1.Staged
+	(*BackupHeader)(nil),      // 15: kgs.fsm.v1.BackupHeader
+	nil,                       // 16: kgs.fsm.v1.Visits.ReferrersEntry
+	nil,                       // 17: kgs.fsm.v1.Visits.BrowsersEntry
+	nil,                       // 18: kgs.fsm.v1.Visits.SystemsEntry
 }
 var file_fsm_pb_rows_proto_depIdxs = []int32{
 	0,  // 0: kgs.fsm.v1.Used.purpose:type_name -> kgs.fsm.v1.Purpose
-	15, // 1: kgs.fsm.v1.Visits.referrers:type_name -> kgs.fsm.v1.Visits.ReferrersEntry
-	16, // 2: kgs.fsm.v1.Visits.browsers:type_name -> kgs.fsm.v1.Visits.BrowsersEntry
-	17, // 3: kgs.fsm.v1.Visits.systems:type_name -> kgs.fsm.v1.Visits.SystemsEntry
+	16, // 1: kgs.fsm.v1.Visits.referrers:type_name -> kgs.fsm.v1.Visits.ReferrersEntry
+	17, // 2: kgs.fsm.v1.Visits.browsers:type_name -> kgs.fsm.v1.Visits.BrowsersEntry
+	18, // 3: kgs.fsm.v1.Visits.systems:type_name -> kgs.fsm.v1.Visits.SystemsEntry
 	1,  // 4: kgs.fsm.v1.Token.role:type_name -> kgs.fsm.v1.Role
-	11, // 5: kgs.fsm.v1.Answers.answers:type_name -> kgs.fsm.v1.Answer
+	12, // 5: kgs.fsm.v1.Answers.answers:type_name -> kgs.fsm.v1.Answer
 	2,  // 6: kgs.fsm.v1.BackupHeader.keyspaces:type_name -> kgs.fsm.v1.Keyspace
 	7,  // [7:7] is the sub-list for method output_type
 	7,  // [7:7] is the sub-list for method input_type
@@ -1605,7 +1684,7 @@ func file_fsm_pb_rows_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_pb_rows_proto_rawDesc), len(file_fsm_pb_rows_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -176,6 +176,9 @@ func (m *Model) lease(op *pb.Lease) *pb.Result {
 	}
 	used := m.newRow(s, pb.Purpose_LEASE)
 	used.Lease, used.Direct = m.State.NextLease, op.Direct
+	if op.Direct {
+		used.Owner = op.Owner
+	}
 	m.State.NextLease++
 	r := &pb.Result{}
 	for ; r.Count < count && s.first < s.Row.HighWaterMark; s.first++ {
@@ -236,7 +239,10 @@ func (m *Model) release(op *pb.Release) *pb.Result {
 }
 
 func (m *Model) returnKeys(op *pb.ReturnKeys) *pb.Result {
-	id, grants, ok := m.openReceipt(op.Receipt)
+	id, grants, ok := m.openReceipt(op.Receipt, append(append(slices.Clone(m.State.ReceiptSecret), 0), op.As...))
+	if !ok || op.As == "" {
+		id, grants, ok = m.openReceipt(op.Receipt, m.State.ReceiptSecret)
+	}
 	s := m.spaceOf(id)
 	if !ok || s == nil {
 		return code(pb.Code_INVALID_RECEIPT)
@@ -271,11 +277,11 @@ func grantedTo(grants []*pb.Grant, pos uint64, u *pb.Used) bool {
 
 // openReceipt decodes a receipt: 1, sixteen bytes of HMAC-SHA-256 over the 1 and
 // the rest, the rest: the key space's id, then lease, from and count of each grant.
-func (m *Model) openReceipt(sealed []byte) (space uint64, grants []*pb.Grant, ok bool) {
+func (m *Model) openReceipt(sealed, secret []byte) (space uint64, grants []*pb.Grant, ok bool) {
 	if len(sealed) < 18 || sealed[0] != 1 || m.State.ClusterId == "" {
 		return 0, nil, false
 	}
-	mac := hmac.New(sha256.New, m.State.ReceiptSecret)
+	mac := hmac.New(sha256.New, secret)
 	mac.Write([]byte{1})
 	mac.Write(sealed[17:])
 	if !hmac.Equal(mac.Sum(nil)[:16], sealed[1:17]) {

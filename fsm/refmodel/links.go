@@ -23,6 +23,9 @@ func (m *Model) createLink(op *pb.CreateLink) *pb.Result {
 			return &pb.Result{Key: key, Link: m.Links[key], Found: true}
 		}
 	}
+	if owned := m.owned()[link.Owner]; op.MaxLinks != 0 && owned >= op.MaxLinks {
+		return code(pb.Code_TOO_MANY_LINKS)
+	}
 	var key string
 	var refusal pb.Code
 	switch {
@@ -49,6 +52,19 @@ func (m *Model) createLink(op *pb.CreateLink) *pb.Result {
 	return &pb.Result{Key: key, Link: link}
 }
 
+// owned counts the links of each owner.
+func (m *Model) owned() map[string]uint64 {
+	counts := map[string]uint64{}
+	for _, link := range m.Links {
+		if link.Owner != "" {
+			counts[link.Owner]++
+		}
+	}
+	return counts
+}
+
+func strange(owner, as string) bool { return owner != "" && as != "" && owner != as }
+
 func madeFrom(op *pb.CreateLink, at int64) *pb.Link {
 	link := proto.CloneOf(op.Link)
 	link.CreatedAt, link.UpdatedAt, link.DeletedAt, link.Alias = at, 0, 0, op.Alias != ""
@@ -71,7 +87,7 @@ func (m *Model) find(op *pb.CreateLink, want *pb.Link) string {
 		if name := op.Alias + op.TakenKey; name != "" && name != key {
 			continue
 		}
-		does := has.DeletedAt == 0 && has.Url == want.Url && cmp.Or(has.Redirect, 302) == cmp.Or(want.Redirect, 302) &&
+		does := has.DeletedAt == 0 && has.Url == want.Url && has.Owner == want.Owner && cmp.Or(has.Redirect, 302) == cmp.Or(want.Redirect, 302) &&
 			has.ExpiresAt == want.ExpiresAt && has.NotBefore == want.NotBefore && has.MaxVisits == want.MaxVisits
 		for _, tag := range want.Tags {
 			does = does && slices.Contains(has.Tags, tag)
@@ -175,6 +191,9 @@ func (m *Model) updateLink(op *pb.UpdateLink) *pb.Result {
 	if old == nil || old.DeletedAt != 0 {
 		return code(pb.Code_LINK_NOT_FOUND)
 	}
+	if strange(old.Owner, op.As) {
+		return code(pb.Code_NOT_OWNER)
+	}
 	link := proto.CloneOf(old)
 	if op.Url != nil {
 		link.Url = *op.Url
@@ -206,6 +225,13 @@ func (m *Model) updateLink(op *pb.UpdateLink) *pb.Result {
 	link.UpdatedAt = m.State.Clock
 	m.Links[op.Key] = link
 	return &pb.Result{Key: op.Key, Link: link}
+}
+
+func (m *Model) deleteLinkAs(op *pb.DeleteLink) *pb.Result {
+	if old := m.Links[op.Key]; old != nil && strange(old.Owner, op.As) {
+		return code(pb.Code_NOT_OWNER)
+	}
+	return m.deleteLink(op.Key)
 }
 
 func (m *Model) deleteLink(key string) *pb.Result {

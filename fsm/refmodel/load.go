@@ -23,7 +23,7 @@ type Rows interface {
 // none, a counter that is not what it counts, an index without its row.
 func Load(rows Rows) (*Model, error) {
 	l := loader{Model: New(), rows: rows}
-	for _, part := range []func() error{l.state, l.spaces, l.used, l.unused, l.quarantine, l.links, l.tags, l.urls, l.expiries, l.visits, l.nodes, l.tokens, l.sessions, l.records, l.staged} {
+	for _, part := range []func() error{l.state, l.spaces, l.used, l.unused, l.quarantine, l.links, l.tags, l.urls, l.expiries, l.visits, l.owners, l.nodes, l.tokens, l.sessions, l.records, l.staged} {
 		if err := part(); err != nil {
 			return nil, err
 		}
@@ -248,6 +248,24 @@ func (l *loader) visits() error {
 		l.Visits[string(key)] = proto.CloneOf(row)
 		return nil
 	})
+}
+
+func (l *loader) owners() error {
+	want := l.owned()
+	row := &pb.Owner{}
+	err := each(l.rows, store.Owners, row, func(key, _ []byte) error {
+		if want[string(key)] != row.Links {
+			return fmt.Errorf("it says %d links, there are %d", row.Links, want[string(key)])
+		}
+		delete(want, string(key))
+		return nil
+	})
+	for owner := range want {
+		if err == nil {
+			err = fmt.Errorf("owners lacks %q", owner)
+		}
+	}
+	return err
 }
 
 func (l *loader) urls() error {

@@ -121,7 +121,7 @@ func (m *Model) execute(c *pb.Command) *pb.Result {
 	case *pb.Command_AddVisits:
 		r = m.addVisits(op.AddVisits)
 	case *pb.Command_DeleteLink:
-		r = m.deleteLink(op.DeleteLink.Key)
+		r = m.deleteLinkAs(op.DeleteLink)
 	case *pb.Command_StageBackup:
 		r = m.stageBackup(op.StageBackup)
 	case *pb.Command_RestoreBackup:

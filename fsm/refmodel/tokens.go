@@ -30,7 +30,7 @@ func (m *Model) createToken(op *pb.CreateToken) *pb.Result {
 	if len(left) >= maxTokens {
 		return code(pb.Code_TOO_MANY_TOKENS)
 	}
-	t := &pb.Token{Hash: op.Hash, Role: op.Role, Name: op.Name, CreatedAt: m.State.Clock}
+	t := &pb.Token{Hash: op.Hash, Role: op.Role, Name: op.Name, CreatedAt: m.State.Clock, MaxLinks: op.MaxLinks}
 	if op.Ttl != 0 {
 		t.ExpiresAt = m.State.Clock + op.Ttl
 	}

@@ -56,6 +56,7 @@ type Link struct {
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 	NotBefore time.Time `json:"not_before,omitzero"`
 	MaxVisits int       `json:"max_visits,omitempty"`
+	Owner     string    `json:"owner,omitempty"`  // name, or id, of the token that created it
 	Visits    int       `json:"visits,omitempty"` // counted here only if MaxVisits is set
 	Meta      Meta      `json:"-"`                // of the mutation that answered it
 }

@@ -171,7 +171,7 @@ func TestDefiniteRefusals(t *testing.T) {
 
 func TestGivingUp(t *testing.T) {
 	short := func(addrs ...string) *client.Client {
-		c, err := client.New(client.Config{Addrs: addrs, Timeout: 250 * time.Millisecond})
+		c, err := client.New(client.Config{Addrs: addrs, Timeout: time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,13 +15,15 @@ type Token struct {
 	Name      string    `json:"name,omitempty"`
 	CreatedAt time.Time `json:"created_at"`
 	ExpiresAt time.Time `json:"expires_at,omitzero"` // zero: never
+	MaxLinks  uint64    `json:"max_links,omitempty"`
 }
 
 // NewToken is a token to create.
 type NewToken struct {
-	Role string
-	Name string        // for people
-	TTL  time.Duration // 0: valid for ever
+	Role     string
+	Name     string        // for people
+	TTL      time.Duration // 0: valid for ever
+	MaxLinks uint64        // that the owner may have when the token makes another one; 0: any number
 }
 
 // CreateToken creates a token. It is not sent again once a node may have got it:
@@ -32,10 +34,11 @@ func (c *Client) CreateToken(ctx context.Context, t NewToken) (Token, error) {
 		ttl = t.TTL.String()
 	}
 	call, err := jsonCall(http.MethodPost, "/v1/tokens", struct {
-		Role string `json:"role"`
-		Name string `json:"name,omitempty"`
-		TTL  string `json:"ttl,omitempty"`
-	}{t.Role, t.Name, ttl})
+		Role     string `json:"role"`
+		Name     string `json:"name,omitempty"`
+		TTL      string `json:"ttl,omitempty"`
+		MaxLinks uint64 `json:"max_links,omitempty"`
+	}{t.Role, t.Name, ttl, t.MaxLinks})
 	if err != nil {
 		return Token{}, err
 	}

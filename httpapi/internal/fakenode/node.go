@@ -17,20 +17,21 @@ import (
 
 // Node implements httpapi.Service. Fields are set before use.
 type Node struct {
-	Name    string
-	Err     error // what every method that can fail answers, if set
-	Stored  map[string]*pb.Link
-	Visited map[string]*pb.Visits
-	Misses  uint64
-	State   fsm.KeyState
-	Rows    []fsm.KeyRow
-	Spaces  []cluster.KeyspaceStats
-	Stat    cluster.Status
-	Checks  []cluster.Check
-	Leading bool
-	Roles   map[string]pb.Role // of the tokens that are valid, by their text
-	AuthErr error              // what Authenticate answers, if set
-	File    []byte             // the backup; what was restored is asked about in Asked
+	Name     string
+	Err      error // what every method that can fail answers, if set
+	Stored   map[string]*pb.Link
+	Visited  map[string]*pb.Visits
+	Misses   uint64
+	State    fsm.KeyState
+	Rows     []fsm.KeyRow
+	Spaces   []cluster.KeyspaceStats
+	Stat     cluster.Status
+	Checks   []cluster.Check
+	Leading  bool
+	Roles    map[string]pb.Role // of the tokens that are valid, by their text, which owns
+	MaxLinks uint64             // of all tokens
+	AuthErr  error              // what Authenticate answers, if set
+	File     []byte             // the backup; what was restored is asked about in Asked
 	// Idempotent makes the node remember answers by idempotency key.
 	Idempotent bool
 	// Hook, if set, runs at the start of every method with its context.
@@ -128,8 +129,8 @@ func (n *Node) TakeKeys(ctx context.Context, r cluster.TakeRequest) (cluster.Key
 	return keys, nil
 }
 
-func (n *Node) ReturnKeys(ctx context.Context, receipt []byte, keys []string, idem *cluster.Idempotency) cluster.Outcome {
-	if err := n.enter(ctx, "ReturnKeys", string(receipt), keys, idem); err != nil {
+func (n *Node) ReturnKeys(ctx context.Context, as string, receipt []byte, keys []string, idem *cluster.Idempotency) cluster.Outcome {
+	if err := n.enter(ctx, "ReturnKeys", as, string(receipt), keys, idem); err != nil {
 		return cluster.Outcome{Err: err, Index: 9}
 	}
 	return n.once(idem, func() cluster.Outcome { return cluster.Outcome{Count: len(keys), Index: 9} })
@@ -231,8 +232,8 @@ func (n *Node) Visits(ctx context.Context, l cluster.Level, key string) (*pb.Vis
 	return n.Visited[key], nil
 }
 
-func (n *Node) DeleteLink(ctx context.Context, key string, idem *cluster.Idempotency) cluster.Outcome {
-	if err := n.enter(ctx, "DeleteLink", key, idem); err != nil {
+func (n *Node) DeleteLink(ctx context.Context, as, key string, idem *cluster.Idempotency) cluster.Outcome {
+	if err := n.enter(ctx, "DeleteLink", as, key, idem); err != nil {
 		return cluster.Outcome{Err: err}
 	}
 	return n.once(idem, func() cluster.Outcome {
@@ -323,8 +324,8 @@ func (n *Node) Remove(ctx context.Context, id string, force bool) error {
 
 func (n *Node) Transfer(ctx context.Context, to string) error { return n.enter(ctx, "Transfer", to) }
 
-func (n *Node) Authenticate(_ context.Context, token string) (pb.Role, error) {
-	return n.Roles[token], n.AuthErr
+func (n *Node) Authenticate(_ context.Context, token string) (fsm.Bearer, error) {
+	return fsm.Bearer{Role: n.Roles[token], Owner: token, MaxLinks: n.MaxLinks}, n.AuthErr
 }
 
 // TokenID is that of all tokens.
