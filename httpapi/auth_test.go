@@ -55,7 +55,10 @@ var leastRoles = map[string]pb.Role{
 	"GET /readyz":  pb.Role_NO_ROLE,
 	"GET /:key":    pb.Role_NO_ROLE,
 
-	"GET /":         pb.Role_NO_ROLE,
+	"GET /":             pb.Role_NO_ROLE,
+	"GET /openapi.json": pb.Role_NO_ROLE,
+	"GET /docs":         pb.Role_NO_ROLE,
+
 	"GET /ui":       pb.Role_NO_ROLE,
 	"GET /ui/":      pb.Role_NO_ROLE,
 	"GET /ui/:file": pb.Role_NO_ROLE,
@@ -128,7 +131,7 @@ type credential struct {
 }
 
 func (n *guardedNode) credentials(t *testing.T) []credential {
-	all := []credential{{"no token", "", 0}, {"no such form", "secret", 0}, {"unknown", fsm.NewToken(), 0}}
+	all := []credential{{"no token", "", 0}, {"no such form", "no-such-form", 0}, {"unknown", fsm.NewToken(), 0}}
 	for role := pb.Role_READ; role <= pb.Role_ADMIN; role++ {
 		text, _ := n.addToken(t, role, 0)
 		all = append(all, credential{roleNames[role], text, role})

@@ -12,6 +12,7 @@
 //	             redirect.go health.go  the handlers, by resource
 //	watch.go     the stream of GET /v1/cluster/watch
 //	ui.go ui/    the page for people
+//	openapi.go openapi.yaml  the description of all this; the page at /docs shows it
 //	service.go   what a handler may ask of the node
 //	errors.go    the table from Go errors to problems; problem.go writes them
 //

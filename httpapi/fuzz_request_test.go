@@ -31,7 +31,7 @@ func stockedNode(fault int) *fakenode.Node {
 		State:  fsm.KeyState{Keyspace: "default", Row: used},
 		Rows:   []fsm.KeyRow{{Run: keyspace.Run{From: 1, To: 5}, Used: used}, {Run: keyspace.Run{From: 7, To: 1 << 62}}},
 		Spaces: []cluster.KeyspaceStats{{Name: "default", Length: 6, Size: 1e6}},
-		Stat:   cluster.Status{ClusterID: "c", Leader: "n1", Nodes: []cluster.NodeStatus{{ID: "n1"}}},
+		Stat:   cluster.Status{ClusterID: "c", Leader: "n1", Nodes: []cluster.NodeStatus{{ID: "n1", Role: cluster.RoleLeader}}},
 		Checks: []cluster.Check{{Name: "raft", OK: true}},
 	}
 	if fault < len(errorTable)-2 { // the last two are the router's
@@ -71,7 +71,7 @@ func FuzzRequest(f *testing.F) {
 			add(method, path, `{"url":"https://b.example/","tags":[]}`)
 		}
 	}
-	for _, path := range []string{"/v1/cluster", "/livez", "/readyz?verbose", "/metrics", "/v1/cluster/watch", "/ui/", "/ui/app.js", "/ui/x", "/ui", "/v1/keyspaces/default", "/", "//", "/a/b", "/%2e%2e/abcdef", "/v1/links/a%2Fb", "/%zz", "/abcdef+", "/v1/"} {
+	for _, path := range []string{"/v1/cluster", "/livez", "/readyz?verbose", "/metrics", "/v1/cluster/watch", "/ui/", "/ui/app.js", "/ui/x", "/ui", "/docs", "/docs/x", "/openapi.json", "/v1/keyspaces/default", "/", "//", "/a/b", "/%2e%2e/abcdef", "/v1/links/a%2Fb", "/%zz", "/abcdef+", "/v1/"} {
 		f.Add([]byte("GET "+path+" HTTP/1.1\r\nHost: h\r\n\r\n"), uint8(noFault))
 	}
 	add("POST", "/v1/cluster/nodes", `{"id":"n4","cluster":"h:4","http":"http://h:1","non_voter":true}`)

@@ -33,7 +33,9 @@ func send(t testing.TB, h http.Handler, method, target, body string, headers ...
 	t.Helper()
 	r := httptest.NewRequest(method, target, strings.NewReader(body))
 	r.Host = "node1.test:8080"
-	return sendRequest(t, h, r, headers...)
+	e := sendRequest(t, h, r, headers...)
+	e.wantSpecified(r, body)
+	return e
 }
 
 func sendRequest(t testing.TB, h http.Handler, r *http.Request, headers ...string) exchange {

@@ -329,7 +329,7 @@ func TestWhichRoutesAreLimited(t *testing.T) {
 			free = append(free, r.path)
 		}
 	}
-	if got := fmt.Sprint(free); got != "[/livez /readyz /metrics /ui /ui/ /ui/:file / /:key]" {
+	if got := fmt.Sprint(free); got != "[/livez /readyz /metrics /openapi.json /docs /ui /ui/ /ui/:file / /:key]" {
 		t.Errorf("not limited: %s", got)
 	}
 }

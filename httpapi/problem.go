@@ -17,64 +17,73 @@ type kind struct {
 	code, title string
 }
 
+// kinds are all of them, in the order below.
+var kinds []*kind
+
+func newKind(status int, code, title string) *kind {
+	k := &kind{status, code, title}
+	kinds = append(kinds, k)
+	return k
+}
+
 var (
-	kindInvalidRequest     = &kind{http.StatusBadRequest, "invalid_request", "The request is not valid"}
-	kindInvalidTimes       = &kind{http.StatusBadRequest, "invalid_times", "The link would never redirect"}
-	kindInvalidURL         = &kind{http.StatusBadRequest, "invalid_url", "The URL cannot be a link's target"}
-	kindInvalidAlias       = &kind{http.StatusBadRequest, "invalid_alias", "The alias is not valid"}
-	kindInvalidReceipt     = &kind{http.StatusBadRequest, "invalid_receipt", "The receipt is not valid"}
-	kindInvalidKeyspace    = &kind{http.StatusBadRequest, "invalid_keyspace", "Such a key space there cannot be"}
-	kindInvalidBackup      = &kind{http.StatusBadRequest, "invalid_backup", "The body is not a sound backup"}
-	kindNoIdempotency      = &kind{http.StatusBadRequest, "idempotency_unsupported", "The route takes no Idempotency-Key"}
-	kindInvalidIdempotency = &kind{http.StatusBadRequest, "invalid_idempotency_key", "The Idempotency-Key is not valid"}
+	kindInvalidRequest     = newKind(http.StatusBadRequest, "invalid_request", "The request is not valid")
+	kindInvalidTimes       = newKind(http.StatusBadRequest, "invalid_times", "The link would never redirect")
+	kindInvalidURL         = newKind(http.StatusBadRequest, "invalid_url", "The URL cannot be a link's target")
+	kindInvalidAlias       = newKind(http.StatusBadRequest, "invalid_alias", "The alias is not valid")
+	kindInvalidReceipt     = newKind(http.StatusBadRequest, "invalid_receipt", "The receipt is not valid")
+	kindInvalidKeyspace    = newKind(http.StatusBadRequest, "invalid_keyspace", "Such a key space there cannot be")
+	kindInvalidBackup      = newKind(http.StatusBadRequest, "invalid_backup", "The body is not a sound backup")
+	kindNoIdempotency      = newKind(http.StatusBadRequest, "idempotency_unsupported", "The route takes no Idempotency-Key")
+	kindInvalidIdempotency = newKind(http.StatusBadRequest, "invalid_idempotency_key", "The Idempotency-Key is not valid")
 
-	kindUnauthorized = &kind{http.StatusUnauthorized, "unauthorized", "The request needs a valid token"}
-	kindNotOwner     = &kind{http.StatusForbidden, "not_owner", "It belongs to somebody else"}
-	kindForbidden    = &kind{http.StatusForbidden, "forbidden", "The token's role does not allow it"}
+	kindUnauthorized = newKind(http.StatusUnauthorized, "unauthorized", "The request needs a valid token")
+	kindNotOwner     = newKind(http.StatusForbidden, "not_owner", "It belongs to somebody else")
+	kindForbidden    = newKind(http.StatusForbidden, "forbidden", "The token's role does not allow it")
 
-	kindNotFound         = &kind{http.StatusNotFound, "not_found", "No such page"}
-	kindLinkNotYet       = &kind{http.StatusNotFound, "link_not_yet", "The link's time has not come yet"}
-	kindLinkNotFound     = &kind{http.StatusNotFound, "link_not_found", "No such link"}
-	kindKeyspaceNotFound = &kind{http.StatusNotFound, "keyspace_not_found", "No such key space"}
-	kindNotInKeyspace    = &kind{http.StatusNotFound, "not_in_keyspace", "Not a key of the key space"}
-	kindTokenNotFound    = &kind{http.StatusNotFound, "token_not_found", "No such token"}
-	kindNodeNotFound     = &kind{http.StatusNotFound, "node_not_found", "No such node"}
-	kindMethodNotAllowed = &kind{http.StatusMethodNotAllowed, "method_not_allowed", "The path does not take this method"}
+	kindNotFound         = newKind(http.StatusNotFound, "not_found", "No such page")
+	kindLinkNotYet       = newKind(http.StatusNotFound, "link_not_yet", "The link's time has not come yet")
+	kindLinkNotFound     = newKind(http.StatusNotFound, "link_not_found", "No such link")
+	kindKeyspaceNotFound = newKind(http.StatusNotFound, "keyspace_not_found", "No such key space")
+	kindNotInKeyspace    = newKind(http.StatusNotFound, "not_in_keyspace", "Not a key of the key space")
+	kindTokenNotFound    = newKind(http.StatusNotFound, "token_not_found", "No such token")
+	kindNodeNotFound     = newKind(http.StatusNotFound, "node_not_found", "No such node")
+	kindMethodNotAllowed = newKind(http.StatusMethodNotAllowed, "method_not_allowed", "The path does not take this method")
 
-	kindLinkExpired = &kind{http.StatusGone, "link_expired", "The link has expired"}
-	kindLinkUsedUp  = &kind{http.StatusGone, "link_used_up", "The link has had all its visits"}
+	kindLinkExpired = newKind(http.StatusGone, "link_expired", "The link has expired")
+	kindLinkUsedUp  = newKind(http.StatusGone, "link_used_up", "The link has had all its visits")
 
-	kindAliasTaken     = &kind{http.StatusConflict, "alias_taken", "The alias is taken"}
-	kindKeyNotTaken    = &kind{http.StatusConflict, "key_not_taken", "The key was never handed out"}
-	kindKeyBound       = &kind{http.StatusConflict, "key_bound", "The key has, or had, a link"}
-	kindNotReturnable  = &kind{http.StatusConflict, "not_returnable", "A key cannot be returned; none was"}
-	kindRefused        = &kind{http.StatusConflict, "refused", "The change would harm the cluster"}
-	kindNotRestored    = &kind{http.StatusConflict, "not_restored", "The backup was not restored; nothing has changed"}
-	kindNodeConflict   = &kind{http.StatusConflict, "node_conflict", "The node is known with another identity"}
-	kindLastAdmin      = &kind{http.StatusConflict, "last_admin", "The last admin token cannot be revoked"}
-	kindTooManyLinks   = &kind{http.StatusConflict, "too_many_links", "The owner has as many links as the token allows"}
-	kindTooManyTokens  = &kind{http.StatusConflict, "too_many_tokens", "There are too many tokens"}
-	kindKeyspaceExists = &kind{http.StatusConflict, "keyspace_exists", "The name is another key space's"}
-	kindKeyspacesMeet  = &kind{http.StatusConflict, "keyspaces_meet", "Two key spaces would have keys in common"}
-	kindTooManySpaces  = &kind{http.StatusConflict, "too_many_keyspaces", "There are too many key spaces"}
-	kindWrongCluster   = &kind{http.StatusConflict, "wrong_cluster", "The node belongs to another cluster"}
+	kindAliasTaken     = newKind(http.StatusConflict, "alias_taken", "The alias is taken")
+	kindKeyNotTaken    = newKind(http.StatusConflict, "key_not_taken", "The key was never handed out")
+	kindKeyBound       = newKind(http.StatusConflict, "key_bound", "The key has, or had, a link")
+	kindNotReturnable  = newKind(http.StatusConflict, "not_returnable", "A key cannot be returned; none was")
+	kindRefused        = newKind(http.StatusConflict, "refused", "The change would harm the cluster")
+	kindNotRestored    = newKind(http.StatusConflict, "not_restored", "The backup was not restored; nothing has changed")
+	kindNodeConflict   = newKind(http.StatusConflict, "node_conflict", "The node is known with another identity")
+	kindLastAdmin      = newKind(http.StatusConflict, "last_admin", "The last admin token cannot be revoked")
+	kindTooManyLinks   = newKind(http.StatusConflict, "too_many_links", "The owner has as many links as the token allows")
+	kindTooManyTokens  = newKind(http.StatusConflict, "too_many_tokens", "There are too many tokens")
+	kindKeyspaceExists = newKind(http.StatusConflict, "keyspace_exists", "The name is another key space's")
+	kindKeyspacesMeet  = newKind(http.StatusConflict, "keyspaces_meet", "Two key spaces would have keys in common")
+	kindTooManySpaces  = newKind(http.StatusConflict, "too_many_keyspaces", "There are too many key spaces")
+	kindWrongCluster   = newKind(http.StatusConflict, "wrong_cluster", "The node belongs to another cluster")
 
-	kindBodyTooSlow          = &kind{http.StatusRequestTimeout, "body_too_slow", "The body came too slowly"}
-	kindBodyTooLarge         = &kind{http.StatusRequestEntityTooLarge, "body_too_large", "The body is too large"}
-	kindUnsupportedMediaType = &kind{http.StatusUnsupportedMediaType, "unsupported_media_type", "The body's media type is not supported"}
-	kindIdempotencyMismatch  = &kind{http.StatusUnprocessableEntity, "idempotency_mismatch", "The Idempotency-Key was used with another request"}
-	kindTooManyRequests      = &kind{http.StatusTooManyRequests, "too_many_requests", "Too many requests; wait"}
-	kindTooManyRecords       = &kind{http.StatusTooManyRequests, "too_many_records", "Too many idempotency keys are remembered"}
+	kindBodyTooSlow          = newKind(http.StatusRequestTimeout, "body_too_slow", "The body came too slowly")
+	kindBodyTooLarge         = newKind(http.StatusRequestEntityTooLarge, "body_too_large", "The body is too large")
+	kindUnsupportedMediaType = newKind(http.StatusUnsupportedMediaType, "unsupported_media_type", "The body's media type is not supported")
+	kindIdempotencyMismatch  = newKind(http.StatusUnprocessableEntity, "idempotency_mismatch", "The Idempotency-Key was used with another request")
+	kindTooManyRequests      = newKind(http.StatusTooManyRequests, "too_many_requests", "Too many requests; wait")
+	kindTooManyRecords       = newKind(http.StatusTooManyRequests, "too_many_records", "Too many idempotency keys are remembered")
 
-	kindInternal          = &kind{http.StatusInternalServerError, "internal", "Internal error"}
-	kindNoLeader          = &kind{http.StatusServiceUnavailable, "no_leader", "The cluster has no leader"}
-	kindBusy              = &kind{http.StatusServiceUnavailable, "busy", "Busy"}
-	kindDiskFull          = &kind{http.StatusServiceUnavailable, "disk_full", "Too little disk space for changes; reads go on"}
-	kindStopped           = &kind{http.StatusServiceUnavailable, "stopped", "This node is stopping or has stopped"}
-	kindCanceled          = &kind{http.StatusGatewayTimeout, "canceled", "The request was canceled"}
-	kindOutcomeUnknown    = &kind{http.StatusGatewayTimeout, "outcome_unknown", "Whether the request had its effect is unknown"}
-	kindTimeout           = &kind{http.StatusGatewayTimeout, "timeout", "The deadline passed"}
-	kindKeyspaceExhausted = &kind{http.StatusInsufficientStorage, "keyspace_exhausted", "The key space has no key left"}
+	kindInternal          = newKind(http.StatusInternalServerError, "internal", "Internal error")
+	kindNoLeader          = newKind(http.StatusServiceUnavailable, "no_leader", "The cluster has no leader")
+	kindBusy              = newKind(http.StatusServiceUnavailable, "busy", "Busy")
+	kindDiskFull          = newKind(http.StatusServiceUnavailable, "disk_full", "Too little disk space for changes; reads go on")
+	kindStopped           = newKind(http.StatusServiceUnavailable, "stopped", "This node is stopping or has stopped")
+	kindCanceled          = newKind(http.StatusGatewayTimeout, "canceled", "The request was canceled")
+	kindOutcomeUnknown    = newKind(http.StatusGatewayTimeout, "outcome_unknown", "Whether the request had its effect is unknown")
+	kindTimeout           = newKind(http.StatusGatewayTimeout, "timeout", "The deadline passed")
+	kindKeyspaceExhausted = newKind(http.StatusInsufficientStorage, "keyspace_exhausted", "The key space has no key left")
 )
 
 // problem is an error as a client sees it.

@@ -44,7 +44,7 @@ func TestPathsThatCannotBeKeys(t *testing.T) {
 	node := &fakenode.Node{}
 	s := newServer(t, node)
 	for path, code := range map[string]string{
-		"/favicon.ico": "link_not_found", "/robots.txt": "link_not_found", "/openapi.json": "link_not_found",
+		"/favicon.ico": "link_not_found", "/robots.txt": "link_not_found", "/openapi.yaml": "link_not_found", "/docs/": "not_found",
 		"/a": "link_not_found", "/ab": "link_not_found", "/" + strings.Repeat("a", 65): "link_not_found",
 		"/abc+": "link_not_found", "/a%20b": "link_not_found", "/%00abc": "link_not_found", "/%FFabc": "link_not_found", "/%C3%BCabc": "link_not_found",
 		"/": "not_found", "/abc/": "not_found", "/abc/qr": "not_found", "//abc": "not_found", "/abc%2Fdef": "link_not_found", "/../etc/passwd": "not_found",

@@ -72,6 +72,8 @@ func (s *Server) apiRoutes() []route {
 		{http.MethodGet, "/readyz", public, s.readyz},
 		{http.MethodGet, "/metrics", read, s.metricsPage},
 
+		{http.MethodGet, "/openapi.json", public, s.openAPIPage},
+		{http.MethodGet, "/docs", public, s.docsPage},
 		{http.MethodGet, "/ui", public, s.uiMoved},
 		{http.MethodGet, "/ui/", public, s.uiFile},
 		{http.MethodGet, "/ui/:file", public, s.uiFile},
@@ -89,7 +91,8 @@ func (s *Server) keyRoutes() []route {
 // apiSegments are the first path segments that are not keys. One router for
 // both kinds of routes would take GET /v1/keys, which is a wrong method, for a
 // redirect of the key "v1/keys".
-var apiSegments = map[string]bool{"v1": true, "livez": true, "readyz": true, "metrics": true, "ui": true}
+var apiSegments = map[string]bool{"v1": true, "livez": true, "readyz": true, "metrics": true, "ui": true,
+	"openapi.json": true, "docs": true}
 
 // isAPI says which routes a path is for.
 func isAPI(path string) bool {

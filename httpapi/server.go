@@ -54,7 +54,8 @@ type Server struct {
 	handOver       func(context.Context) error
 	maxConns       int
 	tls            *tls.Config // nil: HTTP
-	api, keys      *echo.Echo  // routers: see isAPI
+	openAPI        func() (uiAsset, error)
+	api, keys      *echo.Echo // routers: see isAPI
 }
 
 // New builds a Server, which needs no closing of its own.
@@ -83,6 +84,7 @@ func New(c Config) (*Server, error) {
 	s.visits = newVisitCounter(c.Service, metrics.visitsLost)
 	s.watch, s.ending = newWatch(c.Service), make(chan struct{})
 	s.end = sync.OnceFunc(func() { close(s.ending) })
+	s.openAPI = sync.OnceValues(func() (uiAsset, error) { return openAPI(c.Version) })
 	unrouted := s.metrics.forRoute("", "none")
 	s.api = s.newRouter(s.apiRoutes(), unrouted)
 	s.keys = s.newRouter(s.keyRoutes(), unrouted)

@@ -40,6 +40,11 @@ var uiKinds = map[string]string{
 	".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
 }
 
+// newAsset is what a page, or the document of the API, is served as.
+func newAsset(data []byte, kind string) uiAsset {
+	return uiAsset{data, fmt.Sprintf("\"%x\"", sha256.Sum256(data)), kind}
+}
+
 // uiAssets are the files by name; "" is the page itself.
 var uiAssets = func() map[string]uiAsset {
 	assets := map[string]uiAsset{}
@@ -49,15 +54,19 @@ var uiAssets = func() map[string]uiAsset {
 		if data, err = uiFiles.ReadFile("ui/" + entry.Name()); err != nil {
 			break
 		}
-		assets[entry.Name()] = uiAsset{data, fmt.Sprintf("\"%x\"", sha256.Sum256(data)), uiKinds[path.Ext(entry.Name())]}
+		assets[entry.Name()] = newAsset(data, uiKinds[path.Ext(entry.Name())])
 	}
 	if err != nil {
 		panic(err) // the binary lacks what the compiler put into it
 	}
-	assets[""] = assets["index.html"]
+	assets[""], docsAsset = assets["index.html"], assets["docs.html"]
 	delete(assets, "index.html") // one address for one thing
+	delete(assets, "docs.html")
 	return assets
 }()
+
+// docsAsset is the page at /docs.
+var docsAsset uiAsset
 
 // uiFile is GET /ui/ and what is below it.
 func (s *Server) uiFile(_ context.Context, c echo.Context) error {
@@ -65,16 +74,20 @@ func (s *Server) uiFile(_ context.Context, c echo.Context) error {
 	if !ok {
 		return errNoPage(c)
 	}
+	return asset.respond(c)
+}
+
+func (a uiAsset) respond(c echo.Context) error {
 	header := c.Response().Header()
-	header["Etag"] = []string{asset.etag}
+	header["Etag"] = []string{a.etag}
 	header["Cache-Control"] = []string{"no-cache"} // kept, and asked about each time: nodes are upgraded one by one
 	header["Content-Security-Policy"] = []string{uiPolicy}
 	header["Cross-Origin-Opener-Policy"] = []string{"same-origin"}
-	if strings.Contains(strings.Join(c.Request().Header["If-None-Match"], ","), asset.etag) {
+	if strings.Contains(strings.Join(c.Request().Header["If-None-Match"], ","), a.etag) {
 		c.Response().WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	return respond(c, http.StatusOK, []string{asset.kind}, asset.data)
+	return respond(c, http.StatusOK, []string{a.kind}, a.data)
 }
 
 // uiMoved is GET /ui. The address is relative: a proxy may have one of its own.

@@ -13,26 +13,27 @@ func TestUI(t *testing.T) {
 	node := &fakenode.Node{}
 	s := newServer(t, node)
 	page := send(t, s, "GET", "/ui/", "").wantStatus(200).wantHeader("Content-Type", "text/html; charset=utf-8")
-	for file, contentType := range map[string]string{
-		"": "text/html; charset=utf-8", "app.js": "text/javascript; charset=utf-8",
-		"app.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml",
+	for path, contentType := range map[string]string{
+		"/docs": "text/html; charset=utf-8", "/openapi.json": "application/json",
+		"/ui/": "text/html; charset=utf-8", "/ui/app.js": "text/javascript; charset=utf-8",
+		"/ui/app.css": "text/css; charset=utf-8", "/ui/icon.svg": "image/svg+xml",
 	} {
-		e := send(t, s, "GET", "/ui/"+file, "").wantStatus(200).wantHeader("Content-Type", contentType).
+		e := send(t, s, "GET", path, "").wantStatus(200).wantHeader("Content-Type", contentType).
 			wantHeader("X-Content-Type-Options", "nosniff").wantHeader("Referrer-Policy", "no-referrer").wantHeader("Cache-Control", "no-cache")
 		policy := e.Header().Get("Content-Security-Policy")
 		for _, want := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"} {
 			if !strings.Contains(policy+";", want+";") {
-				t.Errorf("%q: %s is not in the policy %q", file, want, policy)
+				t.Errorf("%q: %s is not in the policy %q", path, want, policy)
 			}
 		}
 		if strings.Contains(policy, "unsafe") || strings.Contains(policy, "*") {
-			t.Errorf("%q: the policy is lax: %q", file, policy)
+			t.Errorf("%q: the policy is lax: %q", path, policy)
 		}
 		etag := e.Header().Get("ETag")
-		send(t, s, "GET", "/ui/"+file, "", `If-None-Match: "other", W/`+etag).wantStatus(304).wantBody("").wantHeader("ETag", etag)
-		send(t, s, "GET", "/ui/"+file, "", `If-None-Match: "other"`).wantStatus(200)
-		send(t, s, "HEAD", "/ui/"+file, "").wantStatus(200).wantHeader("ETag", etag)
-		send(t, s, "POST", "/ui/"+file, "{}").wantProblem(405, "method_not_allowed")
+		send(t, s, "GET", path, "", `If-None-Match: "other", W/`+etag).wantStatus(304).wantBody("").wantHeader("ETag", etag)
+		send(t, s, "GET", path, "", `If-None-Match: "other"`).wantStatus(200)
+		send(t, s, "HEAD", path, "").wantStatus(200).wantHeader("ETag", etag)
+		send(t, s, "POST", path, "{}").wantProblem(405, "method_not_allowed")
 	}
 	for _, nothing := range []string{"index.html", "app", "nothing.js", "app.js/", "a/b", "../go.mod", "..%2fui.go", "ui/app.js"} {
 		send(t, s, "GET", "/ui/"+nothing, "").wantProblem(404, "not_found")
@@ -41,7 +42,7 @@ func TestUI(t *testing.T) {
 	wantUnasked(t, node)
 
 	// What the page's policy would have the browser refuse, and what is not there.
-	html := page.Body.String()
+	html := page.Body.String() + string(docsAsset.data)
 	for _, refused := range []string{"<style", " style=", " onclick=", "javascript:", `src="http`, `href="http`, `="//`} {
 		if strings.Contains(html, refused) {
 			t.Errorf("the page has %q", refused)
@@ -52,12 +53,12 @@ func TestUI(t *testing.T) {
 			t.Errorf("a script within the page: %q", script[1])
 		}
 	}
-	refers := regexp.MustCompile(`(?:<script[^>]* src=|<link[^>]* href=|from )"(?:\./)?([^"]+)"`)
+	refers := regexp.MustCompile(`(?:<script[^>]* src=|<link[^>]* href=|from )"(?:\./|ui/)?([^"]+)"`)
 	files, err := fs.Glob(uiFiles, "ui/*")
 	if err != nil || len(files) < 5 {
 		t.Fatal(files, err)
 	}
-	used := map[string]bool{"index.html": true}
+	used := map[string]bool{"index.html": true, "docs.html": true}
 	for _, file := range files {
 		text, err := uiFiles.ReadFile(file)
 		if err != nil {
