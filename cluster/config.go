@@ -71,6 +71,10 @@ type Config struct {
 	// be trusted, or its disk hangs. The process should exit. Default: log only.
 	Fatal func(error)
 
+	// Leave is called when this node is about to be removed from the cluster: the
+	// process should end its requests and call Left. nil: there are none.
+	Leave func()
+
 	// wrapFSM is set by this package's tests only, to slow the machine down.
 	wrapFSM func(raft.BatchingFSM) raft.BatchingFSM
 }

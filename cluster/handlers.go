@@ -20,6 +20,7 @@ const (
 	methodJoin
 	methodRemove
 	methodTransfer
+	methodLeave
 )
 
 // handlers answer the other nodes.
@@ -41,6 +42,7 @@ func (n *Node) handlers() map[method]handler {
 		methodTransfer: handle(func(ctx context.Context, _ Identity, r *clusterpb.TransferRequest) (*clusterpb.TransferResponse, error) {
 			return &clusterpb.TransferResponse{}, n.transferHere(ctx, r.To)
 		}),
+		methodLeave: handle(n.handleLeave),
 	}
 }
 

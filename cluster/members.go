@@ -158,9 +158,12 @@ func (n *Node) removeHere(ctx context.Context, id string, force bool) error {
 		return err
 	}
 	var voters []raft.Server
+	var leaves raft.Server
 	member := false
 	for _, s := range servers {
-		member = member || s.ID == raft.ServerID(id)
+		if s.ID == raft.ServerID(id) {
+			member, leaves = true, s
+		}
 		if s.Suffrage == raft.Voter && s.ID != raft.ServerID(id) {
 			voters = append(voters, s)
 		}
@@ -182,6 +185,7 @@ func (n *Node) removeHere(ctx context.Context, id string, force bool) error {
 			}
 			return ErrNotLeader
 		}
+		n.askToLeave(ctx, leaves)
 		if err := changeError(n.futures.await(func() raft.Future {
 			return n.raft.RemoveServer(raft.ServerID(id), 0, changeTimeout)
 		})); err != nil {

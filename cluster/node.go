@@ -54,6 +54,7 @@ type Node struct {
 	started  time.Time
 
 	deadRemoved atomic.Uint64 // members, see removeDead
+	leave       leaving
 
 	collectors []prometheus.Collector // what is registered
 
@@ -75,7 +76,7 @@ func Open(cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, log: cfg.Logger, notify: make(chan bool, 16), renew: make(chan uint64), futures: newFutures(), requests: newRequestIDs()}
+	n := &Node{cfg: cfg, log: cfg.Logger, notify: make(chan bool, 16), renew: make(chan uint64), futures: newFutures(), requests: newRequestIDs(), leave: newLeaving()}
 	n.started = time.Now()
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	listener, err := cfg.Network.Listen(cfg.ClusterAddr)

@@ -94,6 +94,7 @@ func serve(ctx context.Context, f *serveFlags, stdout io.Writer, log hclog.Logge
 	certificates.metrics(registry)
 	certificates.watch(running, log.Named("tls"))
 	config.Fatal = func(err error) { stop(fatalError{err}) }
+	config.Leave = func() { stop(errLeaving) }
 
 	if f.wipeAndRejoin {
 		if config, err = cluster.Rejoin(running, config); err != nil {
@@ -114,6 +115,9 @@ func serve(ctx context.Context, f *serveFlags, stdout io.Writer, log hclog.Logge
 	}
 	endBackups := f.startBackups(running, node, log, registry)
 	err = serveHTTP(running, f, config, node, listener, certificates.server())
+	if context.Cause(running) == errLeaving && err == nil {
+		err = node.Left(ctx)
+	}
 	stop(nil)
 	endBackups()
 	if cause := context.Cause(running); errors.As(cause, new(fatalError)) {
@@ -131,6 +135,9 @@ func serve(ctx context.Context, f *serveFlags, stdout io.Writer, log hclog.Logge
 	log.Info("stopped")
 	return errors.Join(err, removePID())
 }
+
+// errLeaving: the cluster goes on without this node.
+var errLeaving = errors.New("this node is removed from the cluster")
 
 // fatalError is why a node cannot go on.
 type fatalError struct{ err error }

@@ -37,9 +37,6 @@ func TestP9_RollingRestart(t *testing.T) {
 	r.finish()
 }
 
-// A node that is to leave is stopped first and removed then: while it is no
-// member any more and still answers, it cannot see what it acknowledges.
-
 // TestP9_ReplaceEveryNode replaces all nodes by new ones, one after the other.
 func TestP9_ReplaceEveryNode(t *testing.T) {
 	t.Parallel()
@@ -55,14 +52,14 @@ func TestP9_ReplaceEveryNode(t *testing.T) {
 }
 
 // TestP9_GrowAndShrink takes a cluster of one node to three, to five, and back
-// to three.
+// to one. Nodes are removed while they serve.
 func TestP9_GrowAndShrink(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
 	t.Parallel()
 	r := startWithRovers(t, 1)
-	for _, size := range []int{3, 5, 3} {
+	for _, size := range []int{3, 5, 3, 1} {
 		r.strike(fault{class: fmt.Sprintf("to %d nodes", size), strike: func(r *run) []*proc.Node {
 			for len(r.cluster.Nodes) < size {
 				r.takeIn()
@@ -76,14 +73,16 @@ func TestP9_GrowAndShrink(t *testing.T) {
 	r.finish()
 }
 
-// retire stops a node and then removes it.
+// retire removes a node, whose process ends then.
 func (r *run) retire(n *proc.Node) {
 	r.load.detach(n)
-	r.stop(n)
-	r.cluster.Forget(n)
 	if err := r.api().Remove(context.Background(), n.ID, false); err != nil {
 		r.violatef(oracleReply, "removal of %s: %v", n.ID, err)
 	}
+	if code := n.WaitExit(10 * time.Second); code != 1 {
+		r.violatef(oracleReply, "%s, removed, ended with code %d", n.ID, code)
+	}
+	r.cluster.Forget(n)
 }
 
 // TestP9_UpgradeFromAnOlderBuild rolls a cluster from the build before the last
