@@ -66,7 +66,7 @@ function content(of) {
 function answers(op) {
   return Object.entries(op.responses).map(([status, response]) => {
     const r = deref(response);
-    const headers = Object.entries(r.headers ?? {}).filter(([, header]) => deref(header).description); // the others are HTTP's own
+    const headers = Object.entries(r.headers ?? {}).filter(([name, header]) => name !== "X-Kgs-Node" && deref(header).description); // the others are HTTP's own
     const more = () => [
       headers.length > 0 && h("dl", { className: "shape" }, ...headers.map(([name, header]) => line(name, "", false, deref(header).description))),
       ...content(r)];
