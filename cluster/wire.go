@@ -141,26 +141,27 @@ func (w *wire) acceptLoop() {
 			}
 			w.slots <- struct{}{} // soon: it has nothing to read any more
 		}
+		tracked, err := w.track(conn)
+		if err != nil {
+			return // closed
+		}
+		shaken := w.shaking(tracked) // here: displace may want it before its goroutine runs
 		w.wg.Go(func() {
 			defer func() { <-w.slots }()
-			w.receive(conn)
+			w.receive(tracked, shaken)
 		})
 	}
 }
 
 // receive does the handshake of an incoming connection and queues it.
-func (w *wire) receive(raw net.Conn) {
-	conn, err := w.track(raw)
-	if err != nil {
-		return
-	}
-	shaken := w.shaking(conn)
+func (w *wire) receive(conn *wireConn, shaken func()) {
 	timeout := time.NewTimer(handshakeTimeout)
 	defer timeout.Stop()
 	var kind connKind
 	var peer Identity
 	var stream net.Conn
-	if err = conn.SetDeadline(time.Now().Add(handshakeTimeout)); err == nil {
+	err := conn.SetDeadline(time.Now().Add(handshakeTimeout))
+	if err == nil {
 		stream, err = w.secure(conn, conn.RemoteAddr().String(), false)
 	}
 	if err == nil {
