@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/kgs-cluster/kgs/fsm/keyspace"
 )
@@ -60,6 +61,7 @@ type Config struct {
 	Network  Network               // default TCP
 	TLS      Credentials           // of the cluster port, for this node and all others; nil: no TLS
 	Disk     Disk                  // default the operating system's
+	Tracer   trace.Tracer          // of requests that the front end traces; nil: none
 	Now      func() time.Time      // clock of the entries' stamps; default time.Now
 
 	// AdminToken is called when this node has made an admin token for a cluster

@@ -64,7 +64,9 @@ func handle[Q any, QM interface {
 	}
 }
 
-func (n *Node) handlePropose(ctx context.Context, _ Identity, r *clusterpb.ProposeRequest) (*clusterpb.ProposeResponse, error) {
+func (n *Node) handlePropose(ctx context.Context, from Identity, r *clusterpb.ProposeRequest) (*clusterpb.ProposeResponse, error) {
+	ctx, answered := n.arrived(ctx, "propose", from, r.Origins)
+	defer answered()
 	answers := n.proposeHere(ctx, r.Commands)
 	response := &clusterpb.ProposeResponse{Answers: make([]*clusterpb.ProposeAnswer, len(answers))}
 	for i, a := range answers {
@@ -79,7 +81,9 @@ func (n *Node) handlePropose(ctx context.Context, _ Identity, r *clusterpb.Propo
 
 // handleTake answers all requests of one RPC; those that the buffer can serve
 // at once do not wait for those that it cannot.
-func (n *Node) handleTake(ctx context.Context, _ Identity, r *clusterpb.TakeRequest) (*clusterpb.TakeResponse, error) {
+func (n *Node) handleTake(ctx context.Context, from Identity, r *clusterpb.TakeRequest) (*clusterpb.TakeResponse, error) {
+	ctx, answered := n.arrived(ctx, "take", from, r.Origins)
+	defer answered()
 	if len(r.Takes) > maxRPCTakes {
 		return nil, fmt.Errorf("%w: %d requests at once", ErrRefused, len(r.Takes))
 	}

@@ -63,6 +63,7 @@ func (p *peers) get(n *Node, addr string) *peer {
 // When ctx, or leader's time, ends first, all are unknown.
 func (p *peer) propose(ctx context.Context, leader target, commands []*pb.Command) []answer {
 	c := newCall(ctx, commands, sizeOf(commands))
+	c.origin = p.node.origin(ctx)
 	if err := p.commands.add(ctx, c); err != nil {
 		return failAll(len(commands), err)
 	}
@@ -85,6 +86,9 @@ func (p *peer) sendCommands(calls []*call, done func()) {
 		for _, c := range calls {
 			deadline = later(deadline, c.deadline)
 			request.Commands = append(request.Commands, c.commands...)
+			if c.origin != nil {
+				request.Origins = append(request.Origins, c.origin)
+			}
 		}
 		response := &clusterpb.ProposeResponse{}
 		err := p.call(deadline, methodPropose, request, response)
@@ -149,6 +153,7 @@ func (n *Node) call(ctx context.Context, addr string, m method, request, respons
 type takeCall struct {
 	space    string
 	count    int
+	origin   *clusterpb.Origin // nil: none
 	deadline time.Time
 	grants   []grant
 	room     [1]grant // of grants, nearly always enough
@@ -161,7 +166,7 @@ func (c *takeCall) size() (int, int) { return 1, c.count }
 // take asks the leader's buffer. Keys whose answer got lost on the way are
 // never seen by anybody: they are lost, not given twice.
 func (p *peer) take(ctx context.Context, leader target, space string, count int) ([]grant, error) {
-	c := &takeCall{space: space, count: count, deadline: deadlineOf(ctx), done: make(chan struct{})}
+	c := &takeCall{space: space, count: count, origin: p.node.origin(ctx), deadline: deadlineOf(ctx), done: make(chan struct{})}
 	if err := p.takes.add(ctx, c); err != nil {
 		return nil, err
 	}
@@ -193,6 +198,9 @@ func (p *peer) takeTogether(calls []*takeCall, merged int) (again []*takeCall) {
 	var deadline time.Time   // of the most patient
 	for i, c := range calls {
 		deadline = later(deadline, c.deadline)
+		if c.origin != nil {
+			request.Origins = append(request.Origins, c.origin)
+		}
 		last := len(groups) - 1
 		if last >= 0 && c.space == request.Takes[last].Keyspace && int(request.Takes[last].Count)+c.count <= merged {
 			request.Takes[last].Count += uint64(c.count)

@@ -8,8 +8,10 @@ import (
 
 	"github.com/hashicorp/raft"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/protobuf/proto"
 
+	clusterpb "github.com/kgs-cluster/kgs/cluster/pb"
 	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/fsm/pb"
 )
@@ -32,9 +34,11 @@ type answer struct {
 // call is a group of commands that one request waits for.
 type call struct {
 	commands []*pb.Command
-	bytes    int       // of the commands, about
-	deadline time.Time // after it nobody waits
-	answers  []answer  // set before done is closed
+	bytes    int               // of the commands, about
+	deadline time.Time         // after it nobody waits
+	origin   *clusterpb.Origin // on its way to the leader; nil: none
+	waits    waits             // at the leader
+	answers  []answer          // set before done is closed
 	done     chan struct{}
 }
 
@@ -103,11 +107,13 @@ type proposer struct {
 	admit    func(*call) error // why a call may not go into the log now
 	group    *gather[*call]
 
+	tracer trace.Tracer // nil: none
+
 	commands, took prometheus.Histogram // of each entry
 }
 
-func newProposer(ctx context.Context, node string, r *raft.Raft, f *futures, position func() (uint64, uint64), now func() time.Time, admit func(*call) error) *proposer {
-	p := &proposer{node: node, raft: r, futures: f, position: position, now: now, admit: admit}
+func newProposer(ctx context.Context, node string, r *raft.Raft, f *futures, position func() (uint64, uint64), now func() time.Time, admit func(*call) error, tracer trace.Tracer) *proposer {
+	p := &proposer{node: node, raft: r, futures: f, position: position, now: now, admit: admit, tracer: tracer}
 	p.commands, p.took = newEntryMetrics()
 	p.group = newGather(ctx, gatherConfig{
 		queued: maxQueuedCalls, inFlight: maxEntriesAhead,
@@ -119,6 +125,9 @@ func newProposer(ctx context.Context, node string, r *raft.Raft, f *futures, pos
 // submit proposes the commands, of about so many bytes, and returns an answer for each.
 func (p *proposer) submit(ctx context.Context, commands []*pb.Command, bytes int) []answer {
 	c := newCall(ctx, commands, bytes)
+	if p.tracer != nil {
+		c.waits = newWaits(ctx)
+	}
 	if err := p.group.add(ctx, c); err != nil {
 		return failAll(len(commands), err)
 	}
@@ -169,6 +178,7 @@ func (p *proposer) propose(calls []*call, done func()) {
 			p.took.Observe(time.Since(start).Seconds())
 		}
 		for _, c := range calls {
+			c.waits.end(p.tracer, start, len(entry.Commands), err)
 			if err != nil {
 				c.fail(err)
 				continue

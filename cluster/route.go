@@ -269,6 +269,8 @@ func (n *Node) proposeCall(ctx context.Context, commands []*pb.Command, answers 
 // proposeAt makes one try at the leader, here or elsewhere.
 func (n *Node) proposeAt(ctx context.Context, to target, commands []*pb.Command) []answer {
 	if to.id != n.cfg.NodeID {
+		ctx, answered := n.forwarding(ctx, to)
+		defer answered()
 		return n.peers.get(n, to.addr).propose(ctx, to, commands)
 	}
 	try, cancel := to.bound(ctx)
@@ -301,6 +303,8 @@ func (n *Node) awaitOwn(ctx context.Context, commands []*pb.Command, answers []a
 // are nearly always there, and nothing waits.
 func (n *Node) takeAt(ctx context.Context, to target, space string, count int) ([]grant, error) {
 	if to.id != n.cfg.NodeID {
+		ctx, answered := n.forwarding(ctx, to)
+		defer answered()
 		return n.peers.get(n, to.addr).take(ctx, to, space, count)
 	}
 	if grants, ok := n.takeBuffered(space, count); ok {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Config of a Server. Only Service has no usable zero value.
@@ -40,6 +41,9 @@ type Config struct {
 	MissLimit float64
 	// TrustedProxies are whom X-Forwarded-For is believed from; nil: nobody.
 	TrustedProxies []netip.Prefix
+	// Tracer makes a span of each request, below that which the client names in
+	// traceparent; nil: none.
+	Tracer trace.Tracer
 	// Logger; nil discards. At level debug every request is logged.
 	Logger hclog.Logger
 	// Version of the binary, for kgs_build_info; "" is "dev".

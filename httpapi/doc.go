@@ -69,5 +69,8 @@
 //     after a minute, and holds no memory for what he has not sent. A batch holds
 //     one of few places: too slow a body is 408 body_too_slow.
 //   - Redirects have no Referrer-Policy: it would hold for the link's target.
+//   - X-Request-Id, up to 128 printable ASCII characters, comes back and is in the
+//     logs (level debug, and errors) of this node and of the leader. Without one a
+//     request has the id of its trace, if there are traces, else none.
 //   - readyz and livez answer in plain text, also when not ready.
 package httpapi

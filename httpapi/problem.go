@@ -140,7 +140,7 @@ func encodeTo(buf *bytes.Buffer, v any) error {
 func (s *Server) writeProblem(c echo.Context, err error) {
 	p := problemOf(c.Request(), err)
 	if p.kind == kindInternal {
-		s.log.Error("request failed", "method", c.Request().Method, "path", c.Request().URL.Path, "error", err)
+		s.log.Error("request failed", "method", c.Request().Method, "path", c.Request().URL.Path, "request", requestID(c), "error", err)
 	}
 	if c.Response().Committed {
 		return

@@ -149,10 +149,18 @@ func errNoPage(c echo.Context) error {
 // wrap gives a handler what every route has.
 func (s *Server) wrap(method string, r route) echo.HandlerFunc {
 	metrics := s.metrics.forRoute(method, r.path)
+	tracer := s.tracer
+	if !r.traced() {
+		tracer = nil
+	}
 	return func(c echo.Context) error {
 		start := time.Now()
 		s.metrics.running.Inc()
 		defer s.metrics.running.Dec()
+		span := identify(c, tracer, method, r.path)
+		if span != nil {
+			defer func() { endSpan(span, c.Response().Status) }()
+		}
 		if err := s.call(c, start, r); err != nil {
 			s.writeProblem(c, err)
 		}
@@ -212,6 +220,6 @@ func (s *Server) finish(m *routeMetrics, c echo.Context, start time.Time) {
 	if s.log.IsDebug() {
 		r := c.Request()
 		s.log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", c.Response().Status,
-			"bytes", c.Response().Size, "took", elapsed, "from", s.clientName(r))
+			"bytes", c.Response().Size, "took", elapsed, "from", s.clientName(r), "request", requestID(c))
 	}
 }

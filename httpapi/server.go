@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Timeouts of a connection. They bound what a slow or silent client may hold;
@@ -34,6 +35,7 @@ type Server struct {
 	requestLimits  *limiters // nil: none
 	missLimits     *limiters // likewise
 	trusted        []netip.Prefix
+	tracer         trace.Tracer // nil: none
 	baseURL        string
 	own            ownOrigins
 	node           []string // value of X-Kgs-Node
@@ -77,7 +79,7 @@ func New(c Config) (*Server, error) {
 		node: []string{c.Service.ID()}, metrics: metrics,
 		metricsHandler: promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}),
 		batches:        make(chan struct{}, c.MaxBatches), snapshots: make(chan struct{}, maxSnapshots), stall: snapshotStall, bodyGrace: bodyGrace,
-		drainTimeout: c.DrainTimeout, lingerTime: lingerTime, handOver: c.HandOver, maxConns: c.MaxConns, tls: c.TLS, trusted: c.TrustedProxies,
+		drainTimeout: c.DrainTimeout, lingerTime: lingerTime, handOver: c.HandOver, maxConns: c.MaxConns, tls: c.TLS, trusted: c.TrustedProxies, tracer: c.Tracer,
 		requestLimits: newLimiters(c.RateLimit, requestBurst), missLimits: newLimiters(c.MissLimit, missBurst),
 	}
 	metrics.maxConnections.Set(float64(c.MaxConns))

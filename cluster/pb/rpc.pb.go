@@ -28,6 +28,7 @@ const (
 type ProposeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Commands      []*pb.Command          `protobuf:"bytes,1,rep,name=commands,proto3" json:"commands,omitempty"`
+	Origins       []*Origin              `protobuf:"bytes,2,rep,name=origins,proto3" json:"origins,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -69,6 +70,68 @@ func (x *ProposeRequest) GetCommands() []*pb.Command {
 	return nil
 }
 
+func (x *ProposeRequest) GetOrigins() []*Origin {
+	if x != nil {
+		return x.Origins
+	}
+	return nil
+}
+
+// Origin is what logs and traces know a client's request by; requests that they
+// do not know have none.
+type Origin struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Request string                 `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	// Trace id, id of the sending node's span, flags: 16, 8 and 1 bytes; empty: not traced.
+	Trace         []byte `protobuf:"bytes,2,opt,name=trace,proto3" json:"trace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Origin) Reset() {
+	*x = Origin{}
+	mi := &file_cluster_pb_rpc_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Origin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Origin) ProtoMessage() {}
+
+func (x *Origin) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_pb_rpc_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Origin.ProtoReflect.Descriptor instead.
+func (*Origin) Descriptor() ([]byte, []int) {
+	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Origin) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+func (x *Origin) GetTrace() []byte {
+	if x != nil {
+		return x.Trace
+	}
+	return nil
+}
+
 // ProposeResponse answers each command, in order.
 type ProposeResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -79,7 +142,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_cluster_pb_rpc_proto_msgTypes[1]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -91,7 +154,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_pb_rpc_proto_msgTypes[1]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -104,7 +167,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{1}
+	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ProposeResponse) GetAnswers() []*ProposeAnswer {
@@ -127,7 +190,7 @@ type ProposeAnswer struct {
 
 func (x *ProposeAnswer) Reset() {
 	*x = ProposeAnswer{}
-	mi := &file_cluster_pb_rpc_proto_msgTypes[2]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -139,7 +202,7 @@ func (x *ProposeAnswer) String() string {
 func (*ProposeAnswer) ProtoMessage() {}
 
 func (x *ProposeAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_pb_rpc_proto_msgTypes[2]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -152,7 +215,7 @@ func (x *ProposeAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeAnswer.ProtoReflect.Descriptor instead.
 func (*ProposeAnswer) Descriptor() ([]byte, []int) {
-	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{2}
+	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ProposeAnswer) GetResult() *pb.Result {
@@ -180,13 +243,14 @@ func (x *ProposeAnswer) GetDetail() string {
 type TakeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Takes         []*TakeOne             `protobuf:"bytes,1,rep,name=takes,proto3" json:"takes,omitempty"`
+	Origins       []*Origin              `protobuf:"bytes,2,rep,name=origins,proto3" json:"origins,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TakeRequest) Reset() {
 	*x = TakeRequest{}
-	mi := &file_cluster_pb_rpc_proto_msgTypes[3]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -198,7 +262,7 @@ func (x *TakeRequest) String() string {
 func (*TakeRequest) ProtoMessage() {}
 
 func (x *TakeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_pb_rpc_proto_msgTypes[3]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -211,12 +275,19 @@ func (x *TakeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeRequest.ProtoReflect.Descriptor instead.
 func (*TakeRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{3}
+	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *TakeRequest) GetTakes() []*TakeOne {
 	if x != nil {
 		return x.Takes
+	}
+	return nil
+}
+
+func (x *TakeRequest) GetOrigins() []*Origin {
+	if x != nil {
+		return x.Origins
 	}
 	return nil
 }
@@ -231,7 +302,7 @@ type TakeOne struct {
 
 func (x *TakeOne) Reset() {
 	*x = TakeOne{}
-	mi := &file_cluster_pb_rpc_proto_msgTypes[4]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -243,7 +314,7 @@ func (x *TakeOne) String() string {
 func (*TakeOne) ProtoMessage() {}
 
 func (x *TakeOne) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_pb_rpc_proto_msgTypes[4]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -256,7 +327,7 @@ func (x *TakeOne) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeOne.ProtoReflect.Descriptor instead.
 func (*TakeOne) Descriptor() ([]byte, []int) {
-	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{4}
+	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *TakeOne) GetKeyspace() string {
@@ -282,7 +353,7 @@ type TakeResponse struct {
 
 func (x *TakeResponse) Reset() {
 	*x = TakeResponse{}
-	mi := &file_cluster_pb_rpc_proto_msgTypes[5]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -294,7 +365,7 @@ func (x *TakeResponse) String() string {
 func (*TakeResponse) ProtoMessage() {}
 
 func (x *TakeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_pb_rpc_proto_msgTypes[5]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -307,7 +378,7 @@ func (x *TakeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeResponse.ProtoReflect.Descriptor instead.
 func (*TakeResponse) Descriptor() ([]byte, []int) {
-	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{5}
+	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *TakeResponse) GetAnswers() []*TakeAnswer {
@@ -330,7 +401,7 @@ type TakeAnswer struct {
 
 func (x *TakeAnswer) Reset() {
 	*x = TakeAnswer{}
-	mi := &file_cluster_pb_rpc_proto_msgTypes[6]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -342,7 +413,7 @@ func (x *TakeAnswer) String() string {
 func (*TakeAnswer) ProtoMessage() {}
 
 func (x *TakeAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_pb_rpc_proto_msgTypes[6]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -355,7 +426,7 @@ func (x *TakeAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeAnswer.ProtoReflect.Descriptor instead.
 func (*TakeAnswer) Descriptor() ([]byte, []int) {
-	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{6}
+	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *TakeAnswer) GetKeys() []byte {
@@ -394,7 +465,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_cluster_pb_rpc_proto_msgTypes[7]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -406,7 +477,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_pb_rpc_proto_msgTypes[7]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -419,7 +490,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{7}
+	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{8}
 }
 
 type ReadIndexResponse struct {
@@ -431,7 +502,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_cluster_pb_rpc_proto_msgTypes[8]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -443,7 +514,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_pb_rpc_proto_msgTypes[8]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -456,7 +527,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{8}
+	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReadIndexResponse) GetIndex() uint64 {
@@ -474,7 +545,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_cluster_pb_rpc_proto_msgTypes[9]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -486,7 +557,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_pb_rpc_proto_msgTypes[9]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -499,7 +570,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{9}
+	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{10}
 }
 
 // StatusResponse is what a node knows of itself.
@@ -530,7 +601,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_cluster_pb_rpc_proto_msgTypes[10]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -542,7 +613,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_pb_rpc_proto_msgTypes[10]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -555,7 +626,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{10}
+	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StatusResponse) GetNode() string {
@@ -681,7 +752,7 @@ type BufferStatus struct {
 
 func (x *BufferStatus) Reset() {
 	*x = BufferStatus{}
-	mi := &file_cluster_pb_rpc_proto_msgTypes[11]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -693,7 +764,7 @@ func (x *BufferStatus) String() string {
 func (*BufferStatus) ProtoMessage() {}
 
 func (x *BufferStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_pb_rpc_proto_msgTypes[11]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -706,7 +777,7 @@ func (x *BufferStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BufferStatus.ProtoReflect.Descriptor instead.
 func (*BufferStatus) Descriptor() ([]byte, []int) {
-	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{11}
+	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *BufferStatus) GetKeyspace() string {
@@ -745,7 +816,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_cluster_pb_rpc_proto_msgTypes[12]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -757,7 +828,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_pb_rpc_proto_msgTypes[12]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -770,7 +841,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{12}
+	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *JoinRequest) GetId() string {
@@ -824,7 +895,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_cluster_pb_rpc_proto_msgTypes[13]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -836,7 +907,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_pb_rpc_proto_msgTypes[13]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -849,7 +920,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{13}
+	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *JoinResponse) GetClusterId() string {
@@ -870,7 +941,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_cluster_pb_rpc_proto_msgTypes[14]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -882,7 +953,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_pb_rpc_proto_msgTypes[14]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -895,7 +966,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{14}
+	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -920,7 +991,7 @@ type RemoveResponse struct {
 
 func (x *RemoveResponse) Reset() {
 	*x = RemoveResponse{}
-	mi := &file_cluster_pb_rpc_proto_msgTypes[15]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -932,7 +1003,7 @@ func (x *RemoveResponse) String() string {
 func (*RemoveResponse) ProtoMessage() {}
 
 func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_pb_rpc_proto_msgTypes[15]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -945,7 +1016,7 @@ func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveResponse.ProtoReflect.Descriptor instead.
 func (*RemoveResponse) Descriptor() ([]byte, []int) {
-	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{15}
+	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{16}
 }
 
 type TransferRequest struct {
@@ -958,7 +1029,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_cluster_pb_rpc_proto_msgTypes[16]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -970,7 +1041,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_pb_rpc_proto_msgTypes[16]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -983,7 +1054,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{16}
+	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TransferRequest) GetTo() string {
@@ -1001,7 +1072,7 @@ type TransferResponse struct {
 
 func (x *TransferResponse) Reset() {
 	*x = TransferResponse{}
-	mi := &file_cluster_pb_rpc_proto_msgTypes[17]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1013,7 +1084,7 @@ func (x *TransferResponse) String() string {
 func (*TransferResponse) ProtoMessage() {}
 
 func (x *TransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_pb_rpc_proto_msgTypes[17]
+	mi := &file_cluster_pb_rpc_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1026,24 +1097,29 @@ func (x *TransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferResponse.ProtoReflect.Descriptor instead.
 func (*TransferResponse) Descriptor() ([]byte, []int) {
-	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{17}
+	return file_cluster_pb_rpc_proto_rawDescGZIP(), []int{18}
 }
 
 var File_cluster_pb_rpc_proto protoreflect.FileDescriptor
 
 const file_cluster_pb_rpc_proto_rawDesc = "" +
 	"\n" +
-	"\x14cluster/pb/rpc.proto\x12\x0ekgs.cluster.v1\x1a\x14fsm/pb/command.proto\"A\n" +
+	"\x14cluster/pb/rpc.proto\x12\x0ekgs.cluster.v1\x1a\x14fsm/pb/command.proto\"s\n" +
 	"\x0eProposeRequest\x12/\n" +
-	"\bcommands\x18\x01 \x03(\v2\x13.kgs.fsm.v1.CommandR\bcommands\"J\n" +
+	"\bcommands\x18\x01 \x03(\v2\x13.kgs.fsm.v1.CommandR\bcommands\x120\n" +
+	"\aorigins\x18\x02 \x03(\v2\x16.kgs.cluster.v1.OriginR\aorigins\"8\n" +
+	"\x06Origin\x12\x18\n" +
+	"\arequest\x18\x01 \x01(\tR\arequest\x12\x14\n" +
+	"\x05trace\x18\x02 \x01(\fR\x05trace\"J\n" +
 	"\x0fProposeResponse\x127\n" +
 	"\aanswers\x18\x01 \x03(\v2\x1d.kgs.cluster.v1.ProposeAnswerR\aanswers\"i\n" +
 	"\rProposeAnswer\x12*\n" +
 	"\x06result\x18\x01 \x01(\v2\x12.kgs.fsm.v1.ResultR\x06result\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\rR\x05error\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\tR\x06detail\"<\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"n\n" +
 	"\vTakeRequest\x12-\n" +
-	"\x05takes\x18\x01 \x03(\v2\x17.kgs.cluster.v1.TakeOneR\x05takes\";\n" +
+	"\x05takes\x18\x01 \x03(\v2\x17.kgs.cluster.v1.TakeOneR\x05takes\x120\n" +
+	"\aorigins\x18\x02 \x03(\v2\x16.kgs.cluster.v1.OriginR\aorigins\";\n" +
 	"\aTakeOne\x12\x1a\n" +
 	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\"D\n" +
@@ -1112,43 +1188,46 @@ func file_cluster_pb_rpc_proto_rawDescGZIP() []byte {
 	return file_cluster_pb_rpc_proto_rawDescData
 }
 
-var file_cluster_pb_rpc_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_cluster_pb_rpc_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_cluster_pb_rpc_proto_goTypes = []any{
 	(*ProposeRequest)(nil),    // 0: kgs.cluster.v1.ProposeRequest
-	(*ProposeResponse)(nil),   // 1: kgs.cluster.v1.ProposeResponse
-	(*ProposeAnswer)(nil),     // 2: kgs.cluster.v1.ProposeAnswer
-	(*TakeRequest)(nil),       // 3: kgs.cluster.v1.TakeRequest
-	(*TakeOne)(nil),           // 4: kgs.cluster.v1.TakeOne
-	(*TakeResponse)(nil),      // 5: kgs.cluster.v1.TakeResponse
-	(*TakeAnswer)(nil),        // 6: kgs.cluster.v1.TakeAnswer
-	(*ReadIndexRequest)(nil),  // 7: kgs.cluster.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil), // 8: kgs.cluster.v1.ReadIndexResponse
-	(*StatusRequest)(nil),     // 9: kgs.cluster.v1.StatusRequest
-	(*StatusResponse)(nil),    // 10: kgs.cluster.v1.StatusResponse
-	(*BufferStatus)(nil),      // 11: kgs.cluster.v1.BufferStatus
-	(*JoinRequest)(nil),       // 12: kgs.cluster.v1.JoinRequest
-	(*JoinResponse)(nil),      // 13: kgs.cluster.v1.JoinResponse
-	(*RemoveRequest)(nil),     // 14: kgs.cluster.v1.RemoveRequest
-	(*RemoveResponse)(nil),    // 15: kgs.cluster.v1.RemoveResponse
-	(*TransferRequest)(nil),   // 16: kgs.cluster.v1.TransferRequest
-	(*TransferResponse)(nil),  // 17: kgs.cluster.v1.TransferResponse
-	(*pb.Command)(nil),        // 18: kgs.fsm.v1.Command
-	(*pb.Result)(nil),         // 19: kgs.fsm.v1.Result
-	(*pb.Grant)(nil),          // 20: kgs.fsm.v1.Grant
+	(*Origin)(nil),            // 1: kgs.cluster.v1.Origin
+	(*ProposeResponse)(nil),   // 2: kgs.cluster.v1.ProposeResponse
+	(*ProposeAnswer)(nil),     // 3: kgs.cluster.v1.ProposeAnswer
+	(*TakeRequest)(nil),       // 4: kgs.cluster.v1.TakeRequest
+	(*TakeOne)(nil),           // 5: kgs.cluster.v1.TakeOne
+	(*TakeResponse)(nil),      // 6: kgs.cluster.v1.TakeResponse
+	(*TakeAnswer)(nil),        // 7: kgs.cluster.v1.TakeAnswer
+	(*ReadIndexRequest)(nil),  // 8: kgs.cluster.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil), // 9: kgs.cluster.v1.ReadIndexResponse
+	(*StatusRequest)(nil),     // 10: kgs.cluster.v1.StatusRequest
+	(*StatusResponse)(nil),    // 11: kgs.cluster.v1.StatusResponse
+	(*BufferStatus)(nil),      // 12: kgs.cluster.v1.BufferStatus
+	(*JoinRequest)(nil),       // 13: kgs.cluster.v1.JoinRequest
+	(*JoinResponse)(nil),      // 14: kgs.cluster.v1.JoinResponse
+	(*RemoveRequest)(nil),     // 15: kgs.cluster.v1.RemoveRequest
+	(*RemoveResponse)(nil),    // 16: kgs.cluster.v1.RemoveResponse
+	(*TransferRequest)(nil),   // 17: kgs.cluster.v1.TransferRequest
+	(*TransferResponse)(nil),  // 18: kgs.cluster.v1.TransferResponse
+	(*pb.Command)(nil),        // 19: kgs.fsm.v1.Command
+	(*pb.Result)(nil),         // 20: kgs.fsm.v1.Result
+	(*pb.Grant)(nil),          // 21: kgs.fsm.v1.Grant
 }
 var file_cluster_pb_rpc_proto_depIdxs = []int32{
-	18, // 0: kgs.cluster.v1.ProposeRequest.commands:type_name -> kgs.fsm.v1.Command
-	2,  // 1: kgs.cluster.v1.ProposeResponse.answers:type_name -> kgs.cluster.v1.ProposeAnswer
-	19, // 2: kgs.cluster.v1.ProposeAnswer.result:type_name -> kgs.fsm.v1.Result
-	4,  // 3: kgs.cluster.v1.TakeRequest.takes:type_name -> kgs.cluster.v1.TakeOne
-	6,  // 4: kgs.cluster.v1.TakeResponse.answers:type_name -> kgs.cluster.v1.TakeAnswer
-	20, // 5: kgs.cluster.v1.TakeAnswer.grants:type_name -> kgs.fsm.v1.Grant
-	11, // 6: kgs.cluster.v1.StatusResponse.buffers:type_name -> kgs.cluster.v1.BufferStatus
-	7,  // [7:7] is the sub-list for method output_type
-	7,  // [7:7] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	19, // 0: kgs.cluster.v1.ProposeRequest.commands:type_name -> kgs.fsm.v1.Command
+	1,  // 1: kgs.cluster.v1.ProposeRequest.origins:type_name -> kgs.cluster.v1.Origin
+	3,  // 2: kgs.cluster.v1.ProposeResponse.answers:type_name -> kgs.cluster.v1.ProposeAnswer
+	20, // 3: kgs.cluster.v1.ProposeAnswer.result:type_name -> kgs.fsm.v1.Result
+	5,  // 4: kgs.cluster.v1.TakeRequest.takes:type_name -> kgs.cluster.v1.TakeOne
+	1,  // 5: kgs.cluster.v1.TakeRequest.origins:type_name -> kgs.cluster.v1.Origin
+	7,  // 6: kgs.cluster.v1.TakeResponse.answers:type_name -> kgs.cluster.v1.TakeAnswer
+	21, // 7: kgs.cluster.v1.TakeAnswer.grants:type_name -> kgs.fsm.v1.Grant
+	12, // 8: kgs.cluster.v1.StatusResponse.buffers:type_name -> kgs.cluster.v1.BufferStatus
+	9,  // [9:9] is the sub-list for method output_type
+	9,  // [9:9] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_cluster_pb_rpc_proto_init() }
@@ -1162,7 +1241,7 @@ func file_cluster_pb_rpc_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cluster_pb_rpc_proto_rawDesc), len(file_cluster_pb_rpc_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

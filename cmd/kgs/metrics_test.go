@@ -92,8 +92,16 @@ func TestMetricsAreDocumented(t *testing.T) {
 
 // serveThree runs a cluster until the test ends and returns its nodes' URLs, once
 // all are ready and the leader has keys.
-func serveThree(t *testing.T) (urls []string) {
+func serveThree(t *testing.T, flags ...string) (urls []string) {
 	t.Helper()
+	urls, _ = serveThreeLogging(t, flags...)
+	return urls
+}
+
+// serveThreeLogging returns what the nodes log, too.
+func serveThreeLogging(t *testing.T, flags ...string) (urls []string, logs *syncBuffer) {
+	t.Helper()
+	logs = &syncBuffer{}
 	dir := t.TempDir()
 	var members []string
 	for i := range 3 {
@@ -101,12 +109,11 @@ func serveThree(t *testing.T) (urls []string) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan int, 3)
-	var logs syncBuffer
 	t.Cleanup(func() {
 		stop()
 		for range members {
 			if code := <-ended; code != exitDone {
-				t.Errorf("exit code %d\n%s", code, &logs)
+				t.Errorf("exit code %d\n%s", code, logs)
 			}
 		}
 	})
@@ -117,19 +124,20 @@ func serveThree(t *testing.T) (urls []string) {
 		args := []string{"serve", "--node-id", id, "--data-dir", filepath.Join(dir, id), "--http-addr", http,
 			"--cluster-addr", addr, "--initial-cluster", strings.Join(members, ","),
 			"--backup-dir", filepath.Join(dir, "backups")}
-		go func() { ended <- run(ctx, args, nil, &logs, &logs) }()
+		args = append(args, flags...)
+		go func() { ended <- run(ctx, args, nil, logs, logs) }()
 	}
 	ready, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	for _, url := range urls {
 		if err := awaitReady(ready, devNode{httpAddr: strings.TrimPrefix(url, "http://")}); err != nil {
-			t.Fatalf("%v\n%s", err, &logs)
+			t.Fatalf("%v\n%s", err, logs)
 		}
 	}
 	if got := kgs(t, "", "keys", "take", "--addr", urls[0]); got.code != exitDone {
-		t.Fatalf("%+v\n%s", got, &logs)
+		t.Fatalf("%+v\n%s", got, logs)
 	}
-	return urls
+	return urls, logs
 }
 
 // certificateMetrics are those of a node with TLS.

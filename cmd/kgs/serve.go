@@ -95,6 +95,17 @@ func serve(ctx context.Context, f *serveFlags, stdout io.Writer, log hclog.Logge
 	certificates.watch(running, log.Named("tls"))
 	config.Fatal = func(err error) { stop(fatalError{err}) }
 	config.Leave = func() { stop(errLeaving) }
+	endDebug, err := f.startDebug()
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer endDebug()
+	tracer, endTraces, err := f.startTraces(ctx, config, log.Named("traces"))
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer endTraces()
+	config.Tracer = tracer
 
 	if f.wipeAndRejoin {
 		if config, err = cluster.Rejoin(running, config); err != nil {
@@ -148,7 +159,7 @@ func (e fatalError) Unwrap() error { return e.err }
 // serveHTTP answers requests until ctx ends.
 func serveHTTP(ctx context.Context, f *serveFlags, config cluster.Config, node *cluster.Node, listener net.Listener, protection *tls.Config) error {
 	api := httpapi.Config{
-		Service: node, Auth: f.auth == "on", BaseURL: f.baseURL, Version: config.Version, TLS: protection,
+		Service: node, Auth: f.auth == "on", BaseURL: f.baseURL, Version: config.Version, TLS: protection, Tracer: config.Tracer,
 		Logger: config.Logger.Named("http"), Registry: config.Registry.(*prometheus.Registry),
 		HandOver: func(drain context.Context) error {
 			if cause := context.Cause(ctx); errors.As(cause, new(fatalError)) {

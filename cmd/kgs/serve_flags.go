@@ -31,6 +31,7 @@ type serveFlags struct {
 	logLevel, logFormat           string
 	config                        string
 	insecure                      bool
+	otlpEndpoint, debugAddr       string
 	backupDir                     string
 	backupInterval                time.Duration
 	backupKeep                    int
@@ -65,6 +66,8 @@ func (f *serveFlags) register(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.backupInterval, "backup-interval", 24*time.Hour, "how often")
 	flags.IntVar(&f.backupKeep, "backup-keep", 7, "how many stay")
 	f.limits.register(flags)
+	flags.StringVar(&f.otlpEndpoint, "otlp-endpoint", "", "`URL` of an OpenTelemetry collector that gets traces over HTTP, as http://127.0.0.1:4318 (default OTEL_EXPORTER_OTLP_ENDPOINT; none: no traces)")
+	flags.StringVar(&f.debugAddr, "debug-addr", "", "`HOST:PORT` to serve Go's profiles on, as 127.0.0.1:6060 (default nowhere)")
 	flags.BoolVar(&f.insecure, "insecure", false, "allow addresses that other machines can reach, without TLS")
 }
 
@@ -90,7 +93,7 @@ func (f *serveFlags) cluster() (cluster.Config, error) {
 			c.ClusterAdvertise = listed
 		}
 	}
-	return c, errors.Join(err, c.Validate(), f.checkHTTP(), f.tls.check(), f.checkExposure(), checkAuth(f.auth), f.checkLog(), f.checkBackups(), f.limits.check())
+	return c, errors.Join(err, c.Validate(), f.checkHTTP(), f.tls.check(), f.checkExposure(), checkAuth(f.auth), f.checkLog(), f.checkBackups(), f.limits.check(), f.checkOTLP(), f.checkDebug())
 }
 
 // scheme is that of the HTTP front end.
