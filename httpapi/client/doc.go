@@ -27,5 +27,6 @@
 //	retry.go   rounds, tries        links.go    links and batches
 //	request.go one HTTP exchange    cluster.go  members, readiness
 //	errors.go  Error                keyspaces.go
-//	snapshot.go backup, restore          tokens.go
+//	snapshot.go backup, restore    tokens.go
+//	pool.go    keys held ahead
 package client
