@@ -54,8 +54,11 @@ var leastRoles = map[string]pb.Role{
 	"GET /livez":   pb.Role_NO_ROLE,
 	"GET /readyz":  pb.Role_NO_ROLE,
 	"GET /:key":    pb.Role_NO_ROLE,
+	"GET /:key/qr": pb.Role_NO_ROLE,
 
-	"GET /":             pb.Role_NO_ROLE,
+	"GET /":           pb.Role_NO_ROLE,
+	"GET /robots.txt": pb.Role_NO_ROLE,
+
 	"GET /openapi.json": pb.Role_NO_ROLE,
 	"GET /docs":         pb.Role_NO_ROLE,
 

@@ -12,6 +12,7 @@
 //	             redirect.go health.go  the handlers, by resource
 //	watch.go     the stream of GET /v1/cluster/watch
 //	ui.go ui/    the page for people
+//	pages.go pages/ qr.go  what people get who follow a link: preview, problems, QR code
 //	openapi.go openapi.yaml  the description of all this; the page at /docs shows it
 //	service.go   what a handler may ask of the node
 //	errors.go    the table from Go errors to problems; problem.go writes them
@@ -68,6 +69,11 @@
 //     headers slowly loses the connection after 10 s, who sends a body slowly
 //     after a minute, and holds no memory for what he has not sent. A batch holds
 //     one of few places: too slow a body is 408 body_too_slow.
+//   - Outside /v1 a problem is a page to who asks for text/html by name, with the
+//     same status. The preview is for all who accept HTML, 406 to others.
+//   - A preview and a QR code are refused as the redirect would be, spend misses
+//     as it does (limits.go), and count no visit. A picture of the wanted size
+//     in which a module would be less than a pixel is 400.
 //   - Redirects have no Referrer-Policy: it would hold for the link's target.
 //   - X-Request-Id, up to 128 printable ASCII characters, comes back and is in the
 //     logs (level debug, and errors) of this node and of the leader. Without one a

@@ -71,8 +71,9 @@ func FuzzRequest(f *testing.F) {
 			add(method, path, `{"url":"https://b.example/","tags":[]}`)
 		}
 	}
-	for _, path := range []string{"/v1/cluster", "/livez", "/readyz?verbose", "/metrics", "/v1/cluster/watch", "/ui/", "/ui/app.js", "/ui/x", "/ui", "/docs", "/docs/x", "/openapi.json", "/v1/keyspaces/default", "/", "//", "/a/b", "/%2e%2e/abcdef", "/v1/links/a%2Fb", "/%zz", "/abcdef+", "/v1/"} {
+	for _, path := range []string{"/v1/cluster", "/livez", "/readyz?verbose", "/metrics", "/v1/cluster/watch", "/ui/", "/ui/app.js", "/ui/x", "/ui", "/docs", "/docs/x", "/openapi.json", "/v1/keyspaces/default", "/", "//", "/a/b", "/%2e%2e/abcdef", "/v1/links/a%2Fb", "/%zz", "/abcdef+", "/moved+", "/moved/qr", "/moved/qr?format=svg&size=64", "/moved/qr?size=9", "/abcdef/qr", "/robots.txt", "/v1/"} {
 		f.Add([]byte("GET "+path+" HTTP/1.1\r\nHost: h\r\n\r\n"), uint8(noFault))
+		f.Add([]byte("GET "+path+" HTTP/1.1\r\nHost: h\r\nAccept: text/html\r\n\r\n"), uint8(noFault))
 	}
 	add("POST", "/v1/cluster/nodes", `{"id":"n4","cluster":"h:4","http":"http://h:1","non_voter":true}`)
 	add("DELETE", "/v1/cluster/nodes/n4", "")
@@ -102,7 +103,7 @@ func FuzzRequest(f *testing.F) {
 }
 
 // statuses are all that the contract has.
-var statuses = []int{200, 201, 204, 301, 302, 304, 307, 308, 400, 403, 404, 405, 409, 410, 413, 415, 422, 429, 503, 504, 507}
+var statuses = []int{200, 201, 204, 301, 302, 304, 307, 308, 400, 403, 404, 405, 406, 409, 410, 413, 415, 422, 429, 503, 504, 507}
 
 func checkAnswer(t *testing.T, r *http.Request, e exchange, node *fakenode.Node) {
 	t.Helper()
@@ -111,6 +112,7 @@ func checkAnswer(t *testing.T, r *http.Request, e exchange, node *fakenode.Node)
 	switch contentType := e.Header().Get("Content-Type"); {
 	case !slices.Contains(statuses, e.Code):
 		t.Fatalf("status %d: %s", e.Code, e.Body)
+	case refused && contentType == typeHTML[0] && !isAPI(r.URL.Path) && prefersPage(r.Header):
 	case refused:
 		var p problemJSON
 		json.Unmarshal(e.Body.Bytes(), &p)

@@ -170,6 +170,27 @@ func TestMisses(t *testing.T) {
 	})
 }
 
+// Nobody guesses for free by way of the preview or the QR code.
+func TestOtherLooksAtAKeyAreMissesToo(t *testing.T) {
+	for _, suffix := range []string{"+", "/qr"} {
+		synctest.Test(t, func(t *testing.T) {
+			node := &fakenode.Node{Name: "n1", Stored: map[string]*pb.Link{"abcdef": {Url: "https://a.example/"}}}
+			s := limitedServer(t, Config{Service: node, MissLimit: 1})
+			for range 50 {
+				from(t, s, "192.0.2.1", "GET", "/abcdef"+suffix).wantStatus(200)
+			}
+			for range 10 {
+				from(t, s, "192.0.2.1", "GET", "/abcdeg"+suffix).wantStatus(404)
+			}
+			node.Asked()
+			for _, path := range []string{"/abcdef", "/abcdef+", "/abcdeg+", "/abcdef/qr", "/abcdeg/qr"} {
+				from(t, s, "192.0.2.1", "GET", path).wantProblem(429, "too_many_requests")
+			}
+			wantUnasked(t, node)
+		})
+	}
+}
+
 // Faults of the node are no misses.
 func TestFaultsAreNoMisses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -329,7 +350,7 @@ func TestWhichRoutesAreLimited(t *testing.T) {
 			free = append(free, r.path)
 		}
 	}
-	if got := fmt.Sprint(free); got != "[/livez /readyz /metrics /openapi.json /docs /ui /ui/ /ui/:file / /:key]" {
+	if got := fmt.Sprint(free); got != "[/livez /readyz /metrics /openapi.json /docs /robots.txt /ui /ui/ /ui/:file / /:key /:key/qr]" {
 		t.Errorf("not limited: %s", got)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/kgs-cluster/kgs/cluster"
@@ -77,9 +76,9 @@ func isLimited(link *pb.Link) bool {
 	return link.GetExpiresAt() != 0 || link.GetNotBefore() != 0 || link.GetMaxVisits() != 0
 }
 
-// visit is the link if it redirects now. Where visits are limited the log counts
-// this one, unless it is only a look (HEAD).
-func (s *Server) visit(ctx context.Context, r *http.Request, key string, link *pb.Link) (*pb.Link, error) {
+// usable is the link if it redirects now. Where visits are limited the log counts
+// this one, unless it is only a look (HEAD, a preview).
+func (s *Server) usable(ctx context.Context, key string, link *pb.Link, visits bool) (*pb.Link, error) {
 	if fsm.Unusable(link, time.Now().UnixMilli()) != nil {
 		// The limit may have been changed through another node. Without a leader
 		// what this one knows must do.
@@ -92,7 +91,7 @@ func (s *Server) visit(ctx context.Context, r *http.Request, key string, link *p
 	if err := fsm.Unusable(link, time.Now().UnixMilli()); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, key)
 	}
-	if link.MaxVisits == 0 || r.Method == http.MethodHead {
+	if link.MaxVisits == 0 || !visits {
 		return link, nil
 	}
 	outcome := s.service.VisitLink(ctx, key)

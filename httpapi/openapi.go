@@ -50,10 +50,15 @@ func openAPI(version string) (uiAsset, error) {
 	refusals := member(components, "responses")
 	s := (*Server)(nil) // for its table
 	for _, r := range append(s.apiRoutes(), s.keyRoutes()...) {
-		path := member(member(doc, "paths"), openAPIPath(r.path))
-		for _, method := range []string{r.method, http.MethodHead} {
-			if op := member(path, strings.ToLower(method)); op != nil {
-				describe(op, r, refusals)
+		paths := []string{openAPIPath(r.path)}
+		if r.path == "/:key" {
+			paths = append(paths, previewPath)
+		}
+		for _, path := range paths {
+			for _, method := range []string{r.method, http.MethodHead} {
+				if op := member(member(member(doc, "paths"), path), strings.ToLower(method)); op != nil {
+					describe(op, r, refusals)
+				}
 			}
 		}
 	}
@@ -67,6 +72,9 @@ func openAPI(version string) (uiAsset, error) {
 	data, err := appendYAML(nil, doc)
 	return newAsset(append(data, '\n'), "application/json"), err
 }
+
+// previewPath has no line of its own in the table: see Server.redirect.
+const previewPath = "/{key}+"
 
 // openAPIPath is a path of the table as OpenAPI writes it: /v1/keys/{key}.
 func openAPIPath(path string) string {
@@ -122,12 +130,20 @@ func describe(op *yaml.Node, r route, refusals *yaml.Node) {
 			headers = append(slices.Clone(written), "Retry-After")
 		}
 		name := refusalName(group, headers)
+		if !isAPI(r.path) {
+			name += ".page"
+		}
 		set(responses, status, reference("responses", name))
 		if member(refusals, name) != nil {
 			continue
 		}
 		set(refusals, name, refusal(group))
 		setHeaders(member(refusals, name), append([]string{"X-Kgs-Node", "X-Content-Type-Options", "Referrer-Policy", "Cache-Control"}, headers...))
+		if !isAPI(r.path) {
+			set(member(member(refusals, name), "content"), "text/html", map[string]any{"schema": map[string]any{"type": "string"}})
+			set(member(member(refusals, name), "headers"), "Content-Security-Policy",
+				map[string]any{"description": "Of a page.", "schema": map[string]any{"type": "string"}})
+		}
 	}
 	set(op, "x-codes", answered)
 }

@@ -149,6 +149,10 @@ var badInput = []struct{ operation, code, target, body, header string }{
 	{"createToken", "idempotency_unsupported", "", "", "Idempotency-Key: k"},
 	{"redirect", "link_not_found", "/nope", "", ""},
 	{"peek", "link_not_found", "/nope", "", ""},
+	{"preview", "link_not_found", "/nope+", "", ""},
+	{"preview", "not_acceptable", "", "", "Accept: application/json"},
+	{"qr", "link_not_found", "/nope/qr", "", ""},
+	{"qr", "invalid_request", "/go-doc/qr?size=9", "", ""},
 	{"uiFile", "not_found", "/ui/nope", "", ""},
 	{"root", "not_found", "/", "", "Accept: */*"},
 }
@@ -185,8 +189,8 @@ func TestOpenAPIIsWhatTheServerDoes(t *testing.T) {
 			x.send(o, stockedNode(noFault), "X-Api-Key: r")
 		}
 		limited := o
-		if o.path == "/{key}" {
-			limited.target = "/nope"
+		if strings.HasPrefix(o.path, "/{key}") {
+			limited.target = strings.Replace(o.target, "go-doc", "nope", 1)
 		}
 		s := x.server(o, stockedNode(noFault), MinRate)
 		for range 2 {

@@ -50,6 +50,8 @@ var (
 	kindNodeNotFound     = newKind(http.StatusNotFound, "node_not_found", "No such node")
 	kindMethodNotAllowed = newKind(http.StatusMethodNotAllowed, "method_not_allowed", "The path does not take this method")
 
+	kindNotAcceptable = newKind(http.StatusNotAcceptable, "not_acceptable", "The answer is of no type that the client accepts")
+
 	kindLinkExpired = newKind(http.StatusGone, "link_expired", "The link has expired")
 	kindLinkUsedUp  = newKind(http.StatusGone, "link_used_up", "The link has had all its visits")
 
@@ -160,10 +162,18 @@ func (s *Server) writeProblem(c echo.Context, err error) {
 	header["X-Content-Type-Options"], header["Referrer-Policy"] = noSniff, noReferrer
 	header.Del("Content-Length") // of the answer that was meant to be
 	var buf bytes.Buffer
-	if err := p.appendTo(&buf, 0); err != nil {
+	contentType := typeProblem
+	if !isAPI(c.Request().URL.Path) && prefersPage(c.Request().Header) {
+		contentType = typeHTML
+		header["Content-Security-Policy"] = pagePolicy
+		err = p.appendPage(&buf)
+	} else {
+		err = p.appendTo(&buf, 0)
+	}
+	if err != nil {
 		s.log.Error("problem not encoded", "error", err)
 	}
-	if err := respond(c, p.kind.status, typeProblem, buf.Bytes()); err != nil {
+	if err := respond(c, p.kind.status, contentType, buf.Bytes()); err != nil {
 		s.log.Debug("problem not sent", "error", err)
 	}
 }

@@ -44,10 +44,10 @@ func TestPathsThatCannotBeKeys(t *testing.T) {
 	node := &fakenode.Node{}
 	s := newServer(t, node)
 	for path, code := range map[string]string{
-		"/favicon.ico": "link_not_found", "/robots.txt": "link_not_found", "/openapi.yaml": "link_not_found", "/docs/": "not_found",
+		"/favicon.ico": "link_not_found", "/openapi.yaml": "link_not_found", "/docs/": "not_found",
 		"/a": "link_not_found", "/ab": "link_not_found", "/" + strings.Repeat("a", 65): "link_not_found",
-		"/abc+": "link_not_found", "/a%20b": "link_not_found", "/%00abc": "link_not_found", "/%FFabc": "link_not_found", "/%C3%BCabc": "link_not_found",
-		"/": "not_found", "/abc/": "not_found", "/abc/qr": "not_found", "//abc": "not_found", "/abc%2Fdef": "link_not_found", "/../etc/passwd": "not_found",
+		"/ab+": "link_not_found", "/abc++": "link_not_found", "/a.c+": "link_not_found", "/+": "link_not_found", "/a%20b": "link_not_found", "/%00abc": "link_not_found", "/%FFabc": "link_not_found", "/%C3%BCabc": "link_not_found",
+		"/": "not_found", "/abc/": "not_found", "/ab/qr": "link_not_found", "/abc+/qr": "link_not_found", "/abc/qr/": "not_found", "/abc/QR": "not_found", "/abc/qr/x": "not_found", "/robots.txt/x": "not_found", "//abc": "not_found", "/abc%2Fdef": "link_not_found", "/../etc/passwd": "not_found",
 		"/v1/": "not_found", "/v1/nope": "not_found", "/v1/links/abc/stats/x": "not_found", "/v1/keys/abc/x": "not_found", "/v1": "not_found", "/livez/": "not_found", "/v2/links": "not_found", "/ui/nope": "not_found", "/ui/a/b": "not_found",
 	} {
 		t.Run(path, func(t *testing.T) { send(t, s, "GET", path, "").wantProblem(404, code) })
@@ -60,7 +60,7 @@ func TestMethods(t *testing.T) {
 	s := newServer(t, node)
 	for _, row := range []struct{ method, path, allow string }{
 		{"DELETE", "/v1/keys", "POST"}, {"GET", "/v1/keys", "POST"}, {"PUT", "/v1/links", "GET"}, {"POST", "/v1/links/abc", "PATCH"},
-		{"GET", "/v1/cluster/transfer", "POST"}, {"POST", "/v1/cluster", "GET"}, {"POST", "/livez", "GET"}, {"POST", "/aB3xZ9", "HEAD"}, {"DELETE", "/aB3xZ9", "GET"},
+		{"GET", "/v1/cluster/transfer", "POST"}, {"POST", "/v1/cluster", "GET"}, {"POST", "/livez", "GET"}, {"POST", "/aB3xZ9", "HEAD"}, {"POST", "/aB3xZ9+", "GET"}, {"POST", "/aB3xZ9/qr", "GET"}, {"PUT", "/robots.txt", "GET"}, {"DELETE", "/aB3xZ9", "GET"},
 	} {
 		t.Run(row.method+row.path, func(t *testing.T) {
 			e := send(t, s, row.method, row.path, "").wantProblem(405, "method_not_allowed")

@@ -15,6 +15,7 @@ var (
 	typeJSON    = []string{"application/json"}
 	typeNDJSON  = []string{"application/x-ndjson"}
 	typeProblem = []string{"application/problem+json"}
+	typeHTML    = []string{"text/html; charset=utf-8"}
 	typeText    = []string{"text/plain; charset=utf-8"}
 	noStore     = []string{"no-store"}
 	retryAfter  = []string{"1"}

@@ -74,6 +74,7 @@ func (s *Server) apiRoutes() []route {
 
 		{http.MethodGet, "/openapi.json", public, s.openAPIPage},
 		{http.MethodGet, "/docs", public, s.docsPage},
+		{http.MethodGet, "/robots.txt", public, s.robots},
 		{http.MethodGet, "/ui", public, s.uiMoved},
 		{http.MethodGet, "/ui/", public, s.uiFile},
 		{http.MethodGet, "/ui/:file", public, s.uiFile},
@@ -84,7 +85,8 @@ func (s *Server) apiRoutes() []route {
 func (s *Server) keyRoutes() []route {
 	return []route{
 		{http.MethodGet, "/", public, s.root},
-		{http.MethodGet, "/:key", public, s.redirect},
+		{http.MethodGet, "/:key", public, s.redirect}, // and /{key}+
+		{http.MethodGet, "/:key/qr", public, s.qrCode},
 	}
 }
 
@@ -92,7 +94,7 @@ func (s *Server) keyRoutes() []route {
 // both kinds of routes would take GET /v1/keys, which is a wrong method, for a
 // redirect of the key "v1/keys".
 var apiSegments = map[string]bool{"v1": true, "livez": true, "readyz": true, "metrics": true, "ui": true,
-	"openapi.json": true, "docs": true}
+	"openapi.json": true, "docs": true, "robots.txt": true}
 
 // isAPI says which routes a path is for.
 func isAPI(path string) bool {

@@ -101,7 +101,7 @@ func (s *Server) uiMoved(_ context.Context, c echo.Context) error {
 func (s *Server) root(ctx context.Context, c echo.Context) error {
 	header := c.Response().Header()
 	header["Vary"] = []string{"Accept"}
-	if !strings.Contains(strings.Join(c.Request().Header["Accept"], ","), "text/html") {
+	if !prefersPage(c.Request().Header) {
 		return errNoPage(c)
 	}
 	header["Cache-Control"] = noStore
