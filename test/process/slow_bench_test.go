@@ -66,7 +66,9 @@ func BenchmarkSlowConnections(b *testing.B) {
 		var slow, held sync.WaitGroup
 		held.Add(strangers)
 		for i := range strangers {
-			slow.Go(func() { creep(ctx, b, strings.TrimPrefix(node.URL, "http://"), time.Duration(i)*time.Second/strangers, held.Done) })
+			slow.Go(func() {
+				creep(ctx, b, strings.TrimPrefix(node.URL, "http://"), time.Duration(i)*time.Second/strangers, held.Done)
+			})
 		}
 		held.Wait()
 		attacked := p99()
