@@ -12,6 +12,7 @@ const all = {
     read: (text) => text.split(",").map((t) => t.trim()).filter(Boolean), show: (tags) => (tags ?? []).join(", "),
   },
   redirect: { label: "Redirect", options: { 302: "302, looked up each time", 307: "307, and the method stays", 301: "301, cached for an hour", 308: "308, both" }, read: Number },
+  not_before: { label: "Begins", help: "in this browser's time; empty: at once", input: { type: "datetime-local" }, read: instant, show: local },
   expires_at: { label: "Ends", help: "in this browser's time; empty: never", input: { type: "datetime-local" }, read: instant, show: local },
   max_visits: { label: "Visits at most", help: "empty: any number", input: { type: "number", min: 1, max: 1e9, inputMode: "numeric" }, read: Number, show: (n) => (n ? String(n) : "") },
 };

@@ -58,9 +58,11 @@ function draw(s, k) {
   const prefix = k.prefix ? `, after ${k.prefix}` : "";
   put(s.what, `keys of ${k.length} out of ${k.alphabet.length} characters${prefix}${k.check ? ", and a check character" : ""}`);
   s.what.title = k.alphabet;
-  for (const [name] of figures) put(s.values[name], count(k[name]));
+  for (const [name] of figures) put(s.values[name], k[name] < 1e12 ? count(k[name]) : about(k[name])); // there is room for so many digits
   s.values.lost.classList.toggle("warn", k.lost > 0);
   put(s.rate, `${count(k.rate < 10 ? Number(k.rate.toFixed(1)) : Math.round(k.rate))}`);
+  s.used.hidden = !k.used;
+  s.unused.hidden = !k.unused;
   s.used.style.width = `${(100 * k.used) / k.size}%`;
   s.unused.style.width = `${(100 * k.unused) / k.size}%`;
   const seconds = k.exhausted_in_seconds;
@@ -77,6 +79,39 @@ onSubmit($("take"), async (form) => {
   put($("taken-count"), `${plural(taken.keys.length, "key")}, yours alone`);
   $("taken-keys").style.columnWidth = `${taken.keys[0].length + 4}ch`;
   put($("taken-keys"), taken.keys.join("\n"));
+});
+
+// A new key space. What may be a name or an alphabet, the node says.
+const alphabets = [
+  ["crockford32", 32, "no I L O U"], ["base58", 58, "no 0 O I l"], ["base62", 62, "0-9 A-Z a-z"], ["base36", 36, "0-9 a-z"],
+  ["hex", 16, "0-9 a-f"], ["digits", 10, "0-9"], ["lowercase", 26, "a-z"], ["uppercase", 26, "A-Z"],
+];
+const fresh = Object.fromEntries(Array.from($("new-space").elements, (el) => [el.name, el])); // elements.length is their number
+fresh.alphabet.append(...alphabets.map(([name, , what]) => h("option", { value: name }, `${name}: ${what}`)), h("option", { value: "own" }, "your own characters"));
+$("new-space").addEventListener("input", drawNew);
+$("new-space").addEventListener("reset", () => setTimeout(drawNew)); // once its fields are
+drawNew();
+
+function drawNew() {
+  const own = fresh.alphabet.value === "own";
+  $("own-alphabet").hidden = !own;
+  fresh.characters.required = own;
+  const radix = own ? fresh.characters.value.length : alphabets.find(([name]) => name === fresh.alphabet.value)[1];
+  const size = radix ** fresh.length.valueAsNumber;
+  const fits = size >= 1e6 && size <= 2 ** 63;
+  $("space-size").classList.toggle("warn", !fits);
+  const characters = fresh.prefix.value.length + fresh.length.valueAsNumber + fresh.check.checked;
+  put($("space-size"), fits ? `${about(size)} keys of ${characters} characters. A key space never changes, and cannot be deleted.`
+    : "A key space has a million to 9.2 quintillion keys: choose another length.");
+}
+
+onSubmit($("new-space"), async (form) => {
+  const made = await call("POST", "v1/keyspaces", {
+    name: form.get("name").trim(), alphabet: form.get("alphabet") === "own" ? form.get("characters") : form.get("alphabet"), length: Number(form.get("length")),
+    prefix: form.get("prefix"), check: form.has("check"),
+  });
+  $("new-space").reset();
+  put($("made-space"), `Made ${made.name}: ${about(made.size)} keys`);
 });
 
 $("copy-keys").addEventListener("click", (event) => copy(`${taken.keys.join("\n")}\n`, event.currentTarget));

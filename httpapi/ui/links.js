@@ -2,10 +2,11 @@
 import { $, announce, busy, confirm, copy, count, fault, h, onSubmit, plural, put, when } from "./dom.js";
 import { address, call } from "./api.js";
 import { Fields } from "./fields.js";
+import { follow } from "./visits.js";
 
 const page = 50;
-const create = new Fields($("create-more"), ["alias", "title", "tags", "redirect", "expires_at", "max_visits"]);
-const edit = new Fields($("edit-fields"), ["url", "title", "tags", "redirect", "expires_at", "max_visits"]);
+const create = new Fields($("create-more"), ["alias", "title", "tags", "redirect", "not_before", "expires_at", "max_visits"]);
+const edit = new Fields($("edit-fields"), ["url", "title", "tags", "redirect", "not_before", "expires_at", "max_visits"]);
 let cursor = null;
 let asked = 0; // the newest search: answers to older ones come too late
 let shown = 0;
@@ -86,6 +87,7 @@ function item(link) {
 function limits(link) {
   const ended = link.expires_at && new Date(link.expires_at) <= new Date();
   const said = [];
+  if (link.not_before && new Date(link.not_before) > new Date()) said.push(" · ", h("span", { className: "warn" }, "begins ", when(link.not_before)));
   if (link.expires_at) said.push(" · ", h("span", { className: ended && "warn" }, ended ? "ended " : "ends ", when(link.expires_at)));
   if (link.max_visits) said.push(" · ", h("span", { className: link.visits >= link.max_visits && "warn" }, `${count(link.visits)} of ${plural(link.max_visits, "visit")}`));
   return said;
@@ -135,10 +137,17 @@ function details(link) {
   put($("detail-title"), link.key);
   const row = (name, ...value) => h("div", {}, h("dt", {}, name), h("dd", {}, ...value));
   const qr = h("img", { className: "qr", alt: `QR code of ${link.short_url}`, width: 176, height: 176, src: address(`${link.key}/qr`).href, onerror: () => qr.remove() });
+  const visits = h("section", { ariaLabel: "Visits" });
   $("detail").replaceChildren(qr,
     h("dl", { className: "facts" },
       row("short URL", shortLink(link)), row("long URL", h("span", { className: "break" }, link.url)),
       link.title ? row("title", link.title) : "", row("redirect", String(link.redirect)),
-      row("created", when(link.created_at)), link.updated_at ? row("changed", when(link.updated_at)) : ""));
-  $("detail-dialog").showModal();
+      row("created", when(link.created_at)), link.updated_at ? row("changed", when(link.updated_at)) : "",
+      link.not_before ? row("begins", when(link.not_before)) : "", link.expires_at ? row("ends", when(link.expires_at)) : ""),
+    visits);
+  const dialog = $("detail-dialog");
+  const closed = new AbortController();
+  dialog.addEventListener("close", () => closed.abort(), { once: true });
+  dialog.showModal();
+  follow(visits, link.key, closed.signal);
 }

@@ -71,6 +71,25 @@ func TestPage(t *testing.T) {
 			p.until(`document.getElementById("there")`)
 			p.do(chromedp.Navigate(own.URL + "/ui/#links"))
 			p.until(fmt.Sprintf(`document.querySelector(%q)?.innerText.includes("1 of 5 visits")`, of(".meta")))
+			p.do(chromedp.Click(of(`[aria-label^="Details"]`)))
+			p.until(`document.querySelector(".visit-figures")?.innerText.startsWith("visits\n1\nof these, bots\n1\n")`) // it is a headless browser
+			visit(t, short, "https://news.example/today")
+			p.until(`document.querySelector(".visit-figures").innerText.startsWith("visits\n2\nof these, bots\n1\n")`) // while one looks
+			if tops := p.text(".tops"); tops != "Referrers\nnews.example\n1\nBrowsers\nFirefox\n1\nSystems\nLinux\n1" {
+				t.Errorf("where visitors come from: %q", tops)
+			}
+			if bars := evaluate[string](p, `[...document.querySelectorAll(".bars rect:not(.hit)")].map((bar) => bar.getAttribute("class")).join(" ")`); bars != strings.Repeat("none ", 29)+"bar" {
+				t.Errorf("the bars of 30 days: %s", bars)
+			}
+			p.fits()
+			p.shoot("visits")
+			p.do(chromedp.Click(chromedp.CSS("#detail summary")))
+			if rows := evaluate[string](p, `[...document.querySelectorAll("#detail td")].map((td) => td.innerText).join("")`); rows != "2"+strings.Repeat("0", 29) {
+				t.Errorf("the table of 30 days: %s", rows)
+			}
+			p.do(chromedp.KeyEvent(kb.Escape))
+			p.do(chromedp.Click(of(`[aria-label^="Edit"]`)), chromedp.SetValue(chromedp.CSS("#edit-dialog [name=not_before]"), "2098-01-31T12:00"), chromedp.Click(chromedp.CSS("#edit-dialog .primary")))
+			p.until(fmt.Sprintf(`document.querySelector(%q).innerText.includes("begins 31 Jan 2098, 12:00")`, of(".meta")))
 			p.do(chromedp.Click(of(`[aria-label^="Delete"]`)), chromedp.Click(chromedp.CSS("#confirm-yes")))
 			p.until(fmt.Sprintf(`!document.querySelector(%q)`, of("")))
 
@@ -81,6 +100,17 @@ func TestPage(t *testing.T) {
 			p.shoot("keys")
 			p.do(chromedp.Click(chromedp.CSS("#give-back")))
 			p.until(`document.querySelector("#taken").hidden`)
+
+			name := fmt.Sprint("vouchers-", width)
+			p.do(chromedp.SendKeys(chromedp.CSS("#new-space [name=name]"), name), chromedp.SetValue(chromedp.CSS("#new-space [name=length]"), "2"),
+				chromedp.SendKeys(chromedp.CSS("#new-space [name=prefix]"), fmt.Sprint("V", width, "-")), chromedp.Click(chromedp.CSS("#new-space [name=check]")))
+			p.until(`document.querySelector("#space-size.warn")?.innerText.includes("choose another length")`)
+			p.fits()
+			p.do(chromedp.SetValue(chromedp.CSS("#new-space [name=length]"), "10"), chromedp.KeyEvent(kb.Tab))
+			p.until(fmt.Sprintf(`document.querySelector("#space-size").innerText.startsWith("1.1 quadrillion keys of %d characters")`, len(fmt.Sprint("V", width, "-"))+11))
+			p.do(chromedp.Click(chromedp.CSS("#new-space button")))
+			p.until(fmt.Sprintf(`document.querySelector("[data-space=%s]")?.innerText.includes("keys of 10 out of 32 characters, after V%d-, and a check character")`, name, width))
+			p.shoot("new-space")
 
 			p.part("cluster")
 			p.until(led(leader))
@@ -112,6 +142,25 @@ func TestPage(t *testing.T) {
 			p.until(`document.querySelector("#banner").hidden`)
 			p.until(`document.querySelector("#verdict").innerText === "can lose 1 more node"`)
 		})
+	}
+}
+
+// visit follows a link as a browser with somebody before it would.
+func visit(t *testing.T, short, from string) {
+	t.Helper()
+	r, err := http.NewRequest("GET", short, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0")
+	r.Header.Set("Referer", from)
+	response, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusFound {
+		t.Fatalf("%s answers %d", short, response.StatusCode)
 	}
 }
 
