@@ -73,6 +73,7 @@ func TestPage(t *testing.T) {
 			p.until(fmt.Sprintf(`document.querySelector(%q)?.innerText.includes("1 of 5 visits")`, of(".meta")))
 			p.do(chromedp.Click(of(`[aria-label^="Details"]`)))
 			p.until(`document.querySelector(".visit-figures")?.innerText.startsWith("visits\n1\nof these, bots\n1\n")`) // it is a headless browser
+			p.until(`document.querySelector("#detail .qr").naturalWidth > 0`)
 			visit(t, short, "https://news.example/today")
 			p.until(`document.querySelector(".visit-figures").innerText.startsWith("visits\n2\nof these, bots\n1\n")`) // while one looks
 			if tops := p.text(".tops"); tops != "Referrers\nnews.example\n1\nBrowsers\nFirefox\n1\nSystems\nLinux\n1" {
