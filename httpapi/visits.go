@@ -222,7 +222,8 @@ func (a *agents) of(header string) agent {
 		return found
 	}
 	parsed := useragent.Parse(header)
-	found = agent{bot: parsed.Bot, browser: parsed.Name, system: parsed.OS}
+	text := func(s string) string { return strings.ToValidUTF8(s, "") } // nothing else can be put into the log
+	found = agent{bot: parsed.Bot, browser: text(parsed.Name), system: text(parsed.OS)}
 	if !parsed.Desktop && !parsed.Mobile && !parsed.Tablet { // a program
 		found.bot = true
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -55,6 +56,22 @@ func TestVisitsAreCounted(t *testing.T) {
 	send(t, s, "GET", "/v1/links/nope/stats", "").wantProblem(404, "link_not_found")
 	send(t, s, "GET", "/v1/links/a.b/stats", "").wantProblem(404, "link_not_found")
 	send(t, s, "GET", "/v1/links/abc/stats?consistency=x", "").wantProblem(400, "invalid_request")
+}
+
+// Headers are bytes, and what goes into the log is text: one that is none would
+// fail the whole entry, each second anew.
+func TestVisitsAreText(t *testing.T) {
+	node := &fakenode.Node{Stored: map[string]*pb.Link{"abc": {Url: "https://a.example/"}}}
+	s := newServer(t, node)
+	for _, agent := range []string{"Fo\xff/1.0 (Windows NT 10.0)", "\xff\xfe/1.0 (Windows NT 10.0)",
+		"Mozilla/5.0 (Linux; Android 10) \xffBrowser/1.0 Mobile", strings.Repeat("é", maxAgent) + "(Windows NT 10.0)",
+		strings.Repeat("x", maxAgent-18) + "é/(Windows NT 10.0)"} {
+		send(t, s, "GET", "/abc", "", "User-Agent: "+agent, "Referer: http://\xff.example/").wantStatus(302)
+		send(t, s, "GET", "/abc", "", "User-Agent: "+agent, "Referer: http://%ff.example/").wantStatus(302)
+	}
+	if _, err := proto.Marshal(s.visits.take()); err != nil {
+		t.Error(err)
+	}
 }
 
 // What certainly was not counted is brought again; what may have been is not.
