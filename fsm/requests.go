@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -351,7 +352,8 @@ func (m *Machine) applyIdempotent(cmd *pb.Command) (*pb.Result, error) {
 
 func (m *Machine) replay(cmd *pb.Command, record *pb.IdempotencyRecord) (*pb.Result, error) {
 	if !bytes.Equal(record.Fingerprint, cmd.Idempotency.Fingerprint) {
-		return m.stamped(refuse(pb.Code_IDEMPOTENCY_MISMATCH, "%q", cmd.Idempotency.Key)), nil
+		key, _, _ := strings.Cut(cmd.Idempotency.Key, "\x01") // as its owner sent it
+		return m.stamped(refuse(pb.Code_IDEMPOTENCY_MISMATCH, "%q", key)), nil
 	}
 	result := &pb.Result{}
 	if err := proto.Unmarshal(record.Result, result); err != nil {

@@ -72,7 +72,7 @@ func (s *Server) readBatch(c echo.Context) (*batch, error) {
 		b.faults = append(b.faults, l.err)
 		if l.err == nil {
 			ownedBy(request.Create, by)
-			request.Idempotency = lineIdempotency(r, key, len(b.faults), l.data)
+			request.Idempotency = lineIdempotency(r, by.Owner, key, len(b.faults), l.data)
 			b.requests = append(b.requests, request)
 		}
 	})

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/labstack/echo/v4"
+
 	"github.com/kgs-cluster/kgs/cluster"
 )
 
@@ -15,20 +17,31 @@ const (
 
 // idempotency reads the Idempotency-Key of a request with this raw body; nil
 // without one.
-func idempotency(r *http.Request, body []byte) (*cluster.Idempotency, error) {
+func idempotency(c echo.Context, body []byte) (*cluster.Idempotency, error) {
+	r := c.Request()
 	key, err := idempotencyKey(r.Header)
 	if key == "" || err != nil {
 		return nil, err
 	}
-	return &cluster.Idempotency{Key: key, Fingerprint: fingerprint(r, body)}, nil
+	return &cluster.Idempotency{Key: keyOf(bearerOf(c).Owner, key), Fingerprint: fingerprint(r, body)}, nil
 }
 
 // lineIdempotency is that of one line of a batch; number counts from 1.
-func lineIdempotency(r *http.Request, key string, number int, line []byte) *cluster.Idempotency {
+func lineIdempotency(r *http.Request, owner, key string, number int, line []byte) *cluster.Idempotency {
 	if key == "" {
 		return nil
 	}
-	return &cluster.Idempotency{Key: key + "#" + strconv.Itoa(number), Fingerprint: fingerprint(r, line)}
+	return &cluster.Idempotency{Key: keyOf(owner, key+"#"+strconv.Itoa(number)), Fingerprint: fingerprint(r, line)}
+}
+
+// keyOf makes the key its owner's: another one who sends the same must not be
+// given his keys, nor told that his link is theirs. No key has the character
+// between them.
+func keyOf(owner, key string) string {
+	if owner == "" {
+		return key
+	}
+	return key + "\x01" + owner
 }
 
 func idempotencyKey(header http.Header) (string, error) {

@@ -28,7 +28,7 @@ func (s *Server) takeKeys(ctx context.Context, c echo.Context) error {
 			return err
 		}
 	}
-	if take.Idempotency, err = idempotency(c.Request(), body); err != nil {
+	if take.Idempotency, err = idempotency(c, body); err != nil {
 		return err
 	}
 	keys, err := s.service.TakeKeys(ctx, take)
@@ -127,7 +127,7 @@ func (s *Server) returnKeys(ctx context.Context, c echo.Context) error {
 	if err != nil || len(receipt) == 0 {
 		return refusef(kindInvalidReceipt, "it is not one that this service gave")
 	}
-	idem, err := idempotency(c.Request(), body)
+	idem, err := idempotency(c, body)
 	if err != nil {
 		return err
 	}

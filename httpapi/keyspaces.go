@@ -92,7 +92,7 @@ func (s *Server) createKeyspace(ctx context.Context, c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	idem, err := idempotency(c.Request(), body)
+	idem, err := idempotency(c, body)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func (s *Server) createLink(ctx context.Context, c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	idem, err := idempotency(r, body)
+	idem, err := idempotency(c, body)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (s *Server) updateLink(ctx context.Context, c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	idem, err := idempotency(r, body)
+	idem, err := idempotency(c, body)
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (s *Server) deleteLink(ctx context.Context, c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	idem, err := idempotency(c.Request(), nil)
+	idem, err := idempotency(c, nil)
 	if err != nil {
 		return err
 	}

@@ -52,6 +52,28 @@ func TestRequestsAreTheirBearers(t *testing.T) {
 	}
 }
 
+// Two who choose the same Idempotency-Key do not get each other's answers: keys
+// would be given to both.
+func TestIdempotencyKeysAreTheirBearers(t *testing.T) {
+	node := &fakenode.Node{Name: "n1", Idempotent: true, Roles: map[string]pb.Role{"ann": pb.Role_WRITE, "bob": pb.Role_ADMIN}}
+	s := guardedServer(t, node)
+	for _, r := range []struct{ method, path, body string }{
+		{"POST", "/v1/keys", ""}, {"POST", "/v1/links", `{"url":"https://a.example/"}`},
+		{"POST", "/v1/links/batch", `{"url":"https://a.example/"}`},
+	} {
+		repeated := func(token string) bool {
+			e := send(t, s, r.method, r.path, r.body, "X-Api-Key: "+token, "Idempotency-Key: K"+r.path)
+			if e.Code >= 300 {
+				t.Fatalf("%s: %d %s", r.path, e.Code, e.Body)
+			}
+			return e.Header().Get("Idempotent-Replay") == "true"
+		}
+		if repeated("ann") || repeated("bob") || !repeated("ann") || !repeated("bob") {
+			t.Errorf("%s: one has another's answer, or not his own", r.path)
+		}
+	}
+}
+
 func TestTokenWithALimitOfLinks(t *testing.T) {
 	node := newGuardedNode(t)
 	node.Name = "n1"

@@ -111,7 +111,7 @@ func (s *Server) listTokens(ctx context.Context, c echo.Context) error {
 
 // revokeToken is DELETE /v1/tokens/{id}.
 func (s *Server) revokeToken(ctx context.Context, c echo.Context) error {
-	idem, err := idempotency(c.Request(), nil)
+	idem, err := idempotency(c, nil)
 	if err != nil {
 		return err
 	}
