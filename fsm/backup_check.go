@@ -1,8 +1,10 @@
 package fsm
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -17,6 +19,7 @@ type backupCheck struct {
 	header *pb.BackupHeader
 	spaces []*checkedSpace
 	links  uint64
+	expire uint64 // of the keys of link_expiry that links should have, less those that are there
 }
 
 type checkedSpace struct {
@@ -38,7 +41,11 @@ func (c *backupCheck) row(t store.Table, key, value []byte) error {
 		err = c.usedKeys(key, value)
 	case store.Links:
 		err = c.link(key, value)
-	case store.LinkTags, store.LinkURLs, store.LinkExpiry, store.LinkVisits:
+	case store.LinkExpiry:
+		c.expire -= rowSum(key)
+	case store.LinkVisits:
+		err = checkVisits(value)
+	case store.LinkTags, store.LinkURLs:
 	default:
 		err = fmt.Errorf("no table of a backup")
 	}
@@ -115,6 +122,26 @@ func (c *backupCheck) link(key, value []byte) error {
 	}
 	if link.DeletedAt == 0 {
 		c.links++
+		if link.ExpiresAt != 0 {
+			c.expire += rowSum(timeKey(link.ExpiresAt, key))
+		}
+	}
+	return nil
+}
+
+// rowSum stands for a row where sums of sets of rows are compared.
+func rowSum(key []byte) uint64 {
+	sum := sha256.Sum256(key)
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+func checkVisits(value []byte) error {
+	row := &pb.Visits{}
+	if err := proto.Unmarshal(value, row); err != nil {
+		return err
+	}
+	if len(row.Days) != len(row.Counts) || !slices.IsSorted(row.Days) {
+		return fmt.Errorf("%d days with %d counts, or in disorder", len(row.Days), len(row.Counts))
 	}
 	return nil
 }
@@ -124,6 +151,9 @@ func (c *backupCheck) end() error {
 	if c.links != c.header.Links || len(c.spaces) != len(c.header.Keyspaces) {
 		return fmt.Errorf("%w: %d links in %d key spaces, its header says %d in %d",
 			ErrBackup, c.links, len(c.spaces), c.header.Links, len(c.header.Keyspaces))
+	}
+	if c.expire != 0 {
+		return fmt.Errorf("%w: %s is not as its links say", ErrBackup, store.LinkExpiry)
 	}
 	for i, s := range c.spaces {
 		told := proto.CloneOf(s.row)
