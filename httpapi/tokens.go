@@ -115,7 +115,8 @@ func (s *Server) revokeToken(ctx context.Context, c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	outcome := s.service.RevokeToken(ctx, pathParam(c, "id"), idem)
+	id := strings.ToValidUTF8(pathParam(c, "id"), "\ufffd") // else the log entry, with others' commands, could not be encoded
+	outcome := s.service.RevokeToken(ctx, id, idem)
 	markMutation(c.Response().Header(), outcome.Index, outcome.Replayed)
 	if outcome.Err != nil {
 		return outcome.Err
