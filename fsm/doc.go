@@ -110,6 +110,8 @@
 //	keys.go      Generate, Lease, Release, ReturnKeys
 //	keyspaces.go CreateKeyspace
 //	links.go     CreateLink, UpdateLink, DeleteLink
+//	lifetime.go  limits of links, VisitLink, find_if_exists, indexes
+//	visits.go    AddVisits; owners.go whose a link or a receipt is
 //	backup.go    the backup file; backup_check.go what makes one sound
 //	restore.go   StageBackup, RestoreBackup; restore_plan.go up to where
 //	             keys are burned, restore_keys.go and restore_merge.go the new rows
