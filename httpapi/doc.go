@@ -1,6 +1,6 @@
 // Package httpapi is the HTTP front end of a node: it decodes and checks
 // requests, asks the node (package cluster), and writes the answers. It holds
-// no state of its own and knows neither raft nor the store.
+// no state but the visits of the last second, and knows neither raft nor the store.
 //
 // # The way of a request
 //
@@ -10,6 +10,7 @@
 //	             clientaddr.go), recovery, metrics
 //	keys.go links.go batch.go keyspaces.go members.go tokens.go snapshot.go
 //	             redirect.go health.go  the handlers, by resource
+//	linklimits.go visits.go  what a redirect asks of a limited link, and what it counts
 //	watch.go     the stream of GET /v1/cluster/watch
 //	ui.go ui/    the page for people
 //	pages.go pages/ qr.go  what people get who follow a link: preview, problems, QR code
