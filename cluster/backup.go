@@ -33,12 +33,15 @@ func (n *Node) Backup(ctx context.Context, w io.Writer) error {
 
 // RestoreRequest says how to restore.
 type RestoreRequest struct {
-	// Floor is a position below which no key is issued after the restore, in any
-	// key space; 0: none is named. A backup of another cluster needs one.
-	Floor uint64
+	// Floors are positions below which no key is issued after the restore. A backup
+	// of another cluster needs one for each key space.
+	Floors Floors
 	// IdempotencyKey makes a repeat of the restore have no second effect; "": none.
 	IdempotencyKey string
 }
+
+// Floors are those of package fsm.
+type Floors = fsm.Floors
 
 // RestoreResult is what a restore did.
 type RestoreResult struct {
@@ -76,16 +79,19 @@ func (n *Node) RestoreBackup(ctx context.Context, r io.Reader, request RestoreRe
 	if err != nil {
 		return RestoreResult{}, err
 	}
-	if err := n.mayRestore(ctx, backup.Header, request.Floor, s.size); err != nil {
+	if err := n.mayRestore(ctx, backup.Header, request.Floors, s.size); err != nil {
 		return RestoreResult{}, err
 	}
-	op := &pb.RestoreBackup{Restore: randomID(), Floor: request.Floor}
+	op := &pb.RestoreBackup{Restore: randomID(), Floor: request.Floors.Others, Floors: request.Floors.Named}
 	if op.Parts, err = n.stageBackup(ctx, op.Restore, s); err != nil {
 		return RestoreResult{}, err
 	}
 	cmd := &pb.Command{Op: &pb.Command_RestoreBackup{RestoreBackup: op}}
 	if request.IdempotencyKey != "" {
-		print := binary.BigEndian.AppendUint64(bytes.Clone(backup.SHA256[:]), request.Floor)
+		print := binary.BigEndian.AppendUint64(bytes.Clone(backup.SHA256[:]), op.Floor)
+		for _, f := range op.Floors {
+			print = binary.BigEndian.AppendUint64(append(print, f.Keyspace...), f.Position)
+		}
 		sum := sha256.Sum256(print)
 		cmd.Idempotency = &pb.IdempotencyKey{Key: request.IdempotencyKey, Fingerprint: sum[:16]}
 	}
@@ -105,13 +111,13 @@ func (n *Node) RestoreBackup(ctx context.Context, r io.Reader, request RestoreRe
 }
 
 // mayRestore refuses beforehand what is bound to fail.
-func (n *Node) mayRestore(ctx context.Context, h *pb.BackupHeader, floor uint64, size int64) error {
+func (n *Node) mayRestore(ctx context.Context, h *pb.BackupHeader, floors Floors, size int64) error {
 	ctx, cancel := context.WithTimeout(ctx, stageTimeout)
 	defer cancel()
 	if err := n.awaitFormed(ctx); err != nil {
 		return err
 	}
-	if err := n.machine.MayRestore(h, floor); err != nil {
+	if err := n.machine.MayRestore(h, floors); err != nil {
 		return err
 	}
 	return n.disk.roomFor(restoreRoom * size)

@@ -21,6 +21,7 @@ type Stopped struct {
 	node    *Node
 	members raft.Configuration
 	http    map[string]string // addresses, by node
+	spaces  []*pb.Keyspace    // of the state and of the log
 	term    uint64            // no entry and no vote is of a later one
 	last    snapshotEnd
 	logEnd  uint64 // last index of snapshot and log, which last may be beyond
@@ -80,6 +81,9 @@ func (s *Stopped) open() (err error) {
 	for _, row := range rows {
 		s.http[row.Id] = row.Http
 	}
+	if s.spaces, err = n.machine.Keyspaces(); err != nil {
+		return err
+	}
 	if err := s.readLog(); err != nil {
 		return err
 	}
@@ -113,7 +117,7 @@ func (s *Stopped) readLog() error {
 		case raft.LogConfiguration:
 			s.members = raft.DecodeConfiguration(entry.Data)
 		case raft.LogCommand:
-			if err := s.readAddresses(entry.Data); err != nil {
+			if err := s.readCommands(entry.Data); err != nil {
 				return fmt.Errorf("log entry %d: %w", index, err)
 			}
 		}
@@ -129,7 +133,7 @@ func (s *Stopped) readLog() error {
 	return err
 }
 
-func (s *Stopped) readAddresses(data []byte) error {
+func (s *Stopped) readCommands(data []byte) error {
 	var entry pb.Entry
 	if err := proto.Unmarshal(data, &entry); err != nil {
 		return err
@@ -138,6 +142,10 @@ func (s *Stopped) readAddresses(data []byte) error {
 		if node := c.GetPutNode().GetNode(); node != nil {
 			s.http[node.Id] = node.Http
 		}
+		if space := c.GetCreateKeyspace().GetKeyspace(); space != nil { // created or not
+			s.spaces = append(s.spaces, space)
+		}
+		s.spaces = append(s.spaces, c.GetInitCluster().GetKeyspaces()...)
 	}
 	return nil
 }
@@ -163,7 +171,7 @@ func (s *Stopped) Survivor() Survivor {
 // which it elects itself, and so commits all before; and the machine's own
 // command, which removes the others and burns the keys that they may have
 // issued in entries that are missing here. A crash leaves both or none.
-func (s *Stopped) Recover(floor uint64) error {
+func (s *Stopped) Recover(floors Floors) error {
 	n := s.node
 	self := raft.Server{ID: raft.ServerID(n.cfg.NodeID)}
 	for _, server := range s.members.Servers {
@@ -177,13 +185,13 @@ func (s *Stopped) Recover(floor uint64) error {
 	case len(s.members.Servers) == 1:
 		return fmt.Errorf("%w: %s is the only member already; start it", ErrRefused, self.ID)
 	}
-	if perm, _, err := n.machine.Space(""); err == nil && floor >= perm.Size() {
-		return fmt.Errorf("%w: the floor %d leaves nothing of the key space, which has %d positions", ErrRefused, floor, perm.Size())
+	if err := floors.Fit(s.spaces); err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	row := &pb.Node{Id: n.cfg.NodeID, DiskId: n.id.self().DiskID, Cluster: string(self.Address), Http: s.http[n.cfg.NodeID]}
 	command, err := proto.Marshal(&pb.Entry{
 		Version: fsm.Version, Time: n.cfg.Now().UnixMilli(), Node: n.cfg.NodeID,
-		Commands: []*pb.Command{{Op: &pb.Command_RecoverCluster{RecoverCluster: &pb.RecoverCluster{Node: row, Floor: floor}}}},
+		Commands: []*pb.Command{{Op: &pb.Command_RecoverCluster{RecoverCluster: &pb.RecoverCluster{Node: row, Floor: floors.Others, Floors: floors.Named}}}},
 	})
 	if err != nil {
 		return err

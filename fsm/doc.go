@@ -99,8 +99,10 @@
 // A backup of another cluster, or of other key spaces, brings its permutations
 // with it, under which the keys of this one mean other positions. It is refused
 // if this cluster has ever given a key or a link away. It is refused, too, unless
-// the operator names a floor: how far the other cluster came after its backup
-// cannot be known here.
+// the operator names a floor for each of its key spaces: how far the other cluster
+// came after its backup cannot be known here. A floor without a name is that of all
+// key spaces that have none of their own, and refused if it leaves nothing of one:
+// to lower it for that one would be to guess.
 //
 // # Files
 //
@@ -115,6 +117,7 @@
 //	backup.go    the backup file; backup_check.go what makes one sound
 //	restore.go   StageBackup, RestoreBackup; restore_plan.go up to where
 //	             keys are burned, restore_keys.go and restore_merge.go the new rows
+//	floors.go    up to where the operator says that keys are burned
 //	members.go   InitCluster, PutNode, RemoveNode
 //	tokens.go    CreateToken, RevokeToken; token.go a token's text, and whose it is
 //	tables.go    how rows are keyed; the key tables over the store

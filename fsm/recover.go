@@ -32,7 +32,8 @@ func (m *Machine) recoverCluster(op *pb.RecoverCluster) (*pb.Result, error) {
 	m.unpublished = true
 	told := &pb.Restored{Links: m.state.Links}
 	for _, s := range m.spaces {
-		told.Keyspaces = append(told.Keyspaces, m.burnUnused(s, op.Floor))
+		floor, _ := Floors{op.Floor, op.Floors}.Of(s.row.Name)
+		told.Keyspaces = append(told.Keyspaces, m.burnUnused(s, floor))
 	}
 	return &pb.Result{Restored: told}, nil
 }

@@ -108,7 +108,7 @@ func (m *Machine) restoreBackup(op *pb.RestoreBackup) (*pb.Result, error) {
 	case m.staged == nil || m.staged.Restore != op.Restore || m.staged.Parts != op.Parts:
 		return refuse(pb.Code_NOT_STAGED, "%s, %d parts", op.Restore, op.Parts), nil
 	}
-	r := &restoration{m: m, floor: op.Floor, result: &pb.Restored{}}
+	r := &restoration{m: m, floors: Floors{op.Floor, op.Floors}, result: &pb.Restored{}}
 	err := r.run(func(store.Table, []byte, []byte) error { return nil })
 	switch {
 	case r.refused != nil:
@@ -143,19 +143,12 @@ func (m *Machine) replaceState(index, term uint64) error {
 
 // MayRestore tells beforehand, from the header alone, what a restore of the
 // backup would certainly be refused for.
-func (m *Machine) MayRestore(h *pb.BackupHeader, floor uint64) error {
-	if own := m.ClusterID(); h.ClusterId != own && floor == 0 {
-		return ResultError(needsFloor(h, own))
+func (m *Machine) MayRestore(h *pb.BackupHeader, floors Floors) error {
+	own := m.ClusterID()
+	if h.ClusterId != own {
+		if refused := floors.refusal(h, own); refused != nil {
+			return ResultError(refused)
+		}
 	}
-	return nil
-}
-
-// needsFloor refuses a backup of other key spaces without a floor.
-func needsFloor(h *pb.BackupHeader, own string) *pb.Result {
-	text := fmt.Sprintf("it is of cluster %s at log index %d, this is cluster %s, and how many keys that one issued afterwards is unknown here; "+
-		"name a floor, the position that no key it may have issued lies above:", h.ClusterId, h.Index, own)
-	for _, s := range h.Keyspaces {
-		text += fmt.Sprintf(" %q had generated %d positions then,", s.Name, s.HighWaterMark)
-	}
-	return refuse(pb.Code_RESTORE_REFUSED, "%s and at least %d more are burned", text, adoptMargin)
+	return floors.fit(h.Keyspaces)
 }

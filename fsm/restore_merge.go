@@ -18,9 +18,9 @@ import (
 // of the staged backup, both read in the order of their keys. It runs twice: the
 // first run checks the backup, decides and counts, the second one writes.
 type restoration struct {
-	m     *Machine
-	floor uint64
-	put   func(t store.Table, key, value []byte) error
+	m      *Machine
+	floors Floors
+	put    func(t store.Table, key, value []byte) error
 
 	spaces  []*restoredSpace // by id; nil until the plan is made
 	owners  map[string]uint64

@@ -26,8 +26,11 @@ func (r *restoration) plan(backup []*pb.Keyspace) {
 		for _, s := range r.m.spaces {
 			r.burn(s.perm.Size(), continued(s.row, find(backup, s.row.Id)), restoreMargin)
 		}
-	case r.floor == 0:
-		r.refused = needsFloor(r.backup.header, own)
+		if name := r.floors.unknown(r.rows()); name != "" {
+			r.refused = noSuchFloor(name)
+		}
+	case r.floors.missing(backup) != nil || r.floors.unknown(backup) != "":
+		r.refused = r.floors.refusal(r.backup.header, own)
 	case !r.m.pristine():
 		r.refused = refuse(pb.Code_RESTORE_REFUSED, "it has the key spaces of cluster %s, but this cluster has issued keys of its own; form a new cluster for it", r.backup.header.ClusterId)
 	default:
@@ -65,11 +68,12 @@ func adopted(backup *pb.Keyspace) *pb.Keyspace {
 // burn adds a key space whose row has the mark that is known of.
 func (r *restoration) burn(size uint64, row *pb.Keyspace, margin uint64) {
 	known := row.HighWaterMark
-	row.HighWaterMark = max(known+min(margin, size/marginShare, size-known), r.floor)
-	if row.HighWaterMark >= size && r.floor >= size {
-		r.refused = refuse(pb.Code_RESTORE_REFUSED, "the floor %d leaves nothing of key space %q, which has %d positions", r.floor, row.Name, size)
+	floor, _ := r.floors.Of(row.Name)
+	if refused := r.floors.beyond(row.Name, size); refused != nil {
+		r.refused = refused
 		return
 	}
+	row.HighWaterMark = max(known+min(margin, size/marginShare, size-known), floor)
 	row.Unused, row.Used, row.Returned, row.LeasedTo = 0, 0, 0, row.HighWaterMark
 	told := &pb.RestoredKeyspace{
 		Name: row.Name, HighWaterMark: row.HighWaterMark,
@@ -77,6 +81,14 @@ func (r *restoration) burn(size uint64, row *pb.Keyspace, margin uint64) {
 	}
 	r.spaces = append(r.spaces, &restoredSpace{row: row, told: told})
 	r.result.Keyspaces = append(r.result.Keyspaces, told)
+}
+
+// rows are those of the key spaces as they will be.
+func (r *restoration) rows() (rows []*pb.Keyspace) {
+	for _, s := range r.spaces {
+		rows = append(rows, s.row)
+	}
+	return rows
 }
 
 // hasSpaces: each of the key spaces is one of this machine's, the same in all

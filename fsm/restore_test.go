@@ -24,10 +24,10 @@ func (d *driver) stage(file []byte) *pb.RestoreBackup {
 	return op
 }
 
-func (d *driver) restore(file []byte, floor uint64) *pb.Result {
+func (d *driver) restore(file []byte, floor uint64, named ...*pb.Floor) *pb.Result {
 	d.t.Helper()
 	op := d.stage(file)
-	op.Floor = floor
+	op.Floor, op.Floors = floor, named
 	return d.do(cmd(op))
 }
 
@@ -285,8 +285,8 @@ func TestRestoreAdoptsKeySpaces(t *testing.T) {
 	if r := d.restore(file, 40_000); r.Code != pb.Code_RESTORE_REFUSED {
 		t.Errorf("once more: %v", r)
 	}
-	check(t, d.m.MayRestore(must(InspectBackup(bytes.NewReader(d.backup()))), 0))
-	if d.m.MayRestore(must(InspectBackup(bytes.NewReader(file))), 0) == nil {
+	check(t, d.m.MayRestore(must(InspectBackup(bytes.NewReader(d.backup()))), Floors{}))
+	if d.m.MayRestore(must(InspectBackup(bytes.NewReader(file))), Floors{}) == nil {
 		t.Error("the other cluster's needs no floor")
 	}
 }

@@ -68,7 +68,7 @@ func (w *world) beginRestore() {
 		b.parts, file = append(b.parts, file[:len(file)/(n+1)]), file[len(file)/(n+1):]
 	}
 	b.parts = append(b.parts, file)
-	b.op = &pb.RestoreBackup{Restore: fmt.Sprint("r", w.index), Parts: uint64(len(b.parts)), Floor: uint64(w.draw(3, "floor") * 2000)}
+	b.op = &pb.RestoreBackup{Restore: fmt.Sprint("r", w.index), Parts: uint64(len(b.parts)), Floor: uint64(w.draw(3, "floor") * 2000), Floors: w.floors()}
 }
 
 // Random logs with backups and restores among all else are answered as the model

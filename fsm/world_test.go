@@ -86,7 +86,7 @@ func (w *world) next() (e *pb.Entry, want []*pb.Result) {
 	} else if w.backups != nil && w.chance(3, "backups") {
 		e.Commands = append(e.Commands, w.backupCommand())
 	} else if w.recovery--; w.recovery == 0 {
-		e.Commands = append(e.Commands, cmd(&pb.RecoverCluster{Node: w.drawNode(), Floor: pick(w, []uint64{0, 20_000, 2_000_000}, "floor")}))
+		e.Commands = append(e.Commands, cmd(&pb.RecoverCluster{Node: w.drawNode(), Floor: pick(w, []uint64{0, 20_000, 2_000_000}, "floor"), Floors: w.floors()}))
 	} else {
 		for range w.draw(7, "commands") {
 			e.Commands = append(e.Commands, w.command())
@@ -109,6 +109,18 @@ func (w *world) next() (e *pb.Entry, want []*pb.Result) {
 		}
 	}
 	return e, want
+}
+
+// floors draws floors of single key spaces: mostly none.
+func (w *world) floors() (floors []*pb.Floor) {
+	for range max(0, w.draw(5, "floors")-2) {
+		name := w.model.Spaces[w.draw(len(w.model.Spaces), "floored")].Row.Name
+		if w.chance(20, "no such") {
+			name = "nope"
+		}
+		floors = append(floors, &pb.Floor{Keyspace: name, Position: pick(w, []uint64{0, 3000, 15_000, 1_000_000, 1_100_000}, "named floor")})
+	}
+	return floors
 }
 
 // between draws from a range that includes both ends.

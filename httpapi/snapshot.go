@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -131,9 +130,12 @@ func readRestore(c echo.Context) (r cluster.RestoreRequest, err error) {
 	if r.IdempotencyKey, err = idempotencyKey(c.Request().Header); err != nil {
 		return r, err
 	}
-	if floor := c.QueryParam("floor"); floor != "" {
-		if r.Floor, err = strconv.ParseUint(floor, 10, 64); err != nil || r.Floor == 0 {
-			return r, invalidf("floor %.40q: want a position above 0", floor)
+	for _, floor := range c.QueryParams()["floor"] {
+		if floor == "" {
+			continue
+		}
+		if err := r.Floors.Set(floor); err != nil {
+			return r, invalidf("%v", err)
 		}
 	}
 	return r, nil

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -42,11 +43,15 @@ func TestRestoreSnapshot(t *testing.T) {
 			`"warnings":["if cluster c-old went on after the backup and issued keys of \"default\" from position 120 on, these can come again here",` +
 			`"key space \"full\" has no key left"]}` + "\n")
 	args := node.Asked()[0].(fakenode.Call).Args
-	if args[0] != "the backup" || args[1] != (cluster.RestoreRequest{Floor: 12345678901, IdempotencyKey: "k"}) {
+	if want := (cluster.RestoreRequest{Floors: cluster.Floors{Others: 12345678901}, IdempotencyKey: "k"}); args[0] != "the backup" || !reflect.DeepEqual(args[1], want) {
 		t.Errorf("the node was asked to restore %v", args)
 	}
-	for _, floor := range []string{"0", "-1", "many", "18446744073709551616"} {
-		send(t, s, "PUT", snapshotPath+"?floor="+floor, "x").wantProblem(400, "invalid_request", floor)
+	send(t, s, "PUT", snapshotPath+"?floor=vouchers=9&floor=5&floor=a%3D7", "x").wantStatus(200)
+	if r := node.Asked()[0].(fakenode.Call).Args[1].(cluster.RestoreRequest); r.Floors.String() != "5 a=7 vouchers=9" {
+		t.Errorf("the node was asked to restore with the floors %v", &r.Floors)
+	}
+	for _, floor := range []string{"0", "-1", "many", "18446744073709551616", "a=0", "a=", "=5", "a=5&floor=a=6", "1&floor=2"} {
+		send(t, s, "PUT", snapshotPath+"?floor="+floor, "x").wantProblem(400, "invalid_request", "floor")
 	}
 	send(t, s, "PUT", snapshotPath, "x", "Idempotency-Key: \x01").wantProblem(400, "invalid_idempotency_key")
 	wantUnasked(t, node)

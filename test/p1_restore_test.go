@@ -292,13 +292,13 @@ func TestRestoreOfAnotherClustersBackup(t *testing.T) {
 	if _, err := restore(patient(t), c.Node(follower), file, cluster.RestoreRequest{}); !errors.Is(err, fsm.ErrRestoreRefused) || !strings.Contains(err.Error(), "floor") {
 		t.Errorf("without a floor: %v", err)
 	}
-	request := cluster.RestoreRequest{Floor: 30_000_000, IdempotencyKey: "once"}
+	request := cluster.RestoreRequest{Floors: cluster.Floors{Others: 30_000_000}, IdempotencyKey: "once"}
 	done, err := restore(patient(t), c.Node(follower), file, request)
 	if err != nil || !done.Restored.Adopted || done.Restored.Keyspaces[0].HighWaterMark != 30_000_000 {
 		t.Fatalf("with a floor: %v, %v", done.Restored, err)
 	}
 	for _, id := range c.Up() { // under the old cluster's permutation now, in each way there is
-		fresh := allWays(t, c.Node(id), request.Floor, id)
+		fresh := allWays(t, c.Node(id), request.Floors.Others, id)
 		keys.add(id, fresh...)
 		for _, key := range fresh[:5] {
 			then, errThen := n.Key(patient(t), cluster.Linearizable, "", key)

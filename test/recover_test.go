@@ -198,7 +198,7 @@ func TestRecoveryIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := stopped.Recover(0); !errors.Is(err, cluster.ErrRefused) {
+		if err := stopped.Recover(cluster.Floors{}); !errors.Is(err, cluster.ErrRefused) {
 			t.Errorf("the only member was recovered: %v", err)
 		}
 		if err := stopped.Close(); err != nil {
@@ -221,7 +221,13 @@ func recoverNode(t *testing.T, cfg cluster.Config) cluster.Survivor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(stopped.Recover(0), stopped.Close()); err != nil {
+	for _, floor := range []string{"dafault=5", "default=56800235585", "56800235584"} {
+		var floors cluster.Floors
+		if err := errors.Join(floors.Set(floor), stopped.Recover(floors)); !errors.Is(err, cluster.ErrRefused) {
+			t.Fatalf("the floor %s: %v", floor, err)
+		}
+	}
+	if err := errors.Join(stopped.Recover(cluster.Floors{}), stopped.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return stopped.Survivor()

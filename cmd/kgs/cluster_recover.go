@@ -44,7 +44,7 @@ As long as most nodes can be started again, do that instead: nothing is lost the
 	cmd.Flags().StringVar(&r.dataDir, "data-dir", "", "`DIR` of the survivor")
 	cmd.Flags().BoolVar(&r.yes, "yes", false, "do it")
 	cmd.Flags().BoolVar(&r.force, "force", false, "do it although another member is ready")
-	cmd.Flags().Uint64Var(&r.floor, "floor", 0, "`POSITION` below which no key is issued afterwards, in any key space")
+	r.floors.add(cmd)
 	return cmd
 }
 
@@ -52,7 +52,7 @@ type recovery struct {
 	*clientFlags
 	dataDir    string
 	yes, force bool
-	floor      uint64
+	floors     floorsFlag
 }
 
 // survivorView is what the command shows.
@@ -98,7 +98,7 @@ func (r *recovery) run(ctx context.Context, s *session) error {
 			return fmt.Errorf("%s at %s is ready: the cluster has a majority without this node; start this node, or add --force if that is another cluster", m.ID, m.HTTP)
 		}
 	}
-	if err := stopped.Recover(r.floor); err != nil {
+	if err := stopped.Recover(r.floors.Floors); err != nil {
 		return err
 	}
 	if err := stopped.Close(); err != nil {

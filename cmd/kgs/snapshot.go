@@ -84,7 +84,7 @@ func newSnapshotVerify(f *clientFlags) *cobra.Command {
 }
 
 func newSnapshotRestore(f *clientFlags) *cobra.Command {
-	var floor uint64
+	var floors floorsFlag
 	var once string
 	cmd := &cobra.Command{
 		Use:   "restore FILE",
@@ -98,9 +98,11 @@ func newSnapshotRestore(f *clientFlags) *cobra.Command {
 
 A backup of another cluster can only be restored into a new one, and needs
 --floor: how many keys the other one issued after the backup is not known here.`,
+		Example: `  kgs snapshot restore kgs.backup
+  kgs snapshot restore other.backup --floor 120000000 --floor vouchers=400000`,
 		Args: wantArgs("FILE"),
 	}
-	cmd.Flags().Uint64Var(&floor, "floor", 0, "`POSITION` below which no key is issued afterwards, in any key space")
+	floors.add(cmd)
 	cmd.Flags().StringVar(&once, "idempotency-key", "", "`KEY` of an earlier try whose outcome is unknown: the restore is done once")
 	cmd.RunE = f.run(func(ctx context.Context, s *session, args []string) error {
 		file, size, err := openSnapshot(args[0])
@@ -117,7 +119,11 @@ A backup of another cluster can only be restored into a new one, and needs
 			once = crand.Text()
 		}
 		bar := newProgress(s.cmd.ErrOrStderr(), size)
-		done, err := s.Restore(ctx, sentFile{file, bar}, size, floor, client.WithIdempotencyKey(once))
+		opts := []client.Option{client.WithIdempotencyKey(once)}
+		for _, f := range floors.Named {
+			opts = append(opts, client.WithFloor(f.Keyspace, f.Position))
+		}
+		done, err := s.Restore(ctx, sentFile{file, bar}, size, floors.Others, opts...)
 		bar.clear()
 		if errors.Is(err, client.ErrOutcomeUnknown) {
 			return fmt.Errorf("%w; to find out, and to have it done once, run it again with --idempotency-key %s", err, once)
@@ -128,6 +134,15 @@ A backup of another cluster can only be restored into a new one, and needs
 		return s.printRestored(done)
 	})
 	return cmd
+}
+
+// floorsFlag is --floor of what burns keys.
+type floorsFlag struct{ cluster.Floors }
+
+func (*floorsFlag) Type() string { return "POSITION" }
+
+func (f *floorsFlag) add(cmd *cobra.Command) {
+	cmd.Flags().Var(f, "floor", "`POSITION` below which no key is issued afterwards, in any key space that has none of its own; of one of its own, once for each: NAME=POSITION")
 }
 
 // sentFile shows how much of a file is sent.

@@ -123,8 +123,8 @@ func TestSnapshotRestore(t *testing.T) {
 	if sent != string(golden(t)) || query != "" || len(key) < 20 {
 		t.Errorf("%d bytes sent, query %q, key %q", len(sent), query, key)
 	}
-	got := kgs(t, "", "snapshot", "restore", goldenBackup, "--addr", url, "--floor", "99", "--idempotency-key", "mine")
-	if query != "floor=99" || key != "mine" || got.stderr != "warning: take care\n" {
+	got := kgs(t, "", "snapshot", "restore", goldenBackup, "--addr", url, "--floor", "99", "--floor", "b=7", "--floor", "a=5", "--idempotency-key", "mine")
+	if query != "floor=a%3D5&floor=b%3D7&floor=99" || key != "mine" || got.stderr != "warning: take care\n" {
 		t.Errorf("query %q, key %q, %+v", query, key, got)
 	}
 	status, answer = 504, `{"status":504,"code":"outcome_unknown","title":"T"}`

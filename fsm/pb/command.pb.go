@@ -1742,11 +1742,13 @@ type RestoreBackup struct {
 	Restore string                 `protobuf:"bytes,1,opt,name=restore,proto3" json:"restore,omitempty"`
 	// Parts that must be there.
 	Parts uint64 `protobuf:"varint,2,opt,name=parts,proto3" json:"parts,omitempty"`
-	// Positions below it are never issued, in any key space; 0: none is named.
+	// Positions below it are never issued, in any key space that is not in floors;
+	// 0: none is named.
 	Floor uint64 `protobuf:"varint,3,opt,name=floor,proto3" json:"floor,omitempty"`
 	// Term in which the leader has stopped to hand out keys; in another one the
 	// command is refused, since a buffer may be full again.
-	Term          uint64 `protobuf:"varint,4,opt,name=term,proto3" json:"term,omitempty"`
+	Term          uint64   `protobuf:"varint,4,opt,name=term,proto3" json:"term,omitempty"`
+	Floors        []*Floor `protobuf:"bytes,5,rep,name=floors,proto3" json:"floors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1809,6 +1811,66 @@ func (x *RestoreBackup) GetTerm() uint64 {
 	return 0
 }
 
+func (x *RestoreBackup) GetFloors() []*Floor {
+	if x != nil {
+		return x.Floors
+	}
+	return nil
+}
+
+// Floor is a position of a key space below which none is issued any more.
+type Floor struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keyspace      string                 `protobuf:"bytes,1,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
+	Position      uint64                 `protobuf:"varint,2,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Floor) Reset() {
+	*x = Floor{}
+	mi := &file_fsm_pb_command_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Floor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Floor) ProtoMessage() {}
+
+func (x *Floor) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_command_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Floor.ProtoReflect.Descriptor instead.
+func (*Floor) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Floor) GetKeyspace() string {
+	if x != nil {
+		return x.Keyspace
+	}
+	return ""
+}
+
+func (x *Floor) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
 // CreateToken adds a token. Its secret stays with who drew it.
 type CreateToken struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1828,7 +1890,7 @@ type CreateToken struct {
 
 func (x *CreateToken) Reset() {
 	*x = CreateToken{}
-	mi := &file_fsm_pb_command_proto_msgTypes[20]
+	mi := &file_fsm_pb_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1840,7 +1902,7 @@ func (x *CreateToken) String() string {
 func (*CreateToken) ProtoMessage() {}
 
 func (x *CreateToken) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[20]
+	mi := &file_fsm_pb_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1853,7 +1915,7 @@ func (x *CreateToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateToken.ProtoReflect.Descriptor instead.
 func (*CreateToken) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{20}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CreateToken) GetId() string {
@@ -1907,7 +1969,7 @@ type RevokeToken struct {
 
 func (x *RevokeToken) Reset() {
 	*x = RevokeToken{}
-	mi := &file_fsm_pb_command_proto_msgTypes[21]
+	mi := &file_fsm_pb_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1919,7 +1981,7 @@ func (x *RevokeToken) String() string {
 func (*RevokeToken) ProtoMessage() {}
 
 func (x *RevokeToken) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[21]
+	mi := &file_fsm_pb_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1932,7 +1994,7 @@ func (x *RevokeToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeToken.ProtoReflect.Descriptor instead.
 func (*RevokeToken) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{21}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RevokeToken) GetId() string {
@@ -1948,15 +2010,16 @@ type RecoverCluster struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// All other nodes are removed. It may be that this one's row was lost.
 	Node *Node `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	// Positions below it are never issued, in any key space; 0: none is named.
-	Floor         uint64 `protobuf:"varint,2,opt,name=floor,proto3" json:"floor,omitempty"`
+	// As in RestoreBackup.
+	Floor         uint64   `protobuf:"varint,2,opt,name=floor,proto3" json:"floor,omitempty"`
+	Floors        []*Floor `protobuf:"bytes,3,rep,name=floors,proto3" json:"floors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RecoverCluster) Reset() {
 	*x = RecoverCluster{}
-	mi := &file_fsm_pb_command_proto_msgTypes[22]
+	mi := &file_fsm_pb_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1968,7 +2031,7 @@ func (x *RecoverCluster) String() string {
 func (*RecoverCluster) ProtoMessage() {}
 
 func (x *RecoverCluster) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[22]
+	mi := &file_fsm_pb_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1981,7 +2044,7 @@ func (x *RecoverCluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverCluster.ProtoReflect.Descriptor instead.
 func (*RecoverCluster) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{22}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RecoverCluster) GetNode() *Node {
@@ -1998,6 +2061,13 @@ func (x *RecoverCluster) GetFloor() uint64 {
 	return 0
 }
 
+func (x *RecoverCluster) GetFloors() []*Floor {
+	if x != nil {
+		return x.Floors
+	}
+	return nil
+}
+
 // CreateKeyspace adds a key space; of the row, what describes it. One that is
 // there with the same description is the answer, too.
 type CreateKeyspace struct {
@@ -2009,7 +2079,7 @@ type CreateKeyspace struct {
 
 func (x *CreateKeyspace) Reset() {
 	*x = CreateKeyspace{}
-	mi := &file_fsm_pb_command_proto_msgTypes[23]
+	mi := &file_fsm_pb_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2021,7 +2091,7 @@ func (x *CreateKeyspace) String() string {
 func (*CreateKeyspace) ProtoMessage() {}
 
 func (x *CreateKeyspace) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[23]
+	mi := &file_fsm_pb_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2034,7 +2104,7 @@ func (x *CreateKeyspace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyspace.ProtoReflect.Descriptor instead.
 func (*CreateKeyspace) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{23}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CreateKeyspace) GetKeyspace() *Keyspace {
@@ -2056,7 +2126,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_fsm_pb_command_proto_msgTypes[24]
+	mi := &file_fsm_pb_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2068,7 +2138,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[24]
+	mi := &file_fsm_pb_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2081,7 +2151,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{24}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Grant) GetLease() uint64 {
@@ -2138,7 +2208,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_fsm_pb_command_proto_msgTypes[25]
+	mi := &file_fsm_pb_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2150,7 +2220,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[25]
+	mi := &file_fsm_pb_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2163,7 +2233,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{25}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Result) GetCode() Code {
@@ -2272,7 +2342,7 @@ type Restored struct {
 
 func (x *Restored) Reset() {
 	*x = Restored{}
-	mi := &file_fsm_pb_command_proto_msgTypes[26]
+	mi := &file_fsm_pb_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2284,7 +2354,7 @@ func (x *Restored) String() string {
 func (*Restored) ProtoMessage() {}
 
 func (x *Restored) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[26]
+	mi := &file_fsm_pb_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2297,7 +2367,7 @@ func (x *Restored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restored.ProtoReflect.Descriptor instead.
 func (*Restored) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{26}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Restored) GetAdopted() bool {
@@ -2345,7 +2415,7 @@ type RestoredKeyspace struct {
 
 func (x *RestoredKeyspace) Reset() {
 	*x = RestoredKeyspace{}
-	mi := &file_fsm_pb_command_proto_msgTypes[27]
+	mi := &file_fsm_pb_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2357,7 +2427,7 @@ func (x *RestoredKeyspace) String() string {
 func (*RestoredKeyspace) ProtoMessage() {}
 
 func (x *RestoredKeyspace) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[27]
+	mi := &file_fsm_pb_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2370,7 +2440,7 @@ func (x *RestoredKeyspace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoredKeyspace.ProtoReflect.Descriptor instead.
 func (*RestoredKeyspace) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{27}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RestoredKeyspace) GetName() string {
@@ -2546,12 +2616,16 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\vStageBackup\x12\x18\n" +
 	"\arestore\x18\x01 \x01(\tR\arestore\x12\x12\n" +
 	"\x04part\x18\x02 \x01(\x04R\x04part\x12\x12\n" +
-	"\x04data\x18\x03 \x01(\fR\x04data\"i\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\"\x94\x01\n" +
 	"\rRestoreBackup\x12\x18\n" +
 	"\arestore\x18\x01 \x01(\tR\arestore\x12\x14\n" +
 	"\x05parts\x18\x02 \x01(\x04R\x05parts\x12\x14\n" +
 	"\x05floor\x18\x03 \x01(\x04R\x05floor\x12\x12\n" +
-	"\x04term\x18\x04 \x01(\x04R\x04term\"\x9a\x01\n" +
+	"\x04term\x18\x04 \x01(\x04R\x04term\x12)\n" +
+	"\x06floors\x18\x05 \x03(\v2\x11.kgs.fsm.v1.FloorR\x06floors\"?\n" +
+	"\x05Floor\x12\x1a\n" +
+	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12\x1a\n" +
+	"\bposition\x18\x02 \x01(\x04R\bposition\"\x9a\x01\n" +
 	"\vCreateToken\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04hash\x18\x02 \x01(\fR\x04hash\x12$\n" +
@@ -2560,10 +2634,11 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x03ttl\x18\x05 \x01(\x03R\x03ttl\x12\x1b\n" +
 	"\tmax_links\x18\x06 \x01(\x04R\bmaxLinks\"\x1d\n" +
 	"\vRevokeToken\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"L\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"w\n" +
 	"\x0eRecoverCluster\x12$\n" +
 	"\x04node\x18\x01 \x01(\v2\x10.kgs.fsm.v1.NodeR\x04node\x12\x14\n" +
-	"\x05floor\x18\x02 \x01(\x04R\x05floor\"B\n" +
+	"\x05floor\x18\x02 \x01(\x04R\x05floor\x12)\n" +
+	"\x06floors\x18\x03 \x03(\v2\x11.kgs.fsm.v1.FloorR\x06floors\"B\n" +
 	"\x0eCreateKeyspace\x120\n" +
 	"\bkeyspace\x18\x01 \x01(\v2\x14.kgs.fsm.v1.KeyspaceR\bkeyspace\"G\n" +
 	"\x05Grant\x12\x14\n" +
@@ -2651,7 +2726,7 @@ func file_fsm_pb_command_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_pb_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fsm_pb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_fsm_pb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_fsm_pb_command_proto_goTypes = []any{
 	(Code)(0),                // 0: kgs.fsm.v1.Code
 	(*Entry)(nil),            // 1: kgs.fsm.v1.Entry
@@ -2674,20 +2749,21 @@ var file_fsm_pb_command_proto_goTypes = []any{
 	(*DeleteLink)(nil),       // 18: kgs.fsm.v1.DeleteLink
 	(*StageBackup)(nil),      // 19: kgs.fsm.v1.StageBackup
 	(*RestoreBackup)(nil),    // 20: kgs.fsm.v1.RestoreBackup
-	(*CreateToken)(nil),      // 21: kgs.fsm.v1.CreateToken
-	(*RevokeToken)(nil),      // 22: kgs.fsm.v1.RevokeToken
-	(*RecoverCluster)(nil),   // 23: kgs.fsm.v1.RecoverCluster
-	(*CreateKeyspace)(nil),   // 24: kgs.fsm.v1.CreateKeyspace
-	(*Grant)(nil),            // 25: kgs.fsm.v1.Grant
-	(*Result)(nil),           // 26: kgs.fsm.v1.Result
-	(*Restored)(nil),         // 27: kgs.fsm.v1.Restored
-	(*RestoredKeyspace)(nil), // 28: kgs.fsm.v1.RestoredKeyspace
-	(*Keyspace)(nil),         // 29: kgs.fsm.v1.Keyspace
-	(*Node)(nil),             // 30: kgs.fsm.v1.Node
-	(*Link)(nil),             // 31: kgs.fsm.v1.Link
-	(*Visits)(nil),           // 32: kgs.fsm.v1.Visits
-	(Role)(0),                // 33: kgs.fsm.v1.Role
-	(*Token)(nil),            // 34: kgs.fsm.v1.Token
+	(*Floor)(nil),            // 21: kgs.fsm.v1.Floor
+	(*CreateToken)(nil),      // 22: kgs.fsm.v1.CreateToken
+	(*RevokeToken)(nil),      // 23: kgs.fsm.v1.RevokeToken
+	(*RecoverCluster)(nil),   // 24: kgs.fsm.v1.RecoverCluster
+	(*CreateKeyspace)(nil),   // 25: kgs.fsm.v1.CreateKeyspace
+	(*Grant)(nil),            // 26: kgs.fsm.v1.Grant
+	(*Result)(nil),           // 27: kgs.fsm.v1.Result
+	(*Restored)(nil),         // 28: kgs.fsm.v1.Restored
+	(*RestoredKeyspace)(nil), // 29: kgs.fsm.v1.RestoredKeyspace
+	(*Keyspace)(nil),         // 30: kgs.fsm.v1.Keyspace
+	(*Node)(nil),             // 31: kgs.fsm.v1.Node
+	(*Link)(nil),             // 32: kgs.fsm.v1.Link
+	(*Visits)(nil),           // 33: kgs.fsm.v1.Visits
+	(Role)(0),                // 34: kgs.fsm.v1.Role
+	(*Token)(nil),            // 35: kgs.fsm.v1.Token
 }
 var file_fsm_pb_command_proto_depIdxs = []int32{
 	2,  // 0: kgs.fsm.v1.Entry.commands:type_name -> kgs.fsm.v1.Command
@@ -2705,34 +2781,36 @@ var file_fsm_pb_command_proto_depIdxs = []int32{
 	18, // 12: kgs.fsm.v1.Command.delete_link:type_name -> kgs.fsm.v1.DeleteLink
 	19, // 13: kgs.fsm.v1.Command.stage_backup:type_name -> kgs.fsm.v1.StageBackup
 	20, // 14: kgs.fsm.v1.Command.restore_backup:type_name -> kgs.fsm.v1.RestoreBackup
-	21, // 15: kgs.fsm.v1.Command.create_token:type_name -> kgs.fsm.v1.CreateToken
-	22, // 16: kgs.fsm.v1.Command.revoke_token:type_name -> kgs.fsm.v1.RevokeToken
-	23, // 17: kgs.fsm.v1.Command.recover_cluster:type_name -> kgs.fsm.v1.RecoverCluster
-	24, // 18: kgs.fsm.v1.Command.create_keyspace:type_name -> kgs.fsm.v1.CreateKeyspace
+	22, // 15: kgs.fsm.v1.Command.create_token:type_name -> kgs.fsm.v1.CreateToken
+	23, // 16: kgs.fsm.v1.Command.revoke_token:type_name -> kgs.fsm.v1.RevokeToken
+	24, // 17: kgs.fsm.v1.Command.recover_cluster:type_name -> kgs.fsm.v1.RecoverCluster
+	25, // 18: kgs.fsm.v1.Command.create_keyspace:type_name -> kgs.fsm.v1.CreateKeyspace
 	15, // 19: kgs.fsm.v1.Command.visit_link:type_name -> kgs.fsm.v1.VisitLink
 	16, // 20: kgs.fsm.v1.Command.add_visits:type_name -> kgs.fsm.v1.AddVisits
-	29, // 21: kgs.fsm.v1.InitCluster.keyspaces:type_name -> kgs.fsm.v1.Keyspace
-	30, // 22: kgs.fsm.v1.PutNode.node:type_name -> kgs.fsm.v1.Node
-	25, // 23: kgs.fsm.v1.Release.grants:type_name -> kgs.fsm.v1.Grant
+	30, // 21: kgs.fsm.v1.InitCluster.keyspaces:type_name -> kgs.fsm.v1.Keyspace
+	31, // 22: kgs.fsm.v1.PutNode.node:type_name -> kgs.fsm.v1.Node
+	26, // 23: kgs.fsm.v1.Release.grants:type_name -> kgs.fsm.v1.Grant
 	13, // 24: kgs.fsm.v1.CreateLink.generated:type_name -> kgs.fsm.v1.GeneratedKey
-	31, // 25: kgs.fsm.v1.CreateLink.link:type_name -> kgs.fsm.v1.Link
+	32, // 25: kgs.fsm.v1.CreateLink.link:type_name -> kgs.fsm.v1.Link
 	17, // 26: kgs.fsm.v1.AddVisits.links:type_name -> kgs.fsm.v1.LinkVisits
-	32, // 27: kgs.fsm.v1.LinkVisits.visits:type_name -> kgs.fsm.v1.Visits
-	33, // 28: kgs.fsm.v1.CreateToken.role:type_name -> kgs.fsm.v1.Role
-	30, // 29: kgs.fsm.v1.RecoverCluster.node:type_name -> kgs.fsm.v1.Node
-	29, // 30: kgs.fsm.v1.CreateKeyspace.keyspace:type_name -> kgs.fsm.v1.Keyspace
-	0,  // 31: kgs.fsm.v1.Result.code:type_name -> kgs.fsm.v1.Code
-	31, // 32: kgs.fsm.v1.Result.link:type_name -> kgs.fsm.v1.Link
-	25, // 33: kgs.fsm.v1.Result.grants:type_name -> kgs.fsm.v1.Grant
-	27, // 34: kgs.fsm.v1.Result.restored:type_name -> kgs.fsm.v1.Restored
-	34, // 35: kgs.fsm.v1.Result.token:type_name -> kgs.fsm.v1.Token
-	29, // 36: kgs.fsm.v1.Result.keyspace:type_name -> kgs.fsm.v1.Keyspace
-	28, // 37: kgs.fsm.v1.Restored.keyspaces:type_name -> kgs.fsm.v1.RestoredKeyspace
-	38, // [38:38] is the sub-list for method output_type
-	38, // [38:38] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	33, // 27: kgs.fsm.v1.LinkVisits.visits:type_name -> kgs.fsm.v1.Visits
+	21, // 28: kgs.fsm.v1.RestoreBackup.floors:type_name -> kgs.fsm.v1.Floor
+	34, // 29: kgs.fsm.v1.CreateToken.role:type_name -> kgs.fsm.v1.Role
+	31, // 30: kgs.fsm.v1.RecoverCluster.node:type_name -> kgs.fsm.v1.Node
+	21, // 31: kgs.fsm.v1.RecoverCluster.floors:type_name -> kgs.fsm.v1.Floor
+	30, // 32: kgs.fsm.v1.CreateKeyspace.keyspace:type_name -> kgs.fsm.v1.Keyspace
+	0,  // 33: kgs.fsm.v1.Result.code:type_name -> kgs.fsm.v1.Code
+	32, // 34: kgs.fsm.v1.Result.link:type_name -> kgs.fsm.v1.Link
+	26, // 35: kgs.fsm.v1.Result.grants:type_name -> kgs.fsm.v1.Grant
+	28, // 36: kgs.fsm.v1.Result.restored:type_name -> kgs.fsm.v1.Restored
+	35, // 37: kgs.fsm.v1.Result.token:type_name -> kgs.fsm.v1.Token
+	30, // 38: kgs.fsm.v1.Result.keyspace:type_name -> kgs.fsm.v1.Keyspace
+	29, // 39: kgs.fsm.v1.Restored.keyspaces:type_name -> kgs.fsm.v1.RestoredKeyspace
+	40, // [40:40] is the sub-list for method output_type
+	40, // [40:40] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_fsm_pb_command_proto_init() }
@@ -2768,7 +2846,7 @@ func file_fsm_pb_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_pb_command_proto_rawDesc), len(file_fsm_pb_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   28,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

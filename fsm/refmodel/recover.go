@@ -25,7 +25,7 @@ func (m *Model) recoverCluster(op *pb.RecoverCluster) *pb.Result {
 	told := &pb.Restored{Links: m.State.Links}
 	for _, s := range m.Spaces {
 		size, known, used := s.Perm.Size(), s.Row.HighWaterMark, s.Row.Used
-		mark := max(known+min(adoptMargin, size/marginShare, size-known), min(op.Floor, size))
+		mark := max(known+min(adoptMargin, size/marginShare, size-known), min(floorOf(s, op.Floor, op.Floors), size))
 		s.Row.HighWaterMark, s.Row.Unused = mark, mark-s.usedBelow(mark)
 		m.newRow(s, pb.Purpose_BLOCKED)
 		for _, run := range s.returned {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"io"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -120,10 +121,15 @@ func (m *Model) restoreBackup(op *pb.RestoreBackup) *pb.Result {
 	}
 	spaces, margin, adopts := m.Spaces, uint64(restoreMargin), !m.hasSpaces(b)
 	if adopts {
-		if op.Floor == 0 || !m.pristine() {
+		if !eachHasFloor(b.Spaces, op) || !m.pristine() {
 			return code(pb.Code_RESTORE_REFUSED)
 		}
 		spaces, margin = b.Spaces, adoptMargin
+	}
+	for _, f := range op.Floors {
+		if !slices.ContainsFunc(spaces, func(s *Space) bool { return s.Row.Name == f.Keyspace }) {
+			return code(pb.Code_RESTORE_REFUSED)
+		}
 	}
 	told := &pb.Restored{Adopted: adopts}
 	var next []*Space
@@ -133,10 +139,11 @@ func (m *Model) restoreBackup(op *pb.RestoreBackup) *pb.Result {
 			theirs = newSpace(&pb.Keyspace{ClaimFrom: "all"}, s.Perm)
 		}
 		size, known := s.Perm.Size(), max(s.Row.HighWaterMark, theirs.Row.HighWaterMark)
-		if op.Floor >= size {
+		floor := floorOf(s, op.Floor, op.Floors)
+		if floor > size || floor == size && !named(s, op.Floors) {
 			return code(pb.Code_RESTORE_REFUSED)
 		}
-		mark := max(op.Floor, known+min(margin, size/marginShare, size-known))
+		mark := max(floor, known+min(margin, size/marginShare, size-known))
 		burnt := m.burn(s, theirs, mark)
 		next = append(next, burnt)
 		told.Keyspaces = append(told.Keyspaces, &pb.RestoredKeyspace{
@@ -152,6 +159,29 @@ func (m *Model) restoreBackup(op *pb.RestoreBackup) *pb.Result {
 		m.State.NextKeyspace = max(m.State.NextKeyspace, b.header.NextKeyspace)
 	}
 	return &pb.Result{Restored: told}
+}
+
+func eachHasFloor(spaces []*Space, op *pb.RestoreBackup) bool {
+	for _, s := range spaces {
+		if op.Floor == 0 && !named(s, op.Floors) {
+			return false
+		}
+	}
+	return true
+}
+
+func named(s *Space, floors []*pb.Floor) bool {
+	return slices.ContainsFunc(floors, func(f *pb.Floor) bool { return f.Keyspace == s.Row.Name })
+}
+
+// floorOf is the first floor that is named for the key space, else that of all.
+func floorOf(s *Space, floor uint64, floors []*pb.Floor) uint64 {
+	for _, f := range slices.Backward(floors) {
+		if f.Keyspace == s.Row.Name {
+			floor = f.Position
+		}
+	}
+	return floor
 }
 
 func (m *Model) hasSpaces(b *backup) bool {

@@ -13,6 +13,7 @@ type Option func(*options)
 type options struct {
 	idempotencyKey string
 	local          bool
+	floors         []string
 }
 
 // WithIdempotencyKey makes a mutation one with every other that has this key,

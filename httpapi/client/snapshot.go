@@ -62,15 +62,21 @@ type RestoredKeyspace struct {
 	Left          uint64 `json:"left"` // keys that can still be generated
 }
 
+// WithFloor is a floor of a restore for one key space.
+func WithFloor(keyspace string, position uint64) Option {
+	return func(o *options) { o.floors = append(o.floors, fmt.Sprintf("%s=%d", keyspace, position)) }
+}
+
 // Restore restores the backup in file into the running cluster. floor is a position below
-// which no key is issued afterwards, 0 for none; a backup of another cluster needs
-// one. It is sent again, to the next node, with the same idempotency key, so that
+// which no key is issued afterwards, in any key space without one of its own
+// ([WithFloor]), 0 for none; a backup of another cluster needs one for each. It is sent again, to the next node, with the same idempotency key, so that
 // it is done once.
 func (c *Client) Restore(ctx context.Context, file io.ReaderAt, size int64, floor uint64, opts ...Option) (Restored, error) {
-	put := &call{method: http.MethodPut, path: snapshotPath, idempotencyKey: keyOr(apply(opts).idempotencyKey)}
+	o := apply(opts)
 	if floor > 0 {
-		put.query = url.Values{"floor": {strconv.FormatUint(floor, 10)}}
+		o.floors = append(o.floors, strconv.FormatUint(floor, 10))
 	}
+	put := &call{method: http.MethodPut, path: snapshotPath, idempotencyKey: keyOr(o.idempotencyKey), query: url.Values{"floor": o.floors}}
 	var done Restored
 	mayHave := false
 	err := c.stream(ctx, func(addr string) (again bool, err error) {

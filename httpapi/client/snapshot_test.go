@@ -23,7 +23,7 @@ func TestBackupAndRestore(t *testing.T) {
 		t.Fatalf("%d bytes, %v", got.Len(), err)
 	}
 	node.Asked()
-	done := must(c.Restore(ctx, strings.NewReader(file), int64(len(file)), 77))(t)
+	done := must(c.Restore(ctx, strings.NewReader(file), int64(len(file)), 77, client.WithFloor("vouchers", 5)))(t)
 	if !done.Adopted || done.Index != 15 || done.LinksLost != 1 || done.Backup.ClusterID != "c-old" ||
 		!done.Backup.Time.Equal(fakenode.Now) || len(done.Warnings) != 2 || done.Meta.Index != 15 ||
 		!reflect.DeepEqual(done.Keyspaces[1], client.RestoredKeyspace{Name: "full", Burned: 9, HighWaterMark: 9}) {
@@ -31,7 +31,7 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 	args := node.Asked()[0].(fakenode.Call).Args
 	request := args[1].(cluster.RestoreRequest)
-	if args[0] != file || request.Floor != 77 || request.IdempotencyKey == "" {
+	if args[0] != file || request.Floors.String() != "77 vouchers=5" || request.IdempotencyKey == "" {
 		t.Errorf("%d bytes sent, %+v", len(args[0].(string)), request)
 	}
 }
