@@ -352,7 +352,8 @@ func (n *Node) refill(ctx context.Context, term uint64, space string, b *buffer)
 	return true, nil
 }
 
-// generateAhead is how many keys are generated when a lease finds too few.
+// generateAhead is how many keys are generated when a lease finds too few: of a
+// small key space a part, since a restore burns all that are.
 const generateAhead = 10_000_000
 
 // leaseKeys proposes a lease, after generating keys if there are too few. At the
@@ -391,7 +392,12 @@ func (n *Node) generateFor(ctx context.Context, space string, count uint64) (unu
 }
 
 func (n *Node) generate(ctx context.Context, space string, count uint64) error {
-	_, err := n.proposeOne(ctx, &pb.Command{Op: &pb.Command_Generate{
-		Generate: &pb.Generate{Keyspace: space, Count: max(count, generateAhead)}}})
+	perm, _, err := n.machine.Space(space)
+	if err != nil {
+		return err
+	}
+	ahead := min(generateAhead, perm.Size()/maxShare)
+	_, err = n.proposeOne(ctx, &pb.Command{Op: &pb.Command_Generate{
+		Generate: &pb.Generate{Keyspace: space, Count: max(count, ahead)}}})
 	return err
 }
