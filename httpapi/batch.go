@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"strconv"
 
 	"github.com/labstack/echo/v4"
 
@@ -65,14 +66,20 @@ func (s *Server) readBatch(c echo.Context) (*batch, error) {
 	}
 	b, by := &batch{}, bearerOf(c)
 	err = readLines(newPacedBody(c, body, s.bodyGrace), func(l line) {
-		request := cluster.CreateRequest{}
+		request, own := cluster.CreateRequest{}, ""
 		if l.err == nil {
-			request.Create, l.err = s.decodeCreate(l.data, r)
+			request.Create, l.err = s.decodeCreate(l.data, r, field{"idempotency_key", &own, wantString})
+		}
+		if l.err == nil && own != "" {
+			l.err = checkIdempotencyKey(own)
 		}
 		b.faults = append(b.faults, l.err)
 		if l.err == nil {
 			ownedBy(request.Create, by)
-			request.Idempotency = lineIdempotency(r, by.Owner, key, len(b.faults), l.data)
+			if own == "" && key != "" {
+				own = key + "#" + strconv.Itoa(len(b.faults))
+			}
+			request.Idempotency = lineIdempotency(r, by.Owner, own, l.data)
 			b.requests = append(b.requests, request)
 		}
 	})

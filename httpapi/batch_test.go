@@ -106,6 +106,29 @@ func TestBatchReplay(t *testing.T) {
 	}
 }
 
+// A line with a key of its own is one link, whatever batch it comes in.
+func TestBatchLineKeys(t *testing.T) {
+	node := &fakenode.Node{Idempotent: true}
+	s := newServer(t, node)
+	line := func(url, key string) string {
+		return fmt.Sprintf(`{"url":%q,"idempotency_key":%q}`+"\n", url, key)
+	}
+	one, two := line("https://a.example/", "1"), line("https://b.example/", "2")
+	first := send(t, s, "POST", "/v1/links/batch", one+two, ndjson).wantStatus(200)
+	again := send(t, s, "POST", "/v1/links/batch", two+one, ndjson, "Idempotency-Key: k").wantHeader("Idempotent-Replay", "true")
+	was, is := outcomes(t, first), outcomes(t, again)
+	if was[0].Key != is[1].Key || was[1].Key != is[0].Key {
+		t.Errorf("%v, then %v", was, is)
+	}
+	got := outcomes(t, send(t, s, "POST", "/v1/links/batch", line("https://c.example/", "1")+line("https://d.example/", strings.Repeat("k", 129))+line("https://e.example/", "\u00e9"), ndjson))
+	for i, want := range []string{"idempotency_mismatch", "invalid_idempotency_key", "invalid_idempotency_key"} {
+		if got[i].Code != want {
+			t.Errorf("line %d: %v, want %s", i+1, got[i], want)
+		}
+	}
+	send(t, s, "POST", "/v1/links", one).wantProblem(400, "invalid_request")
+}
+
 // A batch that the node could not take at all is refused as a whole, so that
 // clients try the next node.
 func TestBatchWithoutLeader(t *testing.T) {

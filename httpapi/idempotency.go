@@ -3,7 +3,6 @@ package httpapi
 import (
 	"crypto/sha256"
 	"net/http"
-	"strconv"
 
 	"github.com/labstack/echo/v4"
 
@@ -26,12 +25,12 @@ func idempotency(c echo.Context, body []byte) (*cluster.Idempotency, error) {
 	return &cluster.Idempotency{Key: keyOf(bearerOf(c).Owner, key), Fingerprint: fingerprint(r, body)}, nil
 }
 
-// lineIdempotency is that of one line of a batch; number counts from 1.
-func lineIdempotency(r *http.Request, owner, key string, number int, line []byte) *cluster.Idempotency {
+// lineIdempotency is that of one line of a batch with this key; nil without one.
+func lineIdempotency(r *http.Request, owner, key string, line []byte) *cluster.Idempotency {
 	if key == "" {
 		return nil
 	}
-	return &cluster.Idempotency{Key: keyOf(owner, key+"#"+strconv.Itoa(number)), Fingerprint: fingerprint(r, line)}
+	return &cluster.Idempotency{Key: keyOf(owner, key), Fingerprint: fingerprint(r, line)}
 }
 
 // keyOf makes the key its owner's: another one who sends the same must not be
@@ -50,15 +49,22 @@ func idempotencyKey(header http.Header) (string, error) {
 		return "", nil
 	}
 	key := values[0]
-	if len(values) > 1 || key == "" || len(key) > maxIdempotencyKey {
-		return "", refusef(kindInvalidIdempotency, "want one Idempotency-Key of 1 to %d characters", maxIdempotencyKey)
+	if len(values) > 1 {
+		key = ""
+	}
+	return key, checkIdempotencyKey(key)
+}
+
+func checkIdempotencyKey(key string) error {
+	if key == "" || len(key) > maxIdempotencyKey {
+		return refusef(kindInvalidIdempotency, "want one Idempotency-Key of 1 to %d characters", maxIdempotencyKey)
 	}
 	for i := range len(key) {
 		if key[i] < ' ' || key[i] > '~' {
-			return "", refusef(kindInvalidIdempotency, "only printable ASCII characters")
+			return refusef(kindInvalidIdempotency, "only printable ASCII characters")
 		}
 	}
-	return key, nil
+	return nil
 }
 
 func fingerprint(r *http.Request, body []byte) []byte {

@@ -86,15 +86,15 @@ func (f *linkFields) checkPlace() error {
 	return nil
 }
 
-// decodeCreate decodes and checks one new link.
-func (s *Server) decodeCreate(body []byte, r *http.Request) (*pb.CreateLink, error) {
+// decodeCreate decodes and checks one new link, which may have more fields.
+func (s *Server) decodeCreate(body []byte, r *http.Request, more ...field) (*pb.CreateLink, error) {
 	var f linkFields
 	var room [16]field
-	fields := append(f.appendCommon(room[:0]),
+	fields := append(append(f.appendCommon(room[:0]),
 		field{"alias", &f.alias, wantString},
 		field{"key", &f.key, wantString},
 		field{"keyspace", &f.keyspace, wantString},
-		field{"find_if_exists", &f.find, wantBool})
+		field{"find_if_exists", &f.find, wantBool}), more...)
 	if err := decodeObject(body, nullIsAbsent, fields...); err != nil {
 		return nil, err
 	}

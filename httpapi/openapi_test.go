@@ -228,7 +228,7 @@ func TestOpenAPIRequestsAreWhatIsDecoded(t *testing.T) {
 	}
 	fields["decodeCreate"] = append(fields["decodeCreate"], fields["appendCommon"]...)
 	for function, schema := range map[string]string{
-		"decodeTake": "TakeKeys", "returnKeys": "ReturnKeys", "decodeCreate": "NewLink", "appendCommon": "LinkChanges",
+		"decodeTake": "TakeKeys", "returnKeys": "ReturnKeys", "decodeCreate": "NewLink", "readBatch": "LineExtras", "appendCommon": "LinkChanges",
 		"decodeKeyspace": "NewKeyspace", "joinNode": "NewNode", "transferLeader": "Transfer", "decodeToken": "NewToken",
 	} {
 		properties := specificationFor(t).specified.Components.Schemas[schema].Value.Properties

@@ -27,6 +27,9 @@ type NewLink struct {
 	// FindIfExists asks for a link that does the same, if there is one, instead
 	// of a new one: of this URL, redirect and limits, with at least these tags.
 	FindIfExists bool `json:"find_if_exists,omitempty"`
+	// IdempotencyKey is this link's own, among those of CreateLinks only: it is
+	// made once, whatever batch it comes in again.
+	IdempotencyKey string `json:"idempotency_key,omitempty"`
 }
 
 // LinkChange changes what is not nil.
