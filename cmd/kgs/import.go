@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -15,37 +16,73 @@ import (
 // importTimeout is how long a batch is tried.
 const importTimeout = 60 * time.Second
 
+// importOptions are the flags of an import.
+type importOptions struct {
+	from      string // a format; "": the file tells
+	keepCodes bool
+	rejects   string // path; "": none
+	anew      bool
+	timeout   time.Duration
+}
+
 func newLinksImport(f *clientFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import FILE",
-		Short: "Make a link of every line of a file",
-		Long: `Make a link of every line of FILE ("-" for stdin). The first line tells what it is:
+		Short: "Make a link of every row of a file",
+		Long: `Make a link of every row of FILE ("-" for stdin). Its start tells what it is; --from
+says it where it does not:
 
-  JSON lines   {"url": "https://...", "alias"?, "title"?, "tags"?: [...], "redirect"?}
-               or what 'kgs links export' wrote: such links keep their keys
-  CSV          a header row with url, and perhaps alias, title, tags (a;b), redirect
-  plain text   a URL a line
+  jsonl    {"url": "https://...", "alias"?, "title"?, "tags"?: [...], "redirect"?,
+           "expires_at"?, "not_before"?, "max_visits"?}, or what 'kgs links export' wrote
+  csv      the same as columns, tags as a;b, in any order; a header row says which
+  shlink   CSV of its web client or for its importer; JSON of its API
+  yourls   CSV or TSV of the table yourls_url, CSV of the plugin Import Export; JSON of
+           its API, of phpMyAdmin
+  bitly    CSV with columns like Bitlink and Long URL; JSON of its API
+  (none)   a URL a line
 
-Prints KEY<TAB>URL for every link made, in the order of the file, or with --format
-json the link. Lines that are refused go to stderr with number and reason, the rest
-is imported all the same, and the exit code is 2.
+What 'kgs links export' wrote keeps its keys; links of other services keep their short
+codes with --keep-codes (of a Bitlink with several, a custom one). A code that is taken or
+cannot be a key is refused, with the reason. Dates of creation, visits and owners start anew.
 
-A batch whose answer is lost is sent again, to the next address, for as long as
---timeout: no line is ever imported twice by one run.`,
+Prints KEY<TAB>URL for every link, in the order of the file, or with --format json the
+link. Rows that are refused go to stderr with line and reason, and with --rejects to a
+file like FILE with a column reason: correct it and import it. The exit code is 2 if
+rows were refused, 0 if none was.
+
+An import that was interrupted is run again: rows that were done are not done twice for
+24 hours, wherever they stand in the file then, and rows with a key of their own never.
+--anew makes links anew of rows that were imported before.`,
+		Example: `  kgs links import urls.txt > keys.tsv
+  kgs links import --from shlink --keep-codes --rejects rejects.csv short_urls.csv
+  kgs links import rejects.csv --from shlink --keep-codes       # once corrected
+  mysql --batch -e 'select * from yourls_url' yourls | kgs links import --keep-codes -
+  kgs links export --to csv > links.csv && kgs links import links.csv --addr http://other:8080`,
 		Args: wantArgs("FILE"),
 	}
-	var timeout time.Duration
-	cmd.Flags().DurationVar(&timeout, "timeout", importTimeout, "for a batch of 1,000 lines, all tries included")
+	var o importOptions
+	flags := cmd.Flags()
+	flags.StringVar(&o.from, "from", "", "what FILE is: "+strings.Join(importFormats, ", ")+" (default: its start tells)")
+	flags.BoolVar(&o.keepCodes, "keep-codes", false, "the short codes of another service become the keys")
+	flags.StringVar(&o.rejects, "rejects", "", "`FILE` of the rows that are refused, with reasons")
+	flags.BoolVar(&o.anew, "anew", false, "make links of rows that were imported in the last 24 hours, too")
+	flags.DurationVar(&o.timeout, "timeout", importTimeout, "for a batch of 1,000 rows, all tries included")
 	run := f.run(func(ctx context.Context, s *session, args []string) error {
 		in, size, err := openInput(args[0], s.cmd.InOrStdin())
 		if err != nil {
 			return local(err)
 		}
 		defer in.Close()
-		return importFile(ctx, s, in, size, timeout)
+		return importFile(ctx, s, in, size, o)
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		f.timeout = timeout
+		if err := checkImportFormat(o.from); err != nil {
+			return usageError(cmd, "--from: %v", err)
+		}
+		if sameFile(args[0], o.rejects) {
+			return usageError(cmd, "--rejects %s: it is what is imported", o.rejects)
+		}
+		f.timeout = o.timeout
 		return run(cmd, args)
 	}
 	return cmd
@@ -73,16 +110,38 @@ func openInput(path string, stdin io.Reader) (in io.ReadCloser, size int64, err 
 	return file, info.Size(), nil
 }
 
+// sameFile: both paths are there and lead to one file.
+func sameFile(a, b string) bool {
+	one, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(one, other)
+}
+
 // importFile reads, sends and reports.
-func importFile(ctx context.Context, s *session, in io.Reader, size int64, timeout time.Duration) error {
+func importFile(ctx context.Context, s *session, in io.Reader, size int64, o importOptions) error {
 	counted := &countingReader{r: in}
-	entries, err := newEntryReader(counted)
+	entries, notes, err := newEntryReader(counted, o)
 	if err != nil {
 		return local(err)
 	}
+	for _, note := range notes {
+		fmt.Fprintln(s.cmd.ErrOrStderr(), note)
+	}
 	report := newImportReport(s, size)
-	im := &importer{create: s.Client, timeout: timeout, waiting: func(err error) { report.waiting(err, timeout) }}
-	return report.all(ctx, im.start(ctx, entries, counted.count.Load))
+	if o.rejects != "" {
+		if report.rejects, err = createRejects(o.rejects, entries); err != nil {
+			return local(err)
+		}
+	}
+	im := &importer{
+		api: s.Client, timeout: o.timeout, keys: newRowKeys(o.anew),
+		waiting: func(err error) { report.waiting(err, o.timeout) },
+	}
+	err = report.all(ctx, im.start(ctx, entries, counted.count.Load))
+	return errors.Join(err, local(report.rejects.close()))
 }
 
 // countingReader counts what was read; the count is for any goroutine.

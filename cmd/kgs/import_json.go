@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"time"
 
 	"github.com/kgs-cluster/kgs/httpapi/client"
@@ -14,7 +15,14 @@ import (
 // jsonEntries are JSON lines.
 type jsonEntries struct{ lines *lineReader }
 
-func (j jsonEntries) next() (entry, error) { return j.lines.nextEntry(parseJSONLink) }
+func (j jsonEntries) next() (entry, error) {
+	for {
+		e, err := j.lines.nextEntry(parseJSONLink)
+		if e.fault != errOnlyReason {
+			return e, err
+		}
+	}
+}
 
 // importedLink is a line to import, or one that export wrote: that one keeps
 // its key, and what only the service sets is passed over.
@@ -34,9 +42,14 @@ type importedLink struct {
 	CreatedAt json.RawMessage `json:"created_at"`
 	UpdatedAt json.RawMessage `json:"updated_at"`
 	Visits    json.RawMessage `json:"visits"`
+	Owner     json.RawMessage `json:"owner"`
+	Reason    json.RawMessage `json:"reason"` // of an earlier refusal
 }
 
 func parseJSONLink(text []byte) (client.NewLink, error) {
+	if text = withoutReason(text); text == nil {
+		return client.NewLink{}, errOnlyReason
+	}
 	var in importedLink
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
@@ -59,4 +72,44 @@ func parseJSONLink(text []byte) (client.NewLink, error) {
 		return client.NewLink{}, errors.New("alias: want a string")
 	}
 	return link, nil
+}
+
+func (jsonEntries) header() []byte { return nil }
+
+// reject has the reason as the first member of the line. A line that is no
+// object, or has no member, stands as it is, after one that has only the reason.
+func (jsonEntries) reject(e entry, reason string) []byte {
+	line := jsonLine(map[string]string{reasonColumn: reason})
+	text := withoutReason(e.source)
+	if members := bytes.TrimPrefix(text, []byte("{")); len(members) < len(text) && json.Valid(text) && !bytes.HasPrefix(bytes.Trim(members, blanks), []byte("}")) {
+		line = append(line[:len(line)-len("}\n")], ',')
+		text = members
+	}
+	return append(append(line, text...), '\n')
+}
+
+var (
+	reasonMember  = regexp.MustCompile(`^\{"` + reasonColumn + `":"(?:[^"\\]|\\.)*",?`)
+	errOnlyReason = errors.New("it is only a reason")
+)
+
+// withoutReason undoes what reject did; nil if nothing is left.
+func withoutReason(text []byte) []byte {
+	member := reasonMember.Find(text)
+	switch {
+	case member == nil:
+		return text
+	case member[len(member)-1] != ',':
+		return nil
+	}
+	return append([]byte{'{'}, text[len(member):]...)
+}
+
+// jsonLine is v as a line; v can be encoded.
+func jsonLine(v any) []byte {
+	var line bytes.Buffer
+	if err := encodeLine(&line, v); err != nil {
+		panic(err)
+	}
+	return line.Bytes()
 }

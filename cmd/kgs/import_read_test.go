@@ -62,7 +62,7 @@ func TestEntries(t *testing.T) {
 	} {
 		for _, reader := range []func(io.Reader) io.Reader{func(r io.Reader) io.Reader { return r }, iotest.OneByteReader} {
 			t.Run(name, func(t *testing.T) {
-				entries, err := newEntryReader(reader(strings.NewReader(tt.file)))
+				entries, _, err := newEntryReader(reader(strings.NewReader(tt.file)), importOptions{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -95,13 +95,13 @@ func TestFileFaults(t *testing.T) {
 		"url,colour\nhttp://a/,red": `line 1: unknown column "colour"`,
 		"url,alias,url\n":           `column "url" is there twice`,
 	} {
-		if _, err := newEntryReader(strings.NewReader(file)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := newEntryReader(strings.NewReader(file), importOptions{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", file, err)
 		}
 	}
 	broken := errors.New("broken")
 	for _, start := range []string{"", "http://a/\n", "url\n", "{}\n"} {
-		entries, err := newEntryReader(io.MultiReader(strings.NewReader(start), iotest.ErrReader(broken)))
+		entries, _, err := newEntryReader(io.MultiReader(strings.NewReader(start), iotest.ErrReader(broken)), importOptions{})
 		for range 2 {
 			if err == nil {
 				_, err = entries.next()

@@ -22,6 +22,8 @@ type importReport struct {
 	bar   progress
 	waits bool // waiting has said so
 
+	rejects *rejects // nil: there is no file of them
+
 	imported, refused, failed int
 	last                      int // line
 }
@@ -43,7 +45,7 @@ func (r *importReport) all(ctx context.Context, run *importRun) error {
 		case b, more = <-run.batches:
 		case <-ctx.Done(): // the reader may hang in a read of stdin
 			r.summary()
-			return fmt.Errorf("interrupted: the lines up to %d are done, later ones may be", r.last)
+			return fmt.Errorf("interrupted: the lines up to %d are done, later ones may be; %s", r.last, runAgain)
 		}
 		if !more {
 			break
@@ -57,17 +59,21 @@ func (r *importReport) all(ctx context.Context, run *importRun) error {
 	return r.outcome(run)
 }
 
+const runAgain = "run it again, nothing is made twice"
+
 // outcome is the error of an import as a whole.
 func (r *importReport) outcome(run *importRun) error {
 	switch {
 	case run.readErr != nil:
 		return local(fmt.Errorf("after line %d: %w", r.last, run.readErr))
 	case !run.complete:
-		return fmt.Errorf("%d lines failed, those after line %d were not tried, %d were refused", r.failed, r.last, r.refused)
+		return fmt.Errorf("%d rows failed, those after line %d were not tried, %d were refused; %s", r.failed, r.last, r.refused, runAgain)
 	case r.failed > 0:
-		return fmt.Errorf("%d lines failed, %d were refused", r.failed, r.refused)
+		return fmt.Errorf("%d rows failed, %d were refused; %s", r.failed, r.refused, runAgain)
+	case r.refused > 0 && r.rejects != nil:
+		return fmt.Errorf("%d rows were refused: correct them in %s and import that", r.refused, r.rejects.path)
 	case r.refused > 0:
-		return fmt.Errorf("%d lines were refused", r.refused)
+		return fmt.Errorf("%d rows were refused; --rejects FILE has them in a file to correct and import", r.refused)
 	}
 	return nil
 }
@@ -89,7 +95,7 @@ func (r *importReport) batch(b *importBatch) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.bar.clear()
-	defer func() { r.bar.at(b.read, fmt.Sprintf("%d links", r.imported)) }()
+	defer func() { r.bar.at(b.read, linkRate(r.imported, r.began)) }()
 	r.last = b.entries[len(b.entries)-1].line
 	if b.err != nil {
 		r.failed += len(b.entries)
@@ -110,10 +116,28 @@ func (r *importReport) batch(b *importBatch) error {
 			}
 			fault = result.Err
 		}
-		r.refused++
-		fmt.Fprintf(r.notes, "line %d: %s\n", e.line, oneLine(fault))
+		if err := r.reject(e, fault); err != nil {
+			return err
+		}
 	}
 	return r.links.Flush()
+}
+
+// maxShown is how many refusals are shown if a file has them all.
+const maxShown = 20
+
+func (r *importReport) reject(e entry, fault error) error {
+	r.refused++
+	switch {
+	case r.rejects == nil || r.refused <= maxShown:
+		fmt.Fprintf(r.notes, "line %d: %s\n", e.line, oneLine(fault))
+	case r.refused == maxShown+1:
+		fmt.Fprintf(r.notes, "further ones are in %s only\n", r.rejects.path)
+	}
+	if r.rejects == nil {
+		return nil
+	}
+	return r.rejects.add(e, fmt.Sprintf("line %d: %s", e.line, oneLine(fault)))
 }
 
 func (r *importReport) created(link *client.Link) error {

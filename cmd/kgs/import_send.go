@@ -1,11 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -21,9 +28,10 @@ const (
 	importEntryExtras = 64 // bytes of an entry beside its text, roughly
 )
 
-// linkCreator is the client, as far as an import needs it.
-type linkCreator interface {
+// importAPI is the client, as far as an import needs it.
+type importAPI interface {
 	CreateLinks(ctx context.Context, links []client.NewLink, opts ...client.Option) ([]client.BatchResult, error)
+	GetLink(ctx context.Context, key string, opts ...client.Option) (client.Link, error)
 }
 
 // importBatch is some entries on their way.
@@ -40,7 +48,8 @@ type importBatch struct {
 
 // importer sends entries in batches, some of them at a time.
 type importer struct {
-	create  linkCreator
+	api     importAPI
+	keys    *rowKeys
 	timeout time.Duration // for a batch, all tries included
 	waiting func(error)   // called each time that a batch must be sent again; by any goroutine
 }
@@ -67,7 +76,7 @@ func (im *importer) start(ctx context.Context, entries entryReader, position fun
 			if failed.Load() || ctx.Err() != nil {
 				return
 			}
-			b, err := readBatch(entries)
+			b, err := im.readBatch(entries)
 			if len(b.entries) > 0 {
 				b.read = position()
 				go func() {
@@ -90,12 +99,15 @@ func (im *importer) start(ctx context.Context, entries entryReader, position fun
 }
 
 // readBatch reads a batch, perhaps a short one with the error that ended it.
-func readBatch(entries entryReader) (*importBatch, error) {
+func (im *importer) readBatch(entries entryReader) (*importBatch, error) {
 	b := &importBatch{done: make(chan struct{})}
 	for size := 0; len(b.entries) < importBatchLines && size < importBatchBytes; {
 		e, err := entries.next()
 		if err != nil {
 			return b, err
+		}
+		if e.fault == nil {
+			e.link.IdempotencyKey = im.keys.of(e.link)
 		}
 		b.entries = append(b.entries, e)
 		size += len(e.link.URL) + len(e.link.Title) + importEntryExtras
@@ -106,9 +118,33 @@ func readBatch(entries entryReader) (*importBatch, error) {
 	return b, nil
 }
 
-// send creates the links of a batch. It is sent again, whole and with the same
-// idempotency key, until every link has an answer for good: those created by an
-// earlier try are answered as they were then.
+// rowKeys makes the idempotency keys of rows: of what a row says, and how often
+// the file has said it before. So a row has the same in each run, wherever it is.
+type rowKeys struct {
+	salt string
+	seen map[uint64]int // by the start of the hash; a collision is harmless
+}
+
+// newRowKeys makes keys that no earlier run has had if anew is true.
+func newRowKeys(anew bool) *rowKeys {
+	k := &rowKeys{seen: map[uint64]int{}}
+	if anew {
+		k.salt = rand.Text()
+	}
+	return k
+}
+
+func (k *rowKeys) of(link client.NewLink) string {
+	hash := sha256.Sum256(append(jsonLine(link), k.salt...))
+	start := binary.BigEndian.Uint64(hash[:])
+	n := k.seen[start]
+	k.seen[start]++
+	return base64.RawURLEncoding.EncodeToString(hash[:16]) + "#" + strconv.Itoa(n)
+}
+
+// send creates the links of a batch. It is sent again, whole, until every link
+// has an answer for good: those created by an earlier try, of this run or
+// another, are answered as they were then.
 func (im *importer) send(ctx context.Context, b *importBatch) {
 	var links []client.NewLink
 	for _, e := range b.entries {
@@ -121,15 +157,18 @@ func (im *importer) send(ctx context.Context, b *importBatch) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, im.timeout)
 	defer cancel()
-	key := client.WithIdempotencyKey(rand.Text())
 	for {
-		results, err := im.create.CreateLinks(ctx, links, key)
+		results, err := im.api.CreateLinks(ctx, links)
 		if err == nil {
 			b.results, b.err = results, openResult(results)
 		} else if b.results == nil {
 			b.err = err
 		}
-		if b.err == nil || !mayChange(b.err) {
+		if b.err == nil {
+			im.findTaken(ctx, links, results)
+			return
+		}
+		if !mayChange(b.err) {
 			return
 		}
 		im.waiting(b.err)
@@ -144,6 +183,26 @@ func (im *importer) send(ctx context.Context, b *importBatch) {
 			return
 		}
 	}
+}
+
+// findTaken turns the refusals of aliases that lead to the very same link into
+// that link: the row was imported before, longer ago than its key is remembered.
+func (im *importer) findTaken(ctx context.Context, links []client.NewLink, results []client.BatchResult) {
+	for i, r := range results {
+		if r.Err == nil || r.Err.Code != "alias_taken" {
+			continue
+		}
+		if link, err := im.api.GetLink(ctx, links[i].Alias); err == nil && isAs(link, links[i]) {
+			results[i] = client.BatchResult{Link: &link}
+		}
+	}
+}
+
+// isAs: the link is what want asks for.
+func isAs(link client.Link, want client.NewLink) bool {
+	return link.URL == want.URL && link.Title == want.Title && slices.Equal(link.Tags, want.Tags) &&
+		link.Redirect == cmp.Or(want.Redirect, http.StatusFound) && link.MaxVisits == want.MaxVisits &&
+		link.ExpiresAt.Equal(want.ExpiresAt) && link.NotBefore.Equal(want.NotBefore)
 }
 
 // openResult is the first answer that another try may change; nil if none.

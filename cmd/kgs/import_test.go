@@ -19,8 +19,8 @@ import (
 	"github.com/kgs-cluster/kgs/httpapi/client"
 )
 
-// linkAPI is a service that stores links, once per idempotency key and line,
-// and has faults.
+// linkAPI is a service that stores links, once per idempotency key, and has
+// faults.
 type linkAPI struct {
 	url string
 	// fault says what befalls the request of this number, from 1: "" nothing,
@@ -30,7 +30,7 @@ type linkAPI struct {
 
 	mu       sync.Mutex
 	requests int
-	answers  map[string]string // by idempotency key and line
+	answers  map[string]string // by idempotency key
 	created  []string          // URLs
 }
 
@@ -56,7 +56,7 @@ func (s *linkAPI) batch(w http.ResponseWriter, r *http.Request) {
 		answers(503, `{"status":503,"code":"no_leader","title":"The cluster has no leader"}`)(w, r)
 		return
 	}
-	answer := s.store(r.Header.Get("Idempotency-Key"), body, fault == "busy")
+	answer := s.store(body, fault == "busy")
 	if fault == "lost" {
 		panic(http.ErrAbortHandler)
 	}
@@ -65,7 +65,7 @@ func (s *linkAPI) batch(w http.ResponseWriter, r *http.Request) {
 }
 
 // store answers each line.
-func (s *linkAPI) store(key string, body []byte, busy bool) []byte {
+func (s *linkAPI) store(body []byte, busy bool) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var answer bytes.Buffer
@@ -76,11 +76,14 @@ func (s *linkAPI) store(key string, body []byte, busy bool) []byte {
 			fmt.Fprintln(&answer, `{"status":503,"code":"busy","title":"Busy","line":1}`)
 			continue
 		}
-		id := fmt.Sprint(key, "#", line)
-		if key == "" || s.answers[id] == "" {
-			s.answers[id] = s.create(text, line)
+		var its struct {
+			Key string `json:"idempotency_key"`
 		}
-		fmt.Fprintln(&answer, s.answers[id])
+		json.Unmarshal(text, &its)
+		if its.Key == "" || s.answers[its.Key] == "" {
+			s.answers[its.Key] = s.create(text, line)
+		}
+		fmt.Fprintln(&answer, s.answers[its.Key])
 	}
 	return answer.Bytes()
 }
@@ -162,7 +165,7 @@ func TestImportRefusesLines(t *testing.T) {
 			if got.code != exitServer || column(got.stdout, 1) != tt.stdout {
 				t.Errorf("exit code %d, stdout %q", got.code, got.stdout)
 			}
-			for _, want := range []string{tt.stderr, "imported 2, refused 1, ", "kgs links import: 1 lines were refused\n"} {
+			for _, want := range []string{tt.stderr, "imported 2, refused 1, ", "kgs links import: 1 rows were refused; --rejects FILE"} {
 				if !strings.Contains(got.stderr, want) {
 					t.Errorf("%q does not say %q", got.stderr, want)
 				}
@@ -241,16 +244,20 @@ func (s *slowAPI) CreateLinks(_ context.Context, links []client.NewLink, _ ...cl
 	return make([]client.BatchResult, len(links)), nil
 }
 
+func (s *slowAPI) GetLink(context.Context, string, ...client.Option) (client.Link, error) {
+	return client.Link{}, nil
+}
+
 // TestImportIsBounded: so many batches are under way, and no more is read.
 func TestImportIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slowAPI{release: make(chan struct{})}
 		input := &countingReader{r: strings.NewReader(urls(50 * importBatchLines))}
-		entries, err := newEntryReader(input)
+		entries, _, err := newEntryReader(input, importOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		im := &importer{create: s, timeout: time.Hour}
+		im := &importer{api: s, timeout: time.Hour, keys: newRowKeys(false)}
 		run := im.start(t.Context(), entries, input.count.Load)
 		synctest.Wait()
 		if n := s.inFlight.Load(); n != importsInFlight {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"time"
@@ -12,7 +13,8 @@ import (
 // progress is a bar on a terminal, and nothing elsewhere.
 type progress struct{ bar *progressbar.ProgressBar }
 
-// newProgress is a bar of so many bytes; -1: nobody knows how many.
+// newProgress is a bar of so many bytes, with the time that they still take; -1:
+// nobody knows how many.
 func newProgress(w io.Writer, bytes int64) progress {
 	if file, ok := w.(*os.File); !ok || !term.IsTerminal(int(file.Fd())) {
 		return progress{}
@@ -40,4 +42,9 @@ func (p progress) clear() {
 	if p.bar != nil {
 		_ = p.bar.Clear() // only a display
 	}
+}
+
+// linkRate is a bar's text for so many links.
+func linkRate(links int, since time.Time) string {
+	return fmt.Sprintf("%d links, %.0f/s", links, float64(links)/time.Since(since).Seconds())
 }

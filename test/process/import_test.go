@@ -65,6 +65,52 @@ func TestImportThroughLeaderKills(t *testing.T) {
 	t.Logf("%d links checked on each of %d nodes after %d leader kills", len(links), len(dev.urls), kills)
 }
 
+// TestImportAgain kills an import in its middle, and then the leader, runs it
+// again, and again with another row on top: each row has one link.
+func TestImportAgain(t *testing.T) {
+	urls := readLines(t, "testdata/homepages-2000.txt")
+	dev := startDev(t)
+	interrupted := dev.importing(t)
+	input, err := interrupted.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := interrupted.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := interrupted.Start(); err != nil {
+		t.Fatal(err)
+	}
+	writeLines(t, input, urls)
+	if _, err := bufio.NewReader(said).ReadString('\n'); err != nil { // the first 1,000 are done, and others under way
+		t.Fatal(err)
+	}
+	interrupted.Process.Kill()
+	interrupted.Wait()
+
+	all := func(rows []string) string {
+		input, links := dev.startImport(t)
+		writeLines(t, input, rows)
+		input.Close()
+		var keys strings.Builder
+		for _, link := range links(t) {
+			fmt.Fprintln(&keys, link.key)
+		}
+		return keys.String()
+	}
+	dev.killLeader(t)
+	first := all(urls)
+	_, second, _ := strings.Cut(all(append([]string{"https://new.example/"}, urls...)), "\n")
+	if first != second {
+		t.Error("the rows have other keys after another import")
+	}
+	export, err := exec.Command(proc.Binary(t), "links", "export", "--to", "csv", "--addr", strings.Join(dev.urls, ",")).Output()
+	if lines := bytes.Count(export, []byte("\n")); err != nil || lines != 1+len(urls)+1 {
+		t.Errorf("%d lines exported, of a header and %d rows: %v", lines, len(urls)+1, err)
+	}
+}
+
 // dev is a running `kgs dev`.
 type dev struct {
 	dir  string
@@ -170,12 +216,16 @@ func (d *dev) killLeader(t *testing.T) {
 
 type link struct{ key, url string }
 
+func (d *dev) importing(t *testing.T) *exec.Cmd {
+	return exec.Command(proc.Binary(t), "links", "import", "-", "--addr", strings.Join(d.urls, ","))
+}
+
 // startImport starts `kgs links import -`; the returned functions feed it and
 // wait for its links.
 func (d *dev) startImport(t *testing.T) (input io.WriteCloser, links func(*testing.T) []link) {
 	t.Helper()
-	cmd := exec.Command(proc.Binary(t), "links", "import", "-", "--addr", strings.Join(d.urls, ","))
 	var stdout, stderr bytes.Buffer
+	cmd := d.importing(t)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	input, err := cmd.StdinPipe()
 	if err != nil {
