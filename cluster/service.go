@@ -198,12 +198,30 @@ func (n *Node) Link(ctx context.Context, l Level, key string) (*pb.Link, error) 
 	return n.machine.Link(key)
 }
 
-// Links returns a page of links and the key to go on after, "" at the end.
-func (n *Node) Links(ctx context.Context, l Level, q fsm.LinkQuery) ([]fsm.KeyedLink, string, error) {
+// Links returns a page of links.
+func (n *Node) Links(ctx context.Context, l Level, q fsm.LinkQuery) (LinkPage, error) {
 	if err := n.catchUp(ctx, l); err != nil {
-		return nil, "", err
+		return LinkPage{}, err
 	}
-	return n.machine.Links(q)
+	page := LinkPage{Index: n.machine.Applied()}
+	var err error
+	page.Links, page.Next, err = n.machine.Links(q)
+	return page, err
+}
+
+// WatchLinks follows the changes of links as this node applies them, see
+// fsm.Machine.Watch. A node that has not come as far as the change to go on after
+// catches up first; the cluster may never have come so far, after a recovery.
+func (n *Node) WatchLinks(ctx context.Context, after fsm.ChangeID) (*fsm.LinkWatch, error) {
+	if after.Index > n.machine.Applied() {
+		if err := n.catchUp(ctx, Linearizable); err != nil {
+			return nil, err
+		}
+		if last := n.machine.Applied(); after.Index > last {
+			return nil, fmt.Errorf("%w; %s is asked for, and the log has only come to %d", fsm.ErrWatchGone, after, last)
+		}
+	}
+	return n.machine.Watch(after)
 }
 
 // Key finds where a key stands.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"time"
 
+	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/fsm/keyspace"
 	"github.com/kgs-cluster/kgs/fsm/pb"
 )
@@ -35,6 +36,13 @@ type Outcome struct {
 	Link     *pb.Link // as it is after the mutation; nil after a delete
 	Count    int      // keys returned
 	Found    bool     // the link was there already
+}
+
+// LinkPage is a page of links in the order of their keys.
+type LinkPage struct {
+	Links []fsm.KeyedLink
+	Next  string // key to go on after; "" at the end
+	Index uint64 // of the log: what came up to it shows, what came later may show
 }
 
 // TakeRequest asks for Count keys of a key space ("" is the default one).

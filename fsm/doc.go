@@ -122,6 +122,7 @@
 //	tokens.go    CreateToken, RevokeToken; token.go a token's text, and whose it is
 //	tables.go    how rows are keyed; the key tables over the store
 //	bound.go     which keys of the newest leases have links
+//	changes.go   the latest changes of links, for those who follow them
 //	linkcache.go rows of links that were read lately
 //	receipt.go   the sealed proof of what a caller was given
 //	reads.go     what other packages read

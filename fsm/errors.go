@@ -45,6 +45,9 @@ var (
 // ErrLinkDeleted is an ErrLinkNotFound that is final.
 var ErrLinkDeleted = fmt.Errorf("%w: it was deleted", ErrLinkNotFound)
 
+// ErrWatchGone: not all of the changes that were asked for are kept here.
+var ErrWatchGone = errors.New("these changes cannot be had here: list the links, then watch from the X-Kgs-Index of the first page on, or ask another node")
+
 // ErrBackup: what was read is not a whole, undamaged backup of a known version.
 var ErrBackup = errors.New("not a sound backup")
 

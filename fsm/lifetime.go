@@ -57,8 +57,7 @@ func (m *Machine) visitLink(op *pb.VisitLink) (*pb.Result, error) {
 	}
 	if link.MaxVisits != 0 {
 		link.Visits++
-		m.links.forget(op.Key)
-		m.put(store.Links, []byte(op.Key), link)
+		m.putLink(LinkChanged, op.Key, link)
 	}
 	return &pb.Result{Key: op.Key, Link: link}, nil
 }
@@ -153,8 +152,7 @@ func (m *Machine) sweepLinks(limit int) error {
 func (m *Machine) bury(key string, link, tombstone *pb.Link) {
 	m.deleteIndexes(key, link)
 	m.batch.Delete(store.LinkVisits, []byte(key))
-	m.links.forget(key)
-	m.put(store.Links, []byte(key), tombstone)
+	m.putLink(LinkDeleted, key, tombstone)
 	m.own(link.Owner, -1)
 	m.state.Links--
 }

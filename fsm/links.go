@@ -44,7 +44,7 @@ func (m *Machine) createLink(op *pb.CreateLink) (*pb.Result, error) {
 	if refused != nil {
 		return refused, nil
 	}
-	m.add(store.Links, []byte(key), link)
+	m.putLink(LinkCreated, key, link)
 	m.addIndexes(key, link)
 	m.own(link.Owner, 1)
 	m.state.Links++
@@ -172,8 +172,7 @@ func (m *Machine) updateLink(op *pb.UpdateLink) (*pb.Result, error) {
 		}
 	}
 	m.changeIndexes(op.Key, old, link)
-	m.links.forget(op.Key)
-	m.put(store.Links, []byte(op.Key), link)
+	m.putLink(LinkChanged, op.Key, link)
 	return &pb.Result{Key: op.Key, Link: link}, nil
 }
 
@@ -204,6 +203,17 @@ func (m *Machine) deleteTags(key string, tags []string) {
 	for _, tag := range slices.Compact(slices.Sorted(slices.Values(tags))) {
 		m.batch.Delete(store.LinkTags, tagKey(tag, key))
 	}
+}
+
+// putLink writes the row of a link, or the tombstone in its place.
+func (m *Machine) putLink(kind ChangeKind, key string, row *pb.Link) {
+	if kind == LinkCreated { // there has never been a row
+		m.add(store.Links, []byte(key), row)
+	} else {
+		m.links.forget(key)
+		m.put(store.Links, []byte(key), row)
+	}
+	m.changes.Add(m.entry.index, kind, key, m.scratch)
 }
 
 // leased finds the used_keys row of a position. The generated keys of an entry

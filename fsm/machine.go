@@ -59,6 +59,7 @@ type Machine struct {
 	compared  atomic.Uint64 // entries
 	links     linkCache
 	waiters   waiters
+	changes   *ChangeLog
 }
 
 // space is a key space with its permutation and whether its row changed in the
@@ -101,7 +102,7 @@ type publishedSpace struct {
 
 // New returns the machine over the state in db.
 func New(db *store.DB) (*Machine, error) {
-	m := &Machine{db: db}
+	m := &Machine{db: db, changes: NewChangeLog()}
 	if err := m.load(); err != nil {
 		return nil, err
 	}
@@ -144,6 +145,8 @@ func (m *Machine) load() error {
 		return err
 	}
 	m.publish()
+	m.changes.Cut(applied.Index)
+	m.changes.Publish(applied.Index)
 	m.applied.Store(applied.Index)
 	m.waiters.wake(applied.Index)
 	return nil
@@ -201,6 +204,7 @@ func (m *Machine) Apply(entries []LogEntry) ([][]*pb.Result, error) {
 		m.publish()
 	}
 	index := m.db.Applied().Index
+	m.changes.Publish(index)
 	m.applied.Store(index)
 	m.waiters.wake(index)
 	return results, nil
@@ -250,6 +254,7 @@ func (m *Machine) applyEntry(e LogEntry) ([]*pb.Result, error) {
 	if m.damage != nil {
 		return nil, m.damage
 	}
+	m.changes.EndEntry(e.Index)
 	m.chains.add(e.Index, m.batch.Applied().Chain)
 	return results, nil
 }

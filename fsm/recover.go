@@ -30,6 +30,7 @@ func (m *Machine) recoverCluster(op *pb.RecoverCluster) (*pb.Result, error) {
 	}
 	m.state.ReceiptSecret = nextSecret(m.state.ReceiptSecret)
 	m.unpublished = true
+	m.changes.Cut(m.entry.index) // others may have seen another end of the log
 	told := &pb.Restored{Links: m.state.Links}
 	for _, s := range m.spaces {
 		floor, _ := Floors{op.Floor, op.Floors}.Of(s.row.Name)

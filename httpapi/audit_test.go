@@ -36,7 +36,7 @@ func TestAdminActionsAreLogged(t *testing.T) {
 			r := httptest.NewRequest(method, path, strings.NewReader("{}"))
 			r.RemoteAddr = "192.0.2.7:1234"
 			r.Header.Set("Authorization", "Bearer "+token)
-			if path == "/v1/cluster/watch" { // it goes on until the client goes
+			if path == "/v1/cluster/watch" || path == "/v1/watch" { // it goes on until the client goes
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel()
 				r = r.WithContext(ctx)

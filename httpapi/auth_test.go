@@ -49,6 +49,7 @@ var leastRoles = map[string]pb.Role{
 	"DELETE /v1/tokens/:id": pb.Role_ADMIN,
 
 	"GET /v1/cluster/watch": pb.Role_READ,
+	"GET /v1/watch":         pb.Role_READ,
 
 	"GET /metrics": pb.Role_READ,
 	"GET /livez":   pb.Role_NO_ROLE,

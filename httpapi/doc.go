@@ -11,7 +11,7 @@
 //	keys.go links.go batch.go keyspaces.go members.go tokens.go snapshot.go
 //	             redirect.go health.go  the handlers, by resource
 //	linklimits.go visits.go  what a redirect asks of a limited link, and what it counts
-//	watch.go     the stream of GET /v1/cluster/watch
+//	stream.go    streams of events: watch.go GET /v1/cluster/watch, watchlinks.go GET /v1/watch
 //	ui.go ui/    the page for people
 //	pages.go pages/ qr.go  what people get who follow a link: preview, problems, QR code
 //	openapi.go openapi.yaml  the description of all this; the page at /docs shows it

@@ -49,6 +49,7 @@ var errorTable = []struct {
 	{fsm.ErrLastAdmin, kindLastAdmin},
 	{fsm.ErrNodeNotFound, kindNodeNotFound},
 	{fsm.ErrNodeConflict, kindNodeConflict},
+	{fsm.ErrWatchGone, kindWatchGone},
 	{fsm.ErrOutcomeUnknown, kindOutcomeUnknown},
 	{fsm.ErrDiverged, kindStopped}, // this node only: another one can answer
 	{fsm.ErrDamaged, kindStopped},

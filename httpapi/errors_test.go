@@ -57,6 +57,7 @@ var nodeErrors = []struct {
 	{"fsm.ErrLastAdmin", fsm.ErrLastAdmin, 409, "last_admin"},
 	{"fsm.ErrNodeNotFound", fsm.ErrNodeNotFound, 404, "node_not_found"},
 	{"fsm.ErrNodeConflict", fsm.ErrNodeConflict, 409, "node_conflict"},
+	{"fsm.ErrWatchGone", fsm.ErrWatchGone, 410, "watch_gone"},
 	{"fsm.ErrOutcomeUnknown", fsm.ErrOutcomeUnknown, 504, "outcome_unknown"},
 	{"fsm.ErrDiverged", fsm.ErrDiverged, 503, "stopped"},
 	{"fsm.ErrDamaged", fsm.ErrDamaged, 503, "stopped"},

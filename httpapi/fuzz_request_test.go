@@ -71,7 +71,7 @@ func FuzzRequest(f *testing.F) {
 			add(method, path, `{"url":"https://b.example/","tags":[]}`)
 		}
 	}
-	for _, path := range []string{"/v1/cluster", "/livez", "/readyz?verbose", "/metrics", "/v1/cluster/watch", "/ui/", "/ui/app.js", "/ui/x", "/ui", "/docs", "/docs/x", "/openapi.json", "/v1/keyspaces/default", "/", "//", "/a/b", "/%2e%2e/abcdef", "/v1/links/a%2Fb", "/%zz", "/abcdef+", "/moved+", "/moved/qr", "/moved/qr?format=svg&size=64", "/moved/qr?size=9", "/abcdef/qr", "/robots.txt", "/v1/"} {
+	for _, path := range []string{"/v1/cluster", "/livez", "/readyz?verbose", "/metrics", "/v1/cluster/watch", "/v1/watch?after=0", "/v1/watch?after=x", "/ui/", "/ui/app.js", "/ui/x", "/ui", "/docs", "/docs/x", "/openapi.json", "/v1/keyspaces/default", "/", "//", "/a/b", "/%2e%2e/abcdef", "/v1/links/a%2Fb", "/%zz", "/abcdef+", "/moved+", "/moved/qr", "/moved/qr?format=svg&size=64", "/moved/qr?size=9", "/abcdef/qr", "/robots.txt", "/v1/"} {
 		f.Add([]byte("GET "+path+" HTTP/1.1\r\nHost: h\r\n\r\n"), uint8(noFault))
 		f.Add([]byte("GET "+path+" HTTP/1.1\r\nHost: h\r\nAccept: text/html\r\n\r\n"), uint8(noFault))
 	}

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
-	"github.com/kgs-cluster/kgs/fsm"
+	"github.com/kgs-cluster/kgs/cluster"
 	"github.com/kgs-cluster/kgs/fsm/pb"
 )
 
@@ -245,10 +245,10 @@ type linkPage struct {
 	Next  *string    `json:"next_cursor"` // null on the last page
 }
 
-func (s *Server) newLinkPage(r *http.Request, page []fsm.KeyedLink, next string) linkPage {
-	links := make([]linkJSON, len(page))
-	for i, l := range page {
+func (s *Server) newLinkPage(r *http.Request, page cluster.LinkPage) linkPage {
+	links := make([]linkJSON, len(page.Links))
+	for i, l := range page.Links {
 		links[i] = s.newLinkJSON(r, l.Key, l.Link)
 	}
-	return linkPage{Links: links, Next: newCursor(next)}
+	return linkPage{Links: links, Next: newCursor(page.Next)}
 }

@@ -140,11 +140,12 @@ func (s *Server) listLinks(ctx context.Context, c echo.Context) error {
 	if len(q.Text) > maxFilter {
 		return invalidf("q: at most %d bytes", maxFilter)
 	}
-	page, next, err := s.service.Links(ctx, level, q)
+	page, err := s.service.Links(ctx, level, q)
 	if err != nil {
 		return err
 	}
-	return respondJSON(c, http.StatusOK, s.newLinkPage(r, page, next))
+	markMutation(c.Response().Header(), page.Index, false)
+	return respondJSON(c, http.StatusOK, s.newLinkPage(r, page))
 }
 
 // linkKey is the key in the path; one that no link can have is not asked for.

@@ -36,7 +36,7 @@ func newMetrics(registry *prometheus.Registry, version string) (*metrics, error)
 			Name: "kgs_http_requests_running", Help: "Requests being answered now.",
 		}),
 		watchers: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "kgs_http_watchers", Help: "Open streams of GET /v1/cluster/watch; at most 64.",
+			Name: "kgs_http_watchers", Help: "Open streams of GET /v1/watch and /v1/cluster/watch; at most 64.",
 		}),
 		connections: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "kgs_http_connections", Help: "Open connections of clients.",

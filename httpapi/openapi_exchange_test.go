@@ -79,6 +79,7 @@ func (x exchanger) server(o operation, node *fakenode.Node, rate float64) *Serve
 	if strings.Contains(o.path, "{key}") {
 		node.Stored["go-doc"] = &pb.Link{Url: "https://go.dev/", Redirect: 307}
 	}
+	node.Replace(5) // what was before cannot be watched
 	node.Name, node.Roles = "n1", map[string]pb.Role{"r": pb.Role_READ, "a": pb.Role_ADMIN}
 	s, err := New(Config{Service: node, Auth: true, RateLimit: rate, MissLimit: rate})
 	if err != nil {
@@ -140,6 +141,8 @@ var badInput = []struct{ operation, code, target, body, header string }{
 	{"createKeyspace", "invalid_keyspace", "", `{"name":"v","alphabet":"aa","length":7}`, ""},
 	{"getKeyspace", "keyspace_not_found", "/v1/keyspaces/nope", "", ""},
 	{"unusedKeys", "invalid_request", "/v1/keyspaces/default/unused?cursor=!", "", ""},
+	{"watchLinks", "invalid_request", "/v1/watch?after=soon", "", ""},
+	{"watchLinks", "watch_gone", "/v1/watch", "", "Last-Event-ID: 4-1"},
 	{"joinNode", "invalid_request", "", `{"id":"n4"}`, ""},
 	{"removeNode", "node_not_found", "/v1/cluster/nodes/a%20b", "", ""},
 	{"removeNode", "invalid_request", "/v1/cluster/nodes/n4?force=1", "", ""},

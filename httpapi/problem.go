@@ -54,6 +54,7 @@ var (
 
 	kindLinkExpired = newKind(http.StatusGone, "link_expired", "The link has expired")
 	kindLinkUsedUp  = newKind(http.StatusGone, "link_used_up", "The link has had all its visits")
+	kindWatchGone   = newKind(http.StatusGone, "watch_gone", "The changes are not kept any more")
 
 	kindAliasTaken     = newKind(http.StatusConflict, "alias_taken", "The alias is taken")
 	kindKeyNotTaken    = newKind(http.StatusConflict, "key_not_taken", "The key was never handed out")

@@ -50,6 +50,8 @@ func (s *Server) apiRoutes() []route {
 		{http.MethodPatch, "/v1/links/:key", write, s.updateLink},
 		{http.MethodDelete, "/v1/links/:key", write, s.deleteLink},
 
+		{http.MethodGet, "/v1/watch", read, s.watchLinks},
+
 		{http.MethodGet, "/v1/keyspaces", read, s.listKeyspaces},
 		{http.MethodPost, "/v1/keyspaces", admin, s.createKeyspace},
 		{http.MethodGet, "/v1/keyspaces/:name", read, s.getKeyspace},

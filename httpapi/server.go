@@ -46,6 +46,8 @@ type Server struct {
 	stall          time.Duration // snapshotStall
 	bodyGrace      time.Duration
 	watch          *watch
+	streams        chan struct{} // of events, as many as may be open
+	beat           time.Duration // streamBeat
 	visits         *visitCounter
 	draining       atomic.Bool   // not ready any more
 	closing        atomic.Bool   // each answer is the last one of its connection
@@ -84,7 +86,7 @@ func New(c Config) (*Server, error) {
 	}
 	metrics.maxConnections.Set(float64(c.MaxConns))
 	s.visits = newVisitCounter(c.Service, metrics.visitsLost)
-	s.watch, s.ending = newWatch(c.Service), make(chan struct{})
+	s.watch, s.streams, s.beat, s.ending = newWatch(c.Service), make(chan struct{}, maxStreams), streamBeat, make(chan struct{})
 	s.end = sync.OnceFunc(func() { close(s.ending) })
 	s.openAPI = sync.OnceValues(func() (uiAsset, error) { return openAPI(c.Version) })
 	unrouted := s.metrics.forRoute("", "none")

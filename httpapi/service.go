@@ -42,7 +42,8 @@ type LinkService interface {
 	AddVisits(ctx context.Context, v *pb.AddVisits) error
 	Visits(ctx context.Context, l cluster.Level, key string) (*pb.Visits, error)
 	Link(ctx context.Context, l cluster.Level, key string) (*pb.Link, error)
-	Links(ctx context.Context, l cluster.Level, q fsm.LinkQuery) (page []fsm.KeyedLink, next string, err error)
+	Links(ctx context.Context, l cluster.Level, q fsm.LinkQuery) (cluster.LinkPage, error)
+	WatchLinks(ctx context.Context, after fsm.ChangeID) (*fsm.LinkWatch, error)
 }
 
 // ClusterService shows and changes the membership.

@@ -3,56 +3,34 @@ package httpapi
 import (
 	"bytes"
 	"context"
-	"errors"
-	"net/http"
 	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/kgs-cluster/kgs/cluster"
-	"github.com/kgs-cluster/kgs/fsm/pb"
 )
 
-const (
-	// maxWatchers bounds the streams of GET /v1/cluster/watch that are open at once.
-	maxWatchers = 64
-	// watchPeriod is the time from one look at the cluster to the next, hence from
-	// one event of a kind to the next.
-	watchPeriod = time.Second
-	// watchBeat is how often a stream says at least something, so that its client
-	// and what is between can tell it from a dead one.
-	watchBeat = 10 * time.Second
-	// watchStall is how long a client may take nothing of what it is sent.
-	watchStall = 10 * time.Second
-)
-
-var typeEventStream = []string{"text/event-stream"}
+// watchPeriod is the time from one look at the cluster to the next, hence from
+// one event of a kind to the next.
+const watchPeriod = time.Second
 
 // watchCluster is GET /v1/cluster/watch: server-sent events, `cluster` with what
 // GET /v1/cluster answers and `keyspaces` with what GET /v1/keyspaces does, as
-// this node sees them, at the start and whenever they have changed. The stream
-// ends with the client, its token, or this server; its deadline is not the
-// request's.
+// this node sees them, at the start and whenever they have changed.
 func (s *Server) watchCluster(_ context.Context, c echo.Context) error {
-	w, r := c.Response(), c.Request()
-	seen, leave, err := s.watch.enter()
+	leave, err := s.enterStream()
 	if err != nil {
 		return err
 	}
 	defer leave()
-	s.metrics.watchers.Inc()
-	defer s.metrics.watchers.Dec()
-	control := http.NewResponseController(w)
-	header := w.Header()
-	header["Content-Type"], header["Cache-Control"] = typeEventStream, noStore
-	header["X-Accel-Buffering"] = []string{"no"} // nginx would hold events back
-	w.WriteHeader(http.StatusOK)
-	if r.Method == http.MethodHead {
+	stream := s.beginStream(c)
+	if stream == nil {
 		return nil
 	}
-	beat := time.NewTicker(s.watch.beat)
-	defer beat.Stop()
+	defer stream.end()
+	seen := s.watch.enter()
+	defer s.watch.leave()
 	var sent view
 	for out := []byte(": \n\n"); ; out = nil { // at once: the stream is there
 		now, changed := seen.latest()
@@ -62,37 +40,13 @@ func (s *Server) watchCluster(_ context.Context, c echo.Context) error {
 		if len(out) == 0 {
 			out = append(out, ": \n\n"...)
 		}
-		_ = control.SetWriteDeadline(time.Now().Add(watchStall)) // not every ResponseWriter can
-		if _, err := w.Write(out); err != nil {
-			return nil // the client has gone
-		}
-		if err := control.Flush(); err != nil {
+		if !stream.send(out) {
 			return nil
 		}
-		select {
-		case <-changed:
-		case <-beat.C:
-		case <-r.Context().Done():
-			return nil
-		case <-s.ending:
-			return nil
-		}
-		if !s.mayStillRead(c) {
+		if _, on := stream.wait(changed); !on {
 			return nil
 		}
 	}
-}
-
-// mayStillRead: the token of a stream is looked at again before each event. A
-// node that cannot know keeps the stream.
-func (s *Server) mayStillRead(c echo.Context) bool {
-	if !s.auth {
-		return true
-	}
-	ctx, cancel := context.WithTimeout(c.Request().Context(), watchPeriod)
-	defer cancel()
-	_, err := s.authorize(ctx, c, pb.Role_READ)
-	return !errors.As(err, new(*problem))
 }
 
 // appendEvent appends an event if its data, one line of JSON, has changed.
@@ -108,8 +62,8 @@ func appendEvent(dst []byte, name string, old, data []byte) []byte {
 // watch has one goroutine look at the cluster for all who stream it, and none
 // while nobody does: a look asks every node.
 type watch struct {
-	service      Service
-	period, beat time.Duration
+	service Service
+	period  time.Duration
 
 	mu       sync.Mutex
 	watchers int
@@ -130,23 +84,20 @@ type sight struct {
 }
 
 func newWatch(service Service) *watch {
-	return &watch{service: service, period: watchPeriod, beat: watchBeat}
+	return &watch{service: service, period: watchPeriod}
 }
 
 // enter adds a watcher, until leave is called.
-func (w *watch) enter() (seen *sight, leave func(), err error) {
+func (w *watch) enter() *sight {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.watchers >= maxWatchers {
-		return nil, nil, refusef(kindBusy, "%d others watch this node; ask another one", w.watchers)
-	}
 	w.watchers++
 	if w.seen == nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		w.seen = &sight{cancel: cancel, done: make(chan struct{}), changed: make(chan struct{})}
 		go w.run(ctx, w.seen)
 	}
-	return w.seen, w.leave, nil
+	return w.seen
 }
 
 // leave ends the goroutine with the last watcher.

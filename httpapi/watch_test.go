@@ -58,7 +58,7 @@ func (n *changingNode) Authenticate(context.Context, string) (fsm.Bearer, error)
 
 // quickly has a server look at its cluster all the time.
 func quickly(s *Server) *Server {
-	s.watch.period, s.watch.beat = time.Millisecond, time.Millisecond
+	s.watch.period, s.beat = time.Millisecond, time.Millisecond
 	return s
 }
 
@@ -71,11 +71,19 @@ type stream struct {
 
 func openStream(t *testing.T, client *http.Client, address string) *stream {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), "GET", address+"/v1/cluster/watch", nil)
+	return openStreamOf(t, client, address+"/v1/cluster/watch", "")
+}
+
+func openStreamOf(t *testing.T, client *http.Client, url, lastEventID string) *stream {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	request.Header.Set("X-Api-Key", "good")
+	if lastEventID != "" {
+		request.Header.Set("Last-Event-ID", lastEventID)
+	}
 	response, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
@@ -214,11 +222,13 @@ func TestServeEndsStreams(t *testing.T) {
 	address, stop := serve(t, s)
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
-	watcher := openStream(t, client, address)
+	watcher, links := openStream(t, client, address), openStreamOf(t, client, address+"/v1/watch", "")
 	stopped := make(chan error, 1)
 	go func() { stopped <- stop() }()
-	if err := watcher.end(); err != nil {
-		t.Errorf("the stream broke off: %v", err)
+	for _, stream := range []*stream{watcher, links} {
+		if err := stream.end(); err != nil {
+			t.Errorf("the stream broke off: %v", err)
+		}
 	}
 	if err := <-stopped; err != nil {
 		t.Error(err)
@@ -231,26 +241,30 @@ func TestWatchEndsWithItsToken(t *testing.T) {
 	node.Name = "n1"
 	server := httptest.NewServer(quickly(guardedServer(t, node)))
 	defer server.Close()
-	watcher := openStream(t, server.Client(), server.URL)
+	watcher, links := openStream(t, server.Client(), server.URL), openStreamOf(t, server.Client(), server.URL+"/v1/watch", "")
 	watcher.until("event: cluster", "")
 	node.set(func() { node.err = cluster.ErrNoLeader })
 	for range 20 {
 		watcher.until(":", "")
+		links.until("event: index", "")
 	}
 	node.set(func() { node.err, node.role = nil, pb.Role_NO_ROLE })
-	if err := watcher.end(); err != nil {
-		t.Errorf("the stream broke off: %v", err)
+	for _, stream := range []*stream{watcher, links} {
+		if err := stream.end(); err != nil {
+			t.Errorf("the stream broke off: %v", err)
+		}
 	}
 }
 
 func TestWatchersAreBounded(t *testing.T) {
 	s := newServer(t, &fakenode.Node{})
-	for range maxWatchers {
-		_, leave, err := s.watch.enter()
+	for range maxStreams {
+		leave, err := s.enterStream()
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer leave()
 	}
 	send(t, s, "GET", "/v1/cluster/watch", "").wantProblem(503, "busy", "64 others")
+	send(t, s, "GET", "/v1/watch", "").wantProblem(503, "busy", "64 others")
 }

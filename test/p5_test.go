@@ -14,11 +14,11 @@ import (
 // links counts the links as a node sees them, with all that is acknowledged.
 func links(t *testing.T, n *cluster.Node) int {
 	t.Helper()
-	page, next, err := n.Links(patient(t), cluster.Linearizable, fsm.LinkQuery{Limit: 10_000})
-	if err != nil || next != "" {
-		t.Fatalf("links on %s: %v, more from %q", n.ID(), err, next)
+	page, err := n.Links(patient(t), cluster.Linearizable, fsm.LinkQuery{Limit: 10_000})
+	if err != nil || page.Next != "" {
+		t.Fatalf("links on %s: %v, more from %q", n.ID(), err, page.Next)
 	}
-	return len(page)
+	return len(page.Links)
 }
 
 // The same idempotency key goes through all nodes at once, again and again,
@@ -124,8 +124,8 @@ func TestP5_FrontEndRepeatsWhatTheLeaderHadCommitted(t *testing.T) {
 	outcome := make(chan cluster.Outcome, 1)
 	go func() { outcome <- create(patient(t), front, linkTo("http://example.com/lost-answer"), nil) }()
 	harness.AwaitTrue(t, "the link is committed", func() bool {
-		page, _, err := c.Node(other).Links(patient(t), cluster.Local, fsm.LinkQuery{Limit: 1})
-		return err == nil && len(page) == 1
+		page, err := c.Node(other).Links(patient(t), cluster.Local, fsm.LinkQuery{Limit: 1})
+		return err == nil && len(page.Links) == 1
 	})
 	c.Kill(leader)
 	c.Heal()

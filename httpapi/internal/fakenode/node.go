@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/kgs-cluster/kgs/cluster"
 	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/fsm/pb"
@@ -38,6 +40,7 @@ type Node struct {
 	Hook func(ctx context.Context, method string)
 
 	mu     sync.Mutex
+	log    *fsm.ChangeLog
 	asked  []any
 	next   int
 	record map[string]recorded
@@ -256,15 +259,50 @@ func (n *Node) Link(ctx context.Context, l cluster.Level, key string) (*pb.Link,
 }
 
 // Links answers one link and its key as what comes next, then the end.
-func (n *Node) Links(ctx context.Context, l cluster.Level, q fsm.LinkQuery) ([]fsm.KeyedLink, string, error) {
-	if err := n.enter(ctx, "Links", l, q); err != nil {
-		return nil, "", err
-	}
-	if q.After != "" {
-		return nil, "", nil
+func (n *Node) Links(ctx context.Context, l cluster.Level, q fsm.LinkQuery) (cluster.LinkPage, error) {
+	page := cluster.LinkPage{Index: 14}
+	if err := n.enter(ctx, "Links", l, q); err != nil || q.After != "" {
+		return page, err
 	}
 	link := &pb.Link{Url: "https://example.org/", CreatedAt: Now.UnixMilli(), Tags: []string{"t"}}
-	return []fsm.KeyedLink{{Key: "abcdef", Link: link}}, "abcdef", nil
+	page.Links, page.Next = []fsm.KeyedLink{{Key: "abcdef", Link: link}}, "abcdef"
+	return page, nil
+}
+
+func (n *Node) WatchLinks(ctx context.Context, after fsm.ChangeID) (*fsm.LinkWatch, error) {
+	if err := n.enter(ctx, "WatchLinks", after); err != nil {
+		return nil, err
+	}
+	return n.changes().Watch(after)
+}
+
+func (n *Node) changes() *fsm.ChangeLog {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.log == nil {
+		n.log = fsm.NewChangeLog()
+	}
+	return n.log
+}
+
+// Change has WatchLinks show the changes of the entry at index.
+func (n *Node) Change(index uint64, changes ...fsm.Change) {
+	log := n.changes()
+	for _, c := range changes {
+		row, err := proto.Marshal(c.Link)
+		if err != nil {
+			panic(err)
+		}
+		log.Add(index, c.Kind, c.Key, row)
+	}
+	log.EndEntry(index)
+	log.Publish(index)
+}
+
+// Replace has WatchLinks begin anew, as a restore at index does.
+func (n *Node) Replace(index uint64) {
+	n.changes().Cut(index)
+	n.changes().Publish(index)
 }
 
 func (n *Node) Keyspaces(ctx context.Context, l cluster.Level) ([]cluster.KeyspaceStats, error) {

@@ -1,0 +1,96 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/kgs-cluster/kgs/fsm/pb"
+)
+
+const (
+	// maxStreams bounds the streams of events that are open at once.
+	maxStreams = 64
+	// streamBeat is how often a stream says at least something, so that its client
+	// and what is between can tell it from a dead one.
+	streamBeat = 10 * time.Second
+	// streamStall is how long a client may take nothing of what it is sent.
+	streamStall = 10 * time.Second
+)
+
+var typeEventStream = []string{"text/event-stream"}
+
+// enterStream counts a stream, until leave is called.
+func (s *Server) enterStream() (leave func(), err error) {
+	select {
+	case s.streams <- struct{}{}:
+	default:
+		return nil, refusef(kindBusy, "%d others watch this node; ask another one", maxStreams)
+	}
+	s.metrics.watchers.Inc()
+	return func() {
+		<-s.streams
+		s.metrics.watchers.Dec()
+	}, nil
+}
+
+// eventStream is an answer of server-sent events. It ends with the client, its
+// token, or this server; its deadline is not the request's.
+type eventStream struct {
+	server  *Server
+	c       echo.Context
+	control *http.ResponseController
+	beat    *time.Ticker
+}
+
+// beginStream begins the answer. nil: to a HEAD, it is all there.
+func (s *Server) beginStream(c echo.Context) *eventStream {
+	w := c.Response()
+	header := w.Header()
+	header["Content-Type"], header["Cache-Control"] = typeEventStream, noStore
+	header["X-Accel-Buffering"] = []string{"no"} // nginx would hold events back
+	w.WriteHeader(http.StatusOK)
+	if c.Request().Method == http.MethodHead {
+		return nil
+	}
+	return &eventStream{s, c, http.NewResponseController(w), time.NewTicker(s.beat)}
+}
+
+func (e *eventStream) end() { e.beat.Stop() }
+
+// send is false when the client has gone.
+func (e *eventStream) send(events []byte) bool {
+	_ = e.control.SetWriteDeadline(time.Now().Add(streamStall)) // not every ResponseWriter can
+	_, err := e.c.Response().Write(events)
+	return err == nil && e.control.Flush() == nil
+}
+
+// wait returns when there is something new, or when it is time to say something;
+// on is false when the stream is to end.
+func (e *eventStream) wait(changed <-chan struct{}) (beat, on bool) {
+	select {
+	case <-changed:
+	case <-e.beat.C:
+		beat = true
+	case <-e.c.Request().Context().Done():
+		return false, false
+	case <-e.server.ending:
+		return false, false
+	}
+	return beat, e.server.mayStillRead(e.c)
+}
+
+// mayStillRead: the token of a stream is looked at again before each event. A
+// node that cannot know keeps the stream.
+func (s *Server) mayStillRead(c echo.Context) bool {
+	if !s.auth {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(c.Request().Context(), watchPeriod)
+	defer cancel()
+	_, err := s.authorize(ctx, c, pb.Role_READ)
+	return !errors.As(err, new(*problem))
+}
