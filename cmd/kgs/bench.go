@@ -37,13 +37,10 @@ when the last is answered. With --rate, requests are due at set times, and laten
 counts from then: a server that stalls pays for all that waited. Percentiles are of
 requests that succeeded. With several --addr, the clients are spread over them.
 
-  kgs bench keys                                    one key a request, 64 clients, 10 s
-  kgs bench keys --batch 10000 --text --clients 4
-  kgs bench create --rate 2000 --duration 1m        is the p99 good enough at 2,000/s?
-  kgs bench redirect --links 1000000 --addr localhost:8080,localhost:8081,localhost:8082
-  kgs bench mixed --leader --format json >result.json
-
 If a request fails, the exit code is 2; the rest is shown all the same.`
+	group.Example = `  kgs bench keys                                      # one key a request, 64 clients, 10 s
+  kgs bench create --rate 2000 --duration 1m          # is the p99 good enough at 2,000/s?
+  kgs bench mixed --leader --format json >result.json`
 	f.timeout = benchTimeout
 	flags := group.PersistentFlags()
 	timeout := flags.Lookup("timeout")
@@ -112,7 +109,8 @@ func (f *benchFlags) target(ctx context.Context, s *session) (load.Target, error
 func newBenchKeys(f *benchFlags) *cobra.Command {
 	var batch int
 	var text bool
-	cmd := &cobra.Command{Use: "keys", Short: "Take keys", Args: wantArgs()}
+	cmd := &cobra.Command{Use: "keys", Short: "Take keys", Args: wantArgs(),
+		Example: `  kgs bench keys --batch 10000 --text --clients 4`}
 	cmd.Flags().IntVar(&batch, "batch", 1, "keys a request")
 	cmd.Flags().BoolVar(&text, "text", false, "keys as text, one a line, not as JSON")
 	measure := f.run("keys", func(_ context.Context, _ *session, target load.Target) (load.Config, error) {
@@ -129,7 +127,8 @@ func newBenchKeys(f *benchFlags) *cobra.Command {
 
 func newBenchCreate(f *benchFlags) *cobra.Command {
 	var from string
-	cmd := &cobra.Command{Use: "create", Short: "Make short links, one a request", Args: wantArgs()}
+	cmd := &cobra.Command{Use: "create", Short: "Make short links, one a request", Args: wantArgs(),
+		Example: `  kgs bench create --count 10000`}
 	urlsFlag(cmd, &from)
 	cmd.RunE = f.run("links", func(_ context.Context, _ *session, target load.Target) (load.Config, error) {
 		urls, err := benchURLs(from)
@@ -141,7 +140,8 @@ func newBenchCreate(f *benchFlags) *cobra.Command {
 func newBenchBatch(f *benchFlags) *cobra.Command {
 	var from string
 	var batch int
-	cmd := &cobra.Command{Use: "batch", Short: "Make short links, many a request", Args: wantArgs()}
+	cmd := &cobra.Command{Use: "batch", Short: "Make short links, many a request", Args: wantArgs(),
+		Example: `  kgs bench batch --batch 1000 --clients 4`}
 	urlsFlag(cmd, &from)
 	cmd.Flags().IntVar(&batch, "batch", 1000, "links a request")
 	measure := f.run("links", func(_ context.Context, _ *session, target load.Target) (load.Config, error) {
@@ -159,7 +159,8 @@ func newBenchBatch(f *benchFlags) *cobra.Command {
 
 func newBenchRedirect(f *benchFlags) *cobra.Command {
 	l := &benchLinks{}
-	cmd := &cobra.Command{Use: "redirect", Short: "Make links, then follow them", Args: wantArgs()}
+	cmd := &cobra.Command{Use: "redirect", Short: "Make links, then follow them", Args: wantArgs(),
+		Example: `  kgs bench redirect --links 10000`}
 	l.register(cmd)
 	cmd.RunE = l.run(f, func(ctx context.Context, s *session, target load.Target) (load.Config, error) {
 		read, _, err := l.make(ctx, s, target)
@@ -173,7 +174,8 @@ func newBenchMixed(f *benchFlags) *cobra.Command {
 	mix := newMix()
 	cmd := &cobra.Command{
 		Use: "mixed", Args: wantArgs(),
-		Short: "Make links, then follow them, make more and take keys, all at once",
+		Short:   "Make links, then follow them, make more and take keys, all at once",
+		Example: `  kgs bench mixed --links 10000 --mix redirect=99,create=1`,
 	}
 	l.register(cmd)
 	cmd.Flags().Var(mix, "mix", "shares of the requests")

@@ -85,7 +85,7 @@ func showSummary(t *table, sum load.Summary, unit string) {
 		return
 	}
 	t.text("")
-	t.row("KIND", "REQUESTS", "A SECOND", "P50", "P99", "LONGEST")
+	t.head("KIND", "REQUESTS", "A SECOND", "P50", "P99", "LONGEST")
 	for _, k := range sum.Kinds {
 		t.row(k.Name, grouped(float64(k.Operations)), grouped(k.Rate), millis(k.Latency.P50), millis(k.Latency.P99), millis(k.Latency.Max))
 	}

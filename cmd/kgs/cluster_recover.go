@@ -36,7 +36,7 @@ whose last entry is the newest, by term, then by index.
     and give the same keys. Empty their data directories, then start them with --join.
 
 As long as most nodes can be started again, do that instead: nothing is lost then.`,
-		Example: `  kgs cluster recover --data-dir /var/lib/kgs        (with TLS: --ca ca.crt, to ask the other members)
+		Example: `  kgs cluster recover --data-dir /var/lib/kgs    # with TLS: --ca ca.crt, too
   kgs cluster recover --data-dir /var/lib/kgs --yes`,
 		Args: wantArgs(),
 		RunE: f.run(func(ctx context.Context, s *session, _ []string) error { return local(r.run(ctx, s)) }),
@@ -140,7 +140,7 @@ func (v survivorView) table(t *table) {
 	t.row("node", fmt.Sprintf("%s of cluster %s", v.Node, v.Cluster))
 	t.row("last entry", fmt.Sprintf("term %d, index %d", v.LastTerm, v.LastIndex))
 	t.text("")
-	t.row("MEMBER", "VOTER", "HTTP", "CLUSTER", "STATE")
+	t.head("MEMBER", "VOTER", "HTTP", "CLUSTER", "STATE")
 	for _, m := range v.Members {
 		voter := "no"
 		if m.Voter {

@@ -11,25 +11,25 @@ import (
 
 // statusTable shows the cluster on one screen.
 func statusTable(t *table, status client.ClusterStatus) {
-	nodes := slices.SortedFunc(slices.Values(status.Nodes), func(a, b client.Node) int { return strings.Compare(a.ID, b.ID) })
+	nodes := byID(status.Nodes)
 	leader := status.Leader
 	if leader == "" {
 		leader = "none"
 	}
 	t.text("cluster %s   leader %s   term %d", status.ClusterID, leader, status.Term)
 	t.text("")
-	head := []any{"NODE", "ROLE", "HTTP", "CLUSTER", "HEALTHY", "APPLIED", "LAG", "LAST CONTACT"}
+	head := []string{"NODE", "ROLE", "HTTP", "[CLUSTER]", "HEALTHY", "APPLIED", "LAG", "LAST CONTACT"}
 	mixed := mixedVersions(nodes)
 	if mixed {
 		head = append(head, "VERSION")
 	}
-	t.row(head...)
+	t.head(head...)
 	newest := newestApplied(status)
 	var remarks []string
 	for _, n := range nodes {
-		healthy, applied, lag, contact := "no", "", "", ""
+		healthy, applied, lag, contact := cell{text: "no", style: bad}, "", "", ""
 		if n.Healthy {
-			healthy, applied = "yes", fmt.Sprint(n.AppliedIndex)
+			healthy, applied = cell{text: "yes", style: good}, fmt.Sprint(n.AppliedIndex)
 			if n.ID != status.Leader {
 				behind, heard := newest-min(newest, n.AppliedIndex), time.Duration(n.LastContactMS)*time.Millisecond
 				lag, contact = fmt.Sprint(behind), heard.String()+" ago"
@@ -44,17 +44,32 @@ func statusTable(t *table, status client.ClusterStatus) {
 		if n.Problem != "" {
 			remarks = append(remarks, fmt.Sprintf("%s: %s", n.ID, n.Problem))
 		}
-		row := []any{n.ID, n.Role, n.HTTP, n.Cluster, healthy, applied, lag, contact}
+		role := cell{text: n.Role}
+		if n.ID == status.Leader {
+			role.style = bold
+		}
+		row := []any{n.ID, role, n.HTTP, n.Cluster, healthy, applied, lag, contact}
 		if mixed {
 			row = append(row, n.Version)
 		}
 		t.row(row...)
 	}
 	t.text("")
-	t.text("%s", tolerance(nodes))
-	for _, remark := range remarks {
-		t.row(remark)
+	verdict := cell{text: tolerance(nodes), style: good}
+	switch spare := spareVoters(nodes); {
+	case spare < 0:
+		verdict.style = bad
+	case spare == 0:
+		verdict.style = tight
 	}
+	t.row(verdict)
+	for _, remark := range remarks {
+		t.row(cell{text: remark, style: tight})
+	}
+}
+
+func byID(nodes []client.Node) []client.Node {
+	return slices.SortedFunc(slices.Values(nodes), func(a, b client.Node) int { return strings.Compare(a.ID, b.ID) })
 }
 
 // A node is remarked on that is so many log entries behind, or has heard nothing
@@ -87,6 +102,21 @@ func newestApplied(status client.ClusterStatus) uint64 {
 	return newest
 }
 
+// spareVoters is how many voters can be lost before a majority is.
+func spareVoters(nodes []client.Node) int {
+	voters, healthy := 0, 0
+	for _, n := range nodes {
+		if n.Role == "nonvoter" {
+			continue
+		}
+		voters++
+		if n.Healthy {
+			healthy++
+		}
+	}
+	return healthy - (voters/2 + 1)
+}
+
 // tolerance says how many nodes can be lost now without losing the majority
 // that writes need. Only voters count.
 func tolerance(nodes []client.Node) string {
@@ -103,8 +133,7 @@ func tolerance(nodes []client.Node) string {
 			sick = append(sick, n.ID)
 		}
 	}
-	healthy := len(well)
-	spare := healthy - (voters/2 + 1)
+	healthy, spare := len(well), spareVoters(nodes)
 	unhealthy := strings.Join(sick, " and ") + " is unhealthy"
 	if len(sick) > 1 {
 		unhealthy = strings.Join(sick, " and ") + " are unhealthy"
@@ -119,14 +148,7 @@ func tolerance(nodes []client.Node) string {
 	case spare == 0:
 		return fmt.Sprintf("no node can be lost: %d voters need one another; join more, to 3 or 5", voters)
 	case len(sick) > 0:
-		return fmt.Sprintf("can lose %s; %s", moreNodes(spare), unhealthy)
+		return fmt.Sprintf("can lose %s; %s", plural(spare, "more node"), unhealthy)
 	}
-	return "can lose " + moreNodes(spare)
-}
-
-func moreNodes(n int) string {
-	if n == 1 {
-		return "1 more node"
-	}
-	return fmt.Sprintf("%d more nodes", n)
+	return "can lose " + plural(spare, "more node")
 }

@@ -16,26 +16,22 @@ func newConfigPrint() *cobra.Command {
 	f := &serveFlags{}
 	settings := pflag.NewFlagSet("serve", pflag.ContinueOnError)
 	f.register(settings)
-	var format string
+	var as outputFormat
 	cmd := &cobra.Command{
 		Use:   "print [flags of 'kgs serve']",
 		Short: "What 'kgs serve' would make of flags, environment and file, and from where",
 		Long: `Show each setting with its value and where that is from, as 'kgs serve' would find
 them with the same flags, environment and file. The exit code is 1 if it would
 refuse them.`,
-		Example: `  kgs config print --config /etc/kgs/kgs.yaml`,
+		Example: `  kgs config print --config kgs.yaml`,
 		Args:    wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if format != "table" && format != "json" {
-				return usageError(cmd, "--format %s: want table or json", format)
-			}
 			from, err := applySettings(settings)
 			if err != nil {
 				return err
 			}
 			rows, refused := effective(f, settings, from)
-			out := output{cmd.OutOrStdout(), format == "json"}
-			if err := out.print(rows, func(t *table) { settingsTable(t, rows) }); err != nil {
+			if err := as.output(cmd).print(rows, func(t *table) { settingsTable(t, rows) }); err != nil {
 				return err
 			}
 			if refused != nil {
@@ -46,7 +42,7 @@ refuse them.`,
 	}
 	cmd.Flags().SortFlags = false
 	cmd.Flags().AddFlagSet(settings)
-	cmd.Flags().StringVar(&format, "format", "table", "of the output: table or json")
+	as.register(cmd.Flags())
 	return cmd
 }
 
@@ -77,7 +73,7 @@ func effective(f *serveFlags, flags *pflag.FlagSet, from sources) (rows []settin
 }
 
 func settingsTable(t *table, rows []setting) {
-	t.row("SETTING", "VALUE", "SOURCE")
+	t.head("SETTING", "VALUE", "SOURCE")
 	for _, r := range rows {
 		t.row(r.Name, r.Value, r.Source)
 	}

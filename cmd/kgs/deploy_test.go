@@ -246,7 +246,7 @@ func TestDockerfile(t *testing.T) {
 	if check == nil || json.Unmarshal(check[1], &command) != nil || command[0] != "/kgs" {
 		t.Fatalf("no health check: %q", check)
 	}
-	if cmd, left, err := newRoot().Find(command[1:]); err != nil || len(left) > 0 || cmd.RunE == nil {
+	if cmd, left, err := newRoot(terminal{}).Find(command[1:]); err != nil || len(left) > 0 || cmd.RunE == nil {
 		t.Errorf("%q: %v %q", command, err, left)
 	}
 }

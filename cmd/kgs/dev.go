@@ -20,13 +20,15 @@ type devConfig struct {
 	auth                  string // on or off
 	tls                   bool
 	binary                string // of kgs
-	stdout, stderr        io.Writer
+	out                   output
+	stderr                io.Writer
 }
 
 const maxDevNodes = 9
 
 func newDev() *cobra.Command {
 	c := devConfig{}
+	var as outputFormat
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run a whole cluster on this machine, to try it",
@@ -35,12 +37,14 @@ func newDev() *cobra.Command {
 
 Each node's data, log and pid are in DIR/n1, DIR/n2, ... With the same --data-dir
 the cluster goes on where it stopped.`,
+		Example: `  kgs dev
+  kgs dev --nodes 5 --data-dir dev --auth on --tls`,
 		Args: wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if c.binary, err = os.Executable(); err != nil {
 				return err
 			}
-			c.stdout, c.stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
+			c.out, c.stderr = as.output(cmd), cmd.ErrOrStderr()
 			return dev(cmd.Context(), c, cmd.Flags().Changed)
 		},
 	}
@@ -53,6 +57,7 @@ the cluster goes on where it stopped.`,
 	flags.BoolVar(&c.tls, "tls", false, "TLS between the nodes, and HTTPS, with a CA of its own in DIR/tls")
 	flags.DurationVar(&c.restartAfter, "restart-after", 3*time.Second, "bring a dead node back after so long; 0: never")
 	authFlag(flags, &c.auth)
+	as.register(flags)
 	return cmd
 }
 

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/kgs-cluster/kgs/cluster/certs"
@@ -57,9 +56,8 @@ func (c devConfig) welcome(ctx context.Context, s *supervisor) error {
 	if err != nil {
 		return err
 	}
-	c.show(s, urls, status, token)
 	go s.watchLeader(ctx, api, status.Leader)
-	return nil
+	return c.show(s, status, token)
 }
 
 // awaitLeader asks, with each token that may do, until there is a leader. It
@@ -110,31 +108,58 @@ func (c devConfig) tokens(nodes []devNode) []string {
 	return tokens
 }
 
+// devView is what is shown of the cluster once it has a leader.
+type devView struct {
+	Nodes   []devNodeView `json:"nodes"`
+	Leader  string        `json:"leader"`
+	DataDir string        `json:"data_dir"`
+	Token   string        `json:"token,omitempty"` // an admin's
+	CA      string        `json:"ca,omitempty"`
+}
+
+type devNodeView struct {
+	ID   string `json:"id"`
+	PID  int    `json:"pid"`
+	HTTP string `json:"http"`
+	Role string `json:"role"`
+}
+
 // show prints the table of nodes and what to do next.
-func (c devConfig) show(s *supervisor, urls []string, status client.ClusterStatus, token string) {
-	t := &table{w: tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)}
-	t.row("NODE", "PID", "URL", "ROLE")
-	leaderPID := 0
+func (c devConfig) show(s *supervisor, status client.ClusterStatus, token string) error {
+	view := devView{Leader: status.Leader, DataDir: c.dataDir, Token: token}
+	if dir := c.certDir(); dir != "" {
+		view.CA = filepath.Join(dir, certs.CAFile)
+	}
 	for i, n := range s.nodes {
-		role := ""
+		node := devNodeView{ID: n.id, PID: s.at(i).pid(), HTTP: n.url()}
 		for _, known := range status.Nodes {
 			if known.ID == n.id {
-				role = known.Role
+				node.Role = known.Role
 			}
 		}
-		if n.id == status.Leader {
-			leaderPID = s.at(i).pid()
+		view.Nodes = append(view.Nodes, node)
+	}
+	return c.out.print(view, view.table)
+}
+
+func (v devView) table(t *table) {
+	t.head("NODE", "PID", "URL", "ROLE")
+	var urls []string
+	leaderPID := 0
+	for _, n := range v.Nodes {
+		t.row(n.ID, n.PID, n.HTTP, n.Role)
+		urls = append(urls, n.HTTP)
+		if n.ID == v.Leader {
+			leaderPID = n.PID
 		}
-		t.row(n.id, s.at(i).pid(), n.url(), role)
 	}
 	last, header, kgsCA := urls[len(urls)-1], "", ""
-	if dir := c.certDir(); dir != "" {
-		ca := filepath.Join(dir, certs.CAFile)
-		header, kgsCA = "--cacert "+ca+" ", " --ca "+ca
+	if v.CA != "" {
+		header, kgsCA = "--cacert "+v.CA+" ", " --ca "+v.CA
 	}
 	curl := header
-	if token != "" {
-		t.text("\nClients need a token:\n  export KGS_TOKEN=%s", token)
+	if v.Token != "" {
+		t.text("\nClients need a token:\n  export KGS_TOKEN=%s", v.Token)
 		header += `-H "X-Api-Key: $KGS_TOKEN" `
 	}
 	t.text(`
@@ -145,13 +170,13 @@ Try it, on any node:
   curl %[8]s-X POST %[1]s/v1/keys
   curl %[8]s-H 'Content-Type: application/json' -d '{"url":"https://go.dev/","alias":"golang"}' %[1]s/v1/links
   curl %[9]s-i %[2]s/golang
-  %[7]s cluster status%[10]s --addr %[3]s
+  %[7]s cluster status --watch%[10]s --addr %[3]s
 
 Kill the leader, %[4]s, and see another one take over:
   kill -9 %[5]d
 
 Data and logs are in %[6]s. Ctrl-C stops the cluster.`,
-		urls[0], last, strings.Join(urls, ","), status.Leader, leaderPID, c.dataDir, os.Args[0], header, curl, kgsCA)
+		urls[0], last, strings.Join(urls, ","), v.Leader, leaderPID, v.DataDir, os.Args[0], header, curl, kgsCA)
 }
 
 // watchLeader says when another node leads, until ctx ends.

@@ -15,7 +15,8 @@ func newHealth() *cobra.Command {
 		Short: "Whether a node is ready: exit code 0, or 2 and why not",
 		Long: `Ask a node whether it can serve, as GET /readyz does: for health checks of
 containers and scripts. With several addresses all of these nodes must be ready.`,
-		Args: wantArgs(),
+		Example: `  kgs health && echo ready`,
+		Args:    wantArgs(),
 		RunE: f.run(func(ctx context.Context, s *session, _ []string) error {
 			web := &http.Client{Transport: &http.Transport{TLSClientConfig: f.tls}}
 			defer web.CloseIdleConnections()

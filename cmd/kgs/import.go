@@ -58,11 +58,13 @@ An import that was interrupted is run again: rows that were done are not done tw
   kgs links import rejects.csv --from shlink --keep-codes       # once corrected
   mysql --batch -e 'select * from yourls_url' yourls | kgs links import --keep-codes -
   kgs links export --to csv > links.csv && kgs links import links.csv --addr http://other:8080`,
-		Args: wantArgs("FILE"),
+		Args:              wantArgs("FILE"),
+		ValidArgsFunction: completeFile,
 	}
 	var o importOptions
 	flags := cmd.Flags()
 	flags.StringVar(&o.from, "from", "", "what FILE is: "+strings.Join(importFormats, ", ")+" (default: its start tells)")
+	_ = cmd.RegisterFlagCompletionFunc("from", cobra.FixedCompletions(importFormats, cobra.ShellCompDirectiveNoFileComp)) // there is one
 	flags.BoolVar(&o.keepCodes, "keep-codes", false, "the short codes of another service become the keys")
 	flags.StringVar(&o.rejects, "rejects", "", "`FILE` of the rows that are refused, with reasons")
 	flags.BoolVar(&o.anew, "anew", false, "make links of rows that were imported in the last 24 hours, too")

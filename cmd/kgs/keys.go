@@ -29,15 +29,15 @@ func newKeysTake(f *clientFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "take",
 		Short: "Take keys, one a line",
-		Long: `Take keys that nobody else ever gets, one a line.
-
---format json also shows the receipt, with which keys can be given back:
-  kgs keys take -n 10 --format json >taken.json
-  kgs keys return --from taken.json`,
+		Long: `Take keys that nobody else ever gets, one a line. --format json also shows the
+receipt, with which keys can be given back.`,
+		Example: `  kgs keys take
+  kgs keys take -n 1000 >keys.txt
+  kgs keys take -n 10 --format json >taken.json`,
 		Args: wantArgs(),
 	}
 	cmd.Flags().IntVarP(&count, "count", "n", 1, "how many")
-	cmd.Flags().StringVar(&keyspace, "keyspace", "", "of which key space (default \"default\")")
+	f.keyspaceFlag(cmd, &keyspace)
 	take := f.run(func(ctx context.Context, s *session, _ []string) error {
 		keys, err := s.Take(ctx, keyspace, count)
 		if err != nil {
@@ -67,7 +67,11 @@ func newKeysInspect(f *clientFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect KEY",
 		Short: "Where a key stands",
-		Args:  wantArgs("KEY"),
+		Long: `Where a key stands: unused, used (and under which lease, for what), or not
+generated yet. Any key that the key space can have may be asked for.`,
+		Example: `  kgs keys inspect golang
+  kgs keys inspect V-J86XAG3X2GH --keyspace vouchers`,
+		Args: wantArgs("KEY"),
 		RunE: f.run(func(ctx context.Context, s *session, args []string) error {
 			state, err := s.Inspect(ctx, keyspace, args[0])
 			if err != nil {
@@ -85,7 +89,7 @@ func newKeysInspect(f *clientFlags) *cobra.Command {
 			})
 		}),
 	}
-	cmd.Flags().StringVar(&keyspace, "keyspace", "", "of which key space (default \"default\")")
+	f.keyspaceFlag(cmd, &keyspace)
 	return cmd
 }
 
@@ -98,6 +102,8 @@ func newKeysReturn(f *clientFlags) *cobra.Command {
 
 FILE ("-" for stdin) is what 'kgs keys take --format json' printed; without KEYs
 all of its keys are given back.`,
+		Example: `  kgs keys take -n 10 --format json >taken.json
+  kgs keys return --from taken.json`,
 	}
 	cmd.Flags().StringVar(&receipt, "receipt", "", "the `RECEIPT` that came with the keys")
 	cmd.Flags().StringVar(&from, "from", "", "`FILE` with receipt and keys")

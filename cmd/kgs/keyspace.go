@@ -25,14 +25,17 @@ func newKeyspaceList(f *clientFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "All key spaces",
-		Args:  wantArgs(),
+		Long: `All key spaces: how many keys each can have, has ready and has given, and when the
+last one will be gone at the present rate.`,
+		Example: `  kgs keyspace list`,
+		Args:    wantArgs(),
 		RunE: f.run(func(ctx context.Context, s *session, _ []string) error {
 			spaces, err := s.Keyspaces(ctx)
 			if err != nil {
 				return err
 			}
 			return s.out.print(map[string]any{"keyspaces": spaces}, func(t *table) {
-				t.row("NAME", "LENGTH", "SIZE", "UNUSED", "USED", "BUFFERED", "LOST", "KEYS/S", "EXHAUSTED")
+				t.head("NAME", "LENGTH", "SIZE", "UNUSED", "USED", "BUFFERED", "LOST", "KEYS/S", "EXHAUSTED")
 				for _, k := range spaces {
 					t.row(k.Name, k.Length, k.Size, k.Unused, k.Used, k.Buffered, k.Lost, fmt.Sprintf("%.1f", k.Rate), exhaustion(k))
 				}
@@ -70,13 +73,15 @@ too: choose another length or a prefix then.
 
 Alphabets: ` + strings.Join(slices.Sorted(maps.Keys(keyspace.Alphabets)), ", ") + `, or
 2 to 64 characters of A-Z a-z 0-9 _ -`,
+		Example: `  kgs keyspace create vouchers --alphabet crockford32 --length 10 --prefix V- --check
+  kgs keys take -n 5 --keyspace vouchers`,
 		Args: wantArgs("NAME"),
 	}
 	cmd.Flags().StringVar(&k.Alphabet, "alphabet", "", "a name, or the characters")
 	cmd.Flags().IntVar(&k.Length, "length", 0, "characters of the alphabet in a key")
 	cmd.Flags().StringVar(&k.Prefix, "prefix", "", "what each key begins with")
 	cmd.Flags().BoolVar(&k.Check, "check", false, "a check character at the end")
-	cmd.Flags().StringVar(&blocklist, "blocklist", "", "a file of words, one a line, that no key may contain, in any case of letters; # begins a comment")
+	cmd.Flags().StringVar(&blocklist, "blocklist", "", "`FILE` of words, one a line, that no key may contain, in any case of letters; # begins a comment")
 	create := f.run(func(ctx context.Context, s *session, args []string) error {
 		k.Name = args[0]
 		made, err := s.CreateKeyspace(ctx, k)
@@ -118,7 +123,12 @@ func newKeyspaceStats(f *clientFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "stats [NAME]",
 		Short: "Where one key space stands; without NAME the default one",
-		Args:  wantArgs("[NAME]"),
+		Long: `Where one key space stands. Used keys were given, named by an alias or blocked;
+returned ones rest before they are given again, buffered ones wait in the leader's
+memory, lost ones died with a leader and never come.`,
+		Example:           `  kgs keyspace stats`,
+		Args:              wantArgs("[NAME]"),
+		ValidArgsFunction: f.completeFirst(askKeyspaces),
 		RunE: f.run(func(ctx context.Context, s *session, args []string) error {
 			name := "default"
 			if len(args) > 0 {

@@ -24,7 +24,12 @@ func newLinksCreate(f *clientFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create URL",
 		Short: "Make a short link",
-		Args:  wantArgs("URL"),
+		Long: `Make a short link, under a key that nobody else gets, or an alias. It stands when
+the command ends: most nodes have it on disk.`,
+		Example: `  kgs links create https://go.dev/
+  kgs links create https://go.dev/ --alias golang --title "The Go language" --tag go
+  kgs links create https://go.dev/blog/ --ttl 24h --max-visits 100`,
+		Args: wantArgs("URL"),
 		RunE: f.run(func(ctx context.Context, s *session, args []string) error {
 			link.URL = args[0]
 			created, err := s.CreateLink(ctx, link)
@@ -40,18 +45,40 @@ func newLinksCreate(f *clientFlags) *cobra.Command {
 	flags.StringArrayVar(&link.Tags, "tag", nil, "may be given several times")
 	flags.IntVar(&link.Redirect, "redirect", 0, "status of the redirect: 301, 302, 307 or 308 (default 302)")
 	flags.StringVar(&link.TTL, "ttl", "", "how long it redirects, as 24h")
-	flags.TimeVar(&link.ExpiresAt, "expires-at", time.Time{}, []string{time.RFC3339}, "`TIME` from which on it does not redirect, as 2027-01-31T12:00:00Z")
-	flags.TimeVar(&link.NotBefore, "not-before", time.Time{}, []string{time.RFC3339}, "`TIME` before which it does not redirect")
+	flags.Var((*instant)(&link.ExpiresAt), "expires-at", "`TIME` from which on it does not redirect, as 2027-01-31T12:00:00Z")
+	flags.Var((*instant)(&link.NotBefore), "not-before", "`TIME` before which it does not redirect")
 	flags.IntVar(&link.MaxVisits, "max-visits", 0, "how often it redirects")
 	flags.BoolVar(&link.FindIfExists, "find-if-exists", false, "show the link that does the same, if there is one, instead of making another")
 	return cmd
 }
 
+// instant is the value of a flag that is a time.
+type instant time.Time
+
+func (t *instant) Type() string { return "TIME" }
+
+func (t *instant) String() string {
+	if time.Time(*t).IsZero() {
+		return ""
+	}
+	return time.Time(*t).Format(time.RFC3339)
+}
+
+func (t *instant) Set(text string) error {
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return fmt.Errorf("want date, time and zone, as %s", time.Now().AddDate(0, 1, 0).UTC().Format(time.RFC3339))
+	}
+	*t = instant(at)
+	return nil
+}
+
 func newLinksGet(f *clientFlags) *cobra.Command {
 	return &cobra.Command{
-		Use:   "get KEY",
-		Short: "Show a link",
-		Args:  wantArgs("KEY"),
+		Use:     "get KEY",
+		Short:   "Show a link",
+		Example: `  kgs links get golang`,
+		Args:    wantArgs("KEY"),
 		RunE: f.run(func(ctx context.Context, s *session, args []string) error {
 			link, err := s.GetLink(ctx, args[0])
 			if err != nil {
@@ -66,8 +93,10 @@ func newLinksStats(f *clientFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "stats KEY",
 		Short: "Show how often a link was followed",
-		Long:  "Show how often a link was followed, in all and on each of the last days (UTC), and by whom. The visits of the last second are not there yet.",
-		Args:  wantArgs("KEY"),
+		Long: `Show how often a link was followed, in all and on each of the last days (UTC), and
+by whom. The visits of the last second are not there yet.`,
+		Example: `  kgs links stats golang`,
+		Args:    wantArgs("KEY"),
 		RunE: f.run(func(ctx context.Context, s *session, args []string) error {
 			stats, err := s.LinkStats(ctx, args[0])
 			if err != nil {
@@ -107,7 +136,9 @@ func newLinksUpdate(f *clientFlags) *cobra.Command {
 		Use:   "update KEY",
 		Short: "Change a link's target, title, tags, redirect or limits",
 		Long:  `Change what is given; "" clears a title, tags or a time, 0 a limit of visits.`,
-		Args:  wantArgs("KEY"),
+		Example: `  kgs links update golang --url https://go.dev/doc/ --tag go --tag doc
+  kgs links update golang --title ""`,
+		Args: wantArgs("KEY"),
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&url, "url", "", "the new target")
@@ -157,9 +188,10 @@ func given[T any](flags *pflag.FlagSet, name string, field **T, value *T) {
 
 func newLinksDelete(f *clientFlags) *cobra.Command {
 	return &cobra.Command{
-		Use:   "delete KEY",
-		Short: "Delete a link; its key is never issued again",
-		Args:  wantArgs("KEY"),
+		Use:     "delete KEY",
+		Short:   "Delete a link; its key is never issued again",
+		Example: `  kgs links delete golang`,
+		Args:    wantArgs("KEY"),
 		RunE: f.run(func(ctx context.Context, s *session, args []string) error {
 			if err := s.DeleteLink(ctx, args[0]); err != nil {
 				return err
@@ -175,23 +207,31 @@ func newLinksList(f *clientFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List links, in the order of their keys",
-		Args:  wantArgs(),
-		RunE: f.run(func(ctx context.Context, s *session, _ []string) error {
-			page, err := s.collect(ctx, query)
-			if err != nil {
-				return err
-			}
-			err = s.out.print(page, func(t *table) {
-				t.row("KEY", "URL", "CREATED", "TAGS", "TITLE")
-				for _, link := range page.Links {
-					t.row(link.Key, link.URL, when(link.CreatedAt), strings.Join(link.Tags, ","), link.Title)
-				}
-			})
-			if err == nil && page.NextCursor != "" && !s.out.json {
-				fmt.Fprintf(s.cmd.ErrOrStderr(), "there may be more: --cursor %s\n", page.NextCursor)
-			}
+		Example: `  kgs links list --tag go
+  kgs links list --query go.dev --limit 1000 --format json`,
+		Args: wantArgs(),
+	}
+	list := f.run(func(ctx context.Context, s *session, _ []string) error {
+		page, err := s.collect(ctx, query)
+		if err != nil {
 			return err
-		}),
+		}
+		err = s.out.print(page, func(t *table) {
+			t.head("KEY", "URL", "CREATED", "TAGS", "TITLE")
+			for _, link := range page.Links {
+				t.row(link.Key, free(link.URL), when(link.CreatedAt), free(strings.Join(link.Tags, ",")), free(link.Title))
+			}
+		})
+		if err == nil && page.NextCursor != "" && !s.out.json {
+			fmt.Fprintf(s.cmd.ErrOrStderr(), "there may be more: --cursor %s\n", page.NextCursor)
+		}
+		return err
+	})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if query.Limit < 1 {
+			return usageError(cmd, "--limit %d: want 1 or more", query.Limit)
+		}
+		return list(cmd, args)
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&query.Limit, "limit", 100, "at most so many; 'kgs links export' has them all")

@@ -20,7 +20,8 @@ func newLinksExport(f *clientFlags) *cobra.Command {
 		Use:   "export",
 		Short: "Write all links, in the order of their keys",
 		Long: `Write all links with all that is known of them, in the order of their keys, as JSON
-lines or CSV. 'kgs links import' makes the same links of either, with the same keys.`,
+lines or CSV. 'kgs links import' makes the same links of either, with the same keys. --format does not
+change that: JSON lines are JSON already.`,
 		Example: `  kgs links export > links.jsonl
   kgs links export --to csv > links.csv`,
 		Args: wantArgs(),

@@ -1,7 +1,7 @@
 // Command kgs is the whole of kgs: a node of the service (serve), a cluster on
 // one machine to try it (dev), and the client of a running cluster.
 //
-//	main.go run.go         start, root command, exit codes
+//	main.go run.go help.go start, exit codes, usage errors; all commands and their help
 //	serve*.go              one node: its flags, start and stop
 //	settings*.go config.go where its settings are from: flags, environment, file
 //	reload.go              what SIGHUP changes while it runs
@@ -9,7 +9,8 @@
 //	memory.go              when the garbage collector runs
 //	again.go               a node that waits for room on its disk, or starts again for it
 //	dev*.go                node processes, watched and restarted
-//	session.go output.go   what all client commands share
+//	session.go complete.go what all client commands share; what Tab completes
+//	output.go table.go terminal.go   JSON and tables, and what is known of the terminal
 //	keys.go keyspace.go links*.go import*.go cluster*.go health.go
 //	snapshot*.go token.go bench*.go
 //

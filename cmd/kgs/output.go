@@ -2,12 +2,36 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
-	"strings"
-	"text/tabwriter"
 	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
+
+// outputFormat is the value of --format, which every command has that prints data.
+type outputFormat string
+
+const (
+	formatTable outputFormat = "table"
+	formatJSON  outputFormat = "json"
+)
+
+func (f *outputFormat) register(flags *pflag.FlagSet) {
+	*f = formatTable
+	flags.Var(f, "format", "of the output: table or json")
+}
+
+func (f *outputFormat) Type() string   { return "FORMAT" }
+func (f *outputFormat) String() string { return string(*f) }
+
+func (f *outputFormat) Set(text string) error {
+	if *f = outputFormat(text); *f != formatTable && *f != formatJSON {
+		return errors.New("want table or json")
+	}
+	return nil
+}
 
 // output prints an answer as JSON, one line, or for people.
 type output struct {
@@ -15,14 +39,18 @@ type output struct {
 	json bool
 }
 
+func (f outputFormat) output(cmd *cobra.Command) output {
+	return output{cmd.OutOrStdout(), f == formatJSON}
+}
+
 // print prints v as JSON, or else what table writes.
 func (o output) print(v any, show func(t *table)) error {
 	if o.json {
 		return local(encodeLine(o.w, v))
 	}
-	t := &table{w: tabwriter.NewWriter(o.w, 0, 0, 2, ' ', 0)}
+	t := newTable(o.w)
 	show(t)
-	return local(t.w.Flush())
+	return local(t.flush())
 }
 
 // encodeLine writes v as a line of JSON.
@@ -30,37 +58,6 @@ func encodeLine(w io.Writer, v any) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
 	return encoder.Encode(v)
-}
-
-// table is what people read.
-type table struct{ w *tabwriter.Writer }
-
-// row writes a line of cells; an empty one is shown as a dash. What a stored
-// text contains cannot break the line or reach the terminal as a command.
-func (t *table) row(cells ...any) {
-	var line []string
-	for _, cell := range cells {
-		text := strings.Map(printable, fmt.Sprint(cell))
-		if text == "" {
-			text = "-"
-		}
-		line = append(line, text)
-	}
-	fmt.Fprintln(t.w, strings.Join(line, "\t"))
-}
-
-// text writes a line that is no row.
-func (t *table) text(format string, args ...any) {
-	t.w.Flush()
-	fmt.Fprintf(t.w, format+"\n", args...)
-	t.w.Flush()
-}
-
-func printable(r rune) rune {
-	if r < ' ' || r >= 0x7f && r < 0xa0 {
-		return '?'
-	}
-	return r
 }
 
 // when shows a time to the second.

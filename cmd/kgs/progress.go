@@ -3,11 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 )
 
 // progress is a bar on a terminal, and nothing elsewhere.
@@ -16,7 +14,7 @@ type progress struct{ bar *progressbar.ProgressBar }
 // newProgress is a bar of so many bytes, with the time that they still take; -1:
 // nobody knows how many.
 func newProgress(w io.Writer, bytes int64) progress {
-	if file, ok := w.(*os.File); !ok || !term.IsTerminal(int(file.Fd())) {
+	if !terminalOf(w).is {
 		return progress{}
 	}
 	return progress{progressbar.NewOptions64(bytes,

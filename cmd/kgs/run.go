@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Exit codes.
@@ -27,7 +28,7 @@ func (e serverError) Unwrap() error { return e.err }
 
 // run is the program. An error is one line on stderr.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := newRoot()
+	root := newRoot(terminalOf(stdout))
 	root.SetArgs(append([]string{}, args...)) // not nil: cobra would look at os.Args
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -40,7 +41,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if withLog := (devError{}); errors.As(err, &withLog) {
 		text = withLog.text
 	}
-	fmt.Fprintf(stderr, "%s: %s\n", cmd.CommandPath(), text)
+	fmt.Fprintf(stderr, "%s %s\n", terminalOf(stderr).paint(bad, cmd.CommandPath()+":"), text)
 	switch {
 	case errors.As(err, new(startAgainError)):
 		return exitAgain
@@ -59,62 +60,44 @@ func oneLine(err error) string {
 	return strings.Join(lines, "; ")
 }
 
-func newRoot() *cobra.Command {
-	root := &cobra.Command{
-		Use:   "kgs",
-		Short: "A replicated key generation service with a URL shortener on top",
-		Long: `kgs hands out short, random, unique keys, and short links made of them, from a
-cluster that keeps working when any one node dies.
-
-Try it:  kgs dev`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
+// flagError is usageError for what is wrong with a flag.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "":
+		names := &cobra.Command{SuggestionsMinimumDistance: 2} // it knows what resembles a name
+		cmd.Flags().VisitAll(func(flag *pflag.Flag) {
+			names.AddCommand(&cobra.Command{Use: flag.Name, Run: func(*cobra.Command, []string) {}})
+		})
+		if like := names.SuggestionsFor(unknown.GetSpecifiedName()); len(like) > 0 {
+			return usageError(cmd, "%v: did you mean --%s?", err, strings.Join(like, " or --"))
+		}
+	case errors.As(err, &invalid):
+		flag, why := invalid.GetFlag(), invalid.Unwrap()
+		switch flag.Value.Type() {
+		case "int", "int64", "uint64":
+			why = errors.New("want a whole number")
+		case "float64":
+			why = errors.New("want a number")
+		case "duration":
+			why = errors.New("want a time span, as 30s or 1h30m")
+		}
+		return usageError(cmd, "--%s %s: %v", flag.Name, invalid.GetValue(), why)
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, "%v", err) })
-	root.AddCommand(newServe(), newDev(), newKeys(), newKeyspace(), newLinks(), newCluster(), newSnapshot(), newToken(), newBench(), newTLS(), newConfig(), newHealth(), newVersion())
-	root.SetHelpCommand(newHelp(root))
-	return root
-}
-
-// newHelp is cobra's help command, but a wrong topic is an error.
-func newHelp(root *cobra.Command) *cobra.Command {
-	return &cobra.Command{
-		Use:   "help [COMMAND]",
-		Short: "Help about a command",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			topic, left, err := root.Find(args)
-			if err != nil || len(left) > 0 {
-				return usageError(root, "no command %q", strings.Join(args, " "))
-			}
-			return topic.Help()
-		},
-	}
-}
-
-// newGroup is a command that only holds others.
-func newGroup(use, short string, members ...*cobra.Command) *cobra.Command {
-	group := &cobra.Command{
-		Use:   use,
-		Short: short,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var names []string
-			for _, member := range members {
-				names = append(names, member.Name())
-			}
-			if len(args) > 0 {
-				return usageError(cmd, "no command %q: there are %s", args[0], strings.Join(names, ", "))
-			}
-			return usageError(cmd, "name a command: %s", strings.Join(names, ", "))
-		},
-	}
-	group.AddCommand(members...)
-	return group
+	return usageError(cmd, "%v", err)
 }
 
 // usageError says what is wrong and where the right way is described.
 func usageError(cmd *cobra.Command, format string, args ...any) error {
-	path := strings.Replace(cmd.CommandPath(), "kgs", "kgs help", 1)
-	return fmt.Errorf("%s; see '%s'", oneLine(fmt.Errorf(format, args...)), path)
+	return fmt.Errorf("%s; see '%s'", oneLine(fmt.Errorf(format, args...)), helpPath(cmd))
+}
+
+func plural(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
 }
 
 // wantArgs checks the number of arguments; names in brackets are optional.
@@ -130,7 +113,7 @@ func wantArgs(names ...string) cobra.PositionalArgs {
 		case len(names) == 0 && len(args) > 0:
 			return usageError(cmd, "unexpected %q", args[0])
 		case len(args) < least || len(args) > len(names):
-			return usageError(cmd, "want %s, not %d arguments", strings.Join(names, " "), len(args))
+			return usageError(cmd, "want %s, not %s", strings.Join(names, " "), plural(len(args), "argument"))
 		}
 		return nil
 	}

@@ -19,7 +19,7 @@ func TestUsageErrors(t *testing.T) {
 		{"keys take --bogus", "unknown flag: --bogus; see 'kgs help keys take'"},
 		{"keys take extra", `unexpected "extra"`},
 		{"keys take -n 0", "want 1 to 100000"},
-		{"keys take -n x", "-n"},
+		{"keys take -n x", "--count x: want a whole number"},
 		{"keys inspect", "want KEY, not 0 arguments"},
 		{"keys return a", "--receipt or --from"},
 		{"keys return --receipt r", "name the keys"},

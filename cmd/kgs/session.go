@@ -25,7 +25,7 @@ type clientFlags struct {
 	token   string
 	ca      string
 	tls     *tls.Config // of https addresses; nil: this machine's authorities
-	format  string
+	format  outputFormat
 	timeout time.Duration
 }
 
@@ -35,7 +35,7 @@ func (f *clientFlags) register(group *cobra.Command) *cobra.Command {
 	flags.StringSliceVar(&f.addrs, "addr", nil, "`URL` of a node, or several with commas: the next is tried when one does not answer (env KGS_ADDR, default http://"+defaultHost+")")
 	flags.StringVar(&f.token, "token", "", "access `TOKEN` (env KGS_TOKEN)")
 	flags.StringVar(&f.ca, "ca", "", "`FILE` of the CA that signed the nodes' certificates, in PEM; addresses without http:// are then https (env KGS_CA)")
-	flags.StringVar(&f.format, "format", "table", "of the output: table or json")
+	f.format.register(flags)
 	flags.DurationVar(&f.timeout, "timeout", client.DefaultTimeout, "for the whole request, all tries included")
 	return group
 }
@@ -82,9 +82,6 @@ func (f *clientFlags) run(do action) func(*cobra.Command, []string) error {
 
 // open checks the flags and makes the client; it connects to nothing.
 func (f *clientFlags) open(cmd *cobra.Command) (*session, error) {
-	if f.format != "table" && f.format != "json" {
-		return nil, usageError(cmd, "--format %s: want table or json", f.format)
-	}
 	if f.timeout <= 0 {
 		return nil, usageError(cmd, "--timeout %s: want more than 0", f.timeout)
 	}
@@ -113,11 +110,16 @@ func (f *clientFlags) open(cmd *cobra.Command) (*session, error) {
 			f.addrs[i] = scheme + f.addrs[i]
 		}
 	}
-	c, err := client.New(client.Config{Addrs: f.addrs, Token: f.token, TLS: f.tls, Timeout: f.timeout})
+	c, err := f.client(f.timeout, f.addrs...)
 	if err != nil {
 		return nil, usageError(cmd, "%v", err)
 	}
-	return &session{Client: c, cmd: cmd, out: output{cmd.OutOrStdout(), f.format == "json"}}, nil
+	return &session{Client: c, cmd: cmd, out: f.format.output(cmd)}, nil
+}
+
+// client makes one, once open has filled in what the flags leave out.
+func (f *clientFlags) client(timeout time.Duration, addrs ...string) (*client.Client, error) {
+	return client.New(client.Config{Addrs: addrs, Token: f.token, TLS: f.tls, Timeout: timeout})
 }
 
 // trusting is a configuration that believes the authorities in a file.
@@ -137,11 +139,31 @@ func trusting(file string) (*tls.Config, error) {
 // address stands before it already.
 var requestOf = regexp.MustCompile(`(Get|Post|Patch|Put|Delete) "[^"]*": `)
 
-// explain adds what to do when no node answers, or the token does not do.
+// advice is what to do about what a node answers, by its code.
+var advice = map[string]string{
+	"unauthorized":       "name a token that may with --token or KGS_TOKEN",
+	"forbidden":          "name a token that may with --token or KGS_TOKEN",
+	"not_owner":          "name a token of its owner, or of an admin, with --token or KGS_TOKEN",
+	"keyspace_not_found": "'kgs keyspace list' shows those there are",
+	"link_not_found":     "'kgs links list --query TEXT' finds links",
+	"token_not_found":    "'kgs token list' shows their ids",
+	"node_not_found":     "'kgs cluster status' shows the members",
+	"alias_taken":        "choose another one, or leave --alias out",
+	"not_returnable":     "'kgs keys inspect KEY' shows where a key stands",
+	"no_leader":          "'kgs cluster status' shows which nodes are missing",
+}
+
+// explain adds what to do about an error.
 func explain(err error) error {
-	if client.HasCode(err, "unauthorized") || client.HasCode(err, "forbidden") {
-		return fmt.Errorf("%w; name a token that may with --token or KGS_TOKEN", err)
+	var said *client.Error
+	if errors.As(err, &said) && advice[said.Code] != "" {
+		return fmt.Errorf("%w; %s", err, advice[said.Code])
 	}
+	return unreached(err)
+}
+
+// unreached adds what to do when no node answers.
+func unreached(err error) error {
 	if !errors.Is(err, client.ErrUnreachable) {
 		return err
 	}

@@ -34,7 +34,9 @@ func newSnapshotSave(f *clientFlags) *cobra.Command {
 name, verified, and only then renamed to FILE.
 
 The file holds all links and the secrets of the key spaces: keep it like a key.`,
-		Args: wantArgs("FILE"),
+		Example:           `  kgs snapshot save links.backup`,
+		Args:              wantArgs("FILE"),
+		ValidArgsFunction: completeFile,
 		RunE: f.run(func(ctx context.Context, s *session, args []string) error {
 			ctx, cancel := context.WithTimeout(ctx, f.timeout)
 			defer cancel()
@@ -45,9 +47,11 @@ The file holds all links and the secrets of the key spaces: keep it like a key.`
 
 func newSnapshotInspect(f *clientFlags) *cobra.Command {
 	return &cobra.Command{
-		Use:   "inspect FILE",
-		Short: "What a backup file is of; needs no cluster",
-		Args:  wantArgs("FILE"),
+		Use:               "inspect FILE",
+		Short:             "What a backup file is of; needs no cluster",
+		Example:           `  kgs snapshot inspect links.backup`,
+		Args:              wantArgs("FILE"),
+		ValidArgsFunction: completeFile,
 		RunE: f.run(func(_ context.Context, s *session, args []string) error {
 			file, size, err := openSnapshot(args[0])
 			if err != nil {
@@ -65,9 +69,11 @@ func newSnapshotInspect(f *clientFlags) *cobra.Command {
 
 func newSnapshotVerify(f *clientFlags) *cobra.Command {
 	return &cobra.Command{
-		Use:   "verify FILE",
-		Short: "Check every byte of a backup file; needs no cluster",
-		Args:  wantArgs("FILE"),
+		Use:               "verify FILE",
+		Short:             "Check every byte of a backup file; needs no cluster",
+		Example:           `  kgs snapshot verify links.backup`,
+		Args:              wantArgs("FILE"),
+		ValidArgsFunction: completeFile,
 		RunE: f.run(func(_ context.Context, s *session, args []string) error {
 			file, size, err := openSnapshot(args[0])
 			if err != nil {
@@ -100,7 +106,8 @@ A backup of another cluster can only be restored into a new one, and needs
 --floor: how many keys the other one issued after the backup is not known here.`,
 		Example: `  kgs snapshot restore kgs.backup
   kgs snapshot restore other.backup --floor 120000000 --floor vouchers=400000`,
-		Args: wantArgs("FILE"),
+		Args:              wantArgs("FILE"),
+		ValidArgsFunction: completeFile,
 	}
 	floors.add(cmd)
 	cmd.Flags().StringVar(&once, "idempotency-key", "", "`KEY` of an earlier try whose outcome is unknown: the restore is done once")

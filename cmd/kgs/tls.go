@@ -3,14 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,6 +34,7 @@ func newTLS() *cobra.Command {
 
 func newTLSInit() *cobra.Command {
 	c := tlsInit{}
+	var as outputFormat
 	cmd := &cobra.Command{
 		Use:   "init --dir DIR --nodes ID,...",
 		Short: "Make a CA and a certificate for each node",
@@ -55,7 +54,7 @@ Keep ca.key away from the nodes: who has it can make itself a member.`,
 			if err := c.validate(); err != nil {
 				return usageError(cmd, "%v", err)
 			}
-			return c.run(cmd.OutOrStdout())
+			return c.run(as.output(cmd))
 		},
 	}
 	flags := cmd.Flags()
@@ -64,6 +63,7 @@ Keep ca.key away from the nodes: who has it can make itself a member.`,
 	flags.StringSliceVar(&c.nodes, "nodes", nil, "`ID,...` of the nodes, as in kgs serve --node-id")
 	flags.StringSliceVar(&c.hosts, "hosts", nil, "`HOST,...`: names and addresses under which clients reach the nodes, besides localhost")
 	flags.IntVar(&c.days, "days", 825, "how long the certificates are good; never longer than their CA, which is for 10 years")
+	as.register(flags)
 	return cmd
 }
 
@@ -95,7 +95,7 @@ var hostName = regexp.MustCompile(`^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-
 
 // run makes the files and says what to do with them. Nothing is made if one of
 // the nodes has files already.
-func (c tlsInit) run(stdout io.Writer) error {
+func (c tlsInit) run(out output) error {
 	for _, node := range c.nodes {
 		for _, path := range []string{certs.CertFile(c.dir, node), certs.KeyFile(c.dir, node)} {
 			if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
@@ -107,20 +107,44 @@ func (c tlsInit) run(stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	t := &table{w: tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)}
-	t.row("FILE", "FOR", "EXPIRES")
-	ca := filepath.Join(c.dir, certs.CAFile)
+	view := tlsView{CA: filepath.Join(c.dir, certs.CAFile), Expires: authority.Expires()}
 	if made {
-		t.row(ca, "all nodes and clients", when(authority.Expires()))
-		t.row(filepath.Join(c.dir, "ca.key"), "this command only: keep it away from the nodes")
+		view.CAKey = filepath.Join(c.dir, "ca.key")
 	}
 	for _, node := range c.nodes {
 		expires, err := authority.Issue(node, c.hosts, time.Duration(c.days)*24*time.Hour)
 		if err != nil {
 			return err
 		}
-		t.row(certs.CertFile(c.dir, node), node, when(expires))
-		t.row(certs.KeyFile(c.dir, node), node+", and nobody else")
+		view.Nodes = append(view.Nodes, tlsNode{node, certs.CertFile(c.dir, node), certs.KeyFile(c.dir, node), expires})
+	}
+	return out.print(view, view.table)
+}
+
+// tlsView is what the command shows.
+type tlsView struct {
+	CA      string    `json:"ca"`
+	CAKey   string    `json:"ca_key,omitempty"` // if it was made
+	Expires time.Time `json:"expires_at"`
+	Nodes   []tlsNode `json:"nodes"`
+}
+
+type tlsNode struct {
+	ID      string    `json:"id"`
+	Cert    string    `json:"cert"`
+	Key     string    `json:"key"`
+	Expires time.Time `json:"expires_at"`
+}
+
+func (v tlsView) table(t *table) {
+	t.head("FILE", "FOR", "EXPIRES")
+	if v.CAKey != "" {
+		t.row(v.CA, "all nodes and clients", when(v.Expires))
+		t.row(v.CAKey, "this command only: keep it away from the nodes")
+	}
+	for _, n := range v.Nodes {
+		t.row(n.Cert, n.ID, when(n.Expires))
+		t.row(n.Key, n.ID+", and nobody else")
 	}
 	t.text(`
 Copy to each node its own two files and %[1]s, and start it with
@@ -128,6 +152,5 @@ Copy to each node its own two files and %[1]s, and start it with
 
 Clients need %[1]s:
   kgs cluster status --ca %[1]s --addr https://HOST:8080
-  curl --cacert %[1]s https://HOST:8080/v1/cluster`, ca, c.nodes[0])
-	return nil
+  curl --cacert %[1]s https://HOST:8080/v1/cluster`, v.CA, v.Nodes[0].ID)
 }

@@ -28,9 +28,11 @@ above it may, too:
   keys   take and return keys
   write  create, change and delete links
   admin  everything: members, backups, tokens`,
+		Example: `  kgs token create --role write --name shop
+  kgs token create --role keys --name worker --ttl 720h --format json`,
 		Args: wantArgs(),
 	}
-	cmd.Flags().StringVar(&token.Role, "role", "", "read, keys, write or admin")
+	cmd.Flags().StringVar(&token.Role, "role", "", "`ROLE`: read, keys, write or admin")
 	cmd.Flags().StringVar(&token.Name, "name", "", "whose it is: tokens of one name own the same links and keys")
 	cmd.Flags().Uint64Var(&token.MaxLinks, "max-links", 0, "links that the owner may have when this token makes another one (default any)")
 	cmd.Flags().DurationVar(&token.TTL, "ttl", 0, "how long it is valid, as 720h (default for ever)")
@@ -61,18 +63,19 @@ above it may, too:
 
 func newTokenList(f *clientFlags) *cobra.Command {
 	return &cobra.Command{
-		Use:   "list",
-		Short: "All tokens, without their secrets",
-		Args:  wantArgs(),
+		Use:     "list",
+		Short:   "All tokens, without their secrets",
+		Example: `  kgs token list`,
+		Args:    wantArgs(),
 		RunE: f.run(func(ctx context.Context, s *session, _ []string) error {
 			tokens, err := s.Tokens(ctx)
 			if err != nil {
 				return err
 			}
 			return s.out.print(map[string]any{"tokens": tokens}, func(t *table) {
-				t.row("ID", "ROLE", "NAME", "CREATED", "EXPIRES")
+				t.head("ID", "ROLE", "NAME", "CREATED", "EXPIRES")
 				for _, token := range tokens {
-					t.row(token.ID, token.Role, token.Name, when(token.CreatedAt), expiry(token))
+					t.row(token.ID, token.Role, free(token.Name), when(token.CreatedAt), expiry(token))
 				}
 			})
 		}),
@@ -83,7 +86,12 @@ func newTokenRevoke(f *clientFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "revoke ID",
 		Short: "Make a token invalid for good",
-		Args:  wantArgs("ID"),
+		Long: `Make a token invalid for good. Links and keys stay their owner's, whose other tokens
+go on. The last admin token that is valid cannot be revoked.`,
+		Example: `  kgs token list         # shows the ids
+  kgs token revoke ID`,
+		Args:              wantArgs("ID"),
+		ValidArgsFunction: f.completeFirst(askTokens),
 		RunE: f.run(func(ctx context.Context, s *session, args []string) error {
 			if err := s.RevokeToken(ctx, args[0]); err != nil {
 				return err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"runtime"
 	"runtime/debug"
 
@@ -43,13 +42,22 @@ func versionOf(info *debug.BuildInfo) string {
 }
 
 func newVersion() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "The version of this binary",
-		Args:  wantArgs(),
+	var as outputFormat
+	cmd := &cobra.Command{
+		Use:     "version",
+		Short:   "The version of this binary",
+		Example: `  kgs version --format json`,
+		Args:    wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "kgs %s %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return err
+			v := struct {
+				Version string `json:"version"`
+				Go      string `json:"go"`
+				OS      string `json:"os"`
+				Arch    string `json:"arch"`
+			}{buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH}
+			return as.output(cmd).print(v, func(t *table) { t.text("kgs %s %s %s/%s", v.Version, v.Go, v.OS, v.Arch) })
 		},
 	}
+	as.register(cmd.Flags())
+	return cmd
 }

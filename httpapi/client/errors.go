@@ -33,12 +33,18 @@ func (e *Error) Error() string {
 	if text == "" {
 		text = fmt.Sprintf("HTTP status %d", e.Status)
 	}
-	for _, more := range []string{e.Title, e.Detail} {
-		if more != "" {
-			text += ": " + more
-		}
+	if e.Title != "" && !startsWith(e.Detail, e.Title) {
+		text += ": " + e.Title
+	}
+	if e.Detail != "" {
+		text += ": " + e.Detail
 	}
 	return text
+}
+
+// startsWith: what the title says, the detail says again.
+func startsWith(detail, title string) bool {
+	return len(detail) >= len(title) && strings.EqualFold(detail[:len(title)], title)
 }
 
 // Retryable: nothing happened, and the same request may succeed later or

@@ -35,7 +35,9 @@ func (c *Client) do(ctx context.Context, call *call) (*answer, error) {
 				c.current.Store(uint32(at))
 				return got, nil
 			}
-			said[at] = fmt.Errorf("%s: %w", c.addrs[at], err)
+			if said[at] == nil || ctx.Err() == nil { // that the time was up tells less
+				said[at] = fmt.Errorf("%s: %w", c.addrs[at], err)
+			}
 			mayHave = mayHave || call.mayHaveHappened(err)
 			if !call.sendAgain(err) {
 				return nil, call.final(err)
