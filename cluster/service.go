@@ -224,6 +224,23 @@ func (n *Node) WatchLinks(ctx context.Context, after fsm.ChangeID) (*fsm.LinkWat
 	return n.machine.Watch(after)
 }
 
+// Tags returns tags that links have, in order, the first one above after.
+func (n *Node) Tags(ctx context.Context, l Level, after string, limit int) ([]string, error) {
+	if err := n.catchUp(ctx, l); err != nil {
+		return nil, err
+	}
+	return n.machine.Tags(after, limit)
+}
+
+// Counts returns how many links there are, and how many visits found none.
+func (n *Node) Counts(ctx context.Context, l Level) (Counts, error) {
+	if err := n.catchUp(ctx, l); err != nil {
+		return Counts{}, err
+	}
+	state, err := n.machine.State()
+	return Counts{Links: state.GetLinks(), Misses: state.GetMisses()}, err
+}
+
 // Key finds where a key stands.
 func (n *Node) Key(ctx context.Context, l Level, space, key string) (fsm.KeyState, error) {
 	if err := n.catchUp(ctx, l); err != nil {

@@ -45,6 +45,12 @@ type LinkPage struct {
 	Index uint64 // of the log: what came up to it shows, what came later may show
 }
 
+// Counts are what the whole state counts.
+type Counts struct {
+	Links  uint64 // that are not deleted
+	Misses uint64 // visits to keys without a link
+}
+
 // TakeRequest asks for Count keys of a key space ("" is the default one).
 type TakeRequest struct {
 	Keyspace    string

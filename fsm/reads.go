@@ -176,6 +176,27 @@ func (m *Machine) visitTagged(tag, after string, visit func(string, *pb.Link) bo
 	return failed
 }
 
+// Tags returns up to limit tags that links have, in order, the first one above
+// after. Each is one seek, however many links have it.
+func (m *Machine) Tags(after string, limit int) (tags []string, err error) {
+	var from []byte
+	if after != "" {
+		from = append([]byte(after), 1)
+	}
+	for found := true; found && len(tags) < limit; {
+		found = false
+		err = m.db.Scan(store.LinkTags, from, nil, func(row, _ []byte) bool {
+			tag, _, _ := bytes.Cut(row, []byte{0})
+			tags, from, found = append(tags, string(tag)), append(bytes.Clone(tag), 1), true
+			return false
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return tags, nil
+}
+
 func isNotFound(err error) bool {
 	return errors.Is(err, ErrLinkNotFound) || errors.Is(err, ErrLinkExpired)
 }

@@ -61,6 +61,21 @@ func TestLinksInPages(t *testing.T) {
 	}
 }
 
+func TestTagsInOrder(t *testing.T) {
+	d := newDriver(t)
+	for i, tags := range [][]string{{"b", "a"}, {"a b", "a"}, {"ü"}, {"gone"}, {}} {
+		create := alias(fmt.Sprint("link", i))
+		create.GetCreateLink().Link.Tags = tags
+		d.ok(create)
+	}
+	d.ok(deleteLink("link3"))
+	for after, want := range map[string]string{"": "[a a b b]", "a": "[a b b ü]", "a a": "[a b b ü]", "b": "[ü]", "ü": "[]"} {
+		tags, err := d.m.Tags(after, 3)
+		check(t, err)
+		equal(t, fmt.Sprint(tags), want)
+	}
+}
+
 // A page looks at a bounded number of rows.
 func TestLinksVisitBoundedRows(t *testing.T) {
 	d := newDriver(t)

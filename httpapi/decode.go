@@ -23,11 +23,12 @@ const (
 )
 
 // nulls says what a member that is null means.
-type nulls bool
+type nulls int
 
 const (
-	nullIsAbsent nulls = true
-	nullIsWrong  nulls = false
+	nullIsWrong nulls = iota
+	nullIsAbsent
+	nullClears // as "" or 0 does; wrong of other types
 )
 
 // decodeObject decodes one JSON object strictly: names match exactly and once,
@@ -82,10 +83,10 @@ func decodeMember(d *json.Decoder, null nulls, fields []field, seen []bool) erro
 		}
 	}
 	if at < 0 {
-		return invalidf("unknown field %q", name)
+		return invalidf("unknown field %q", name).of(name)
 	}
 	if seen[at] {
-		return invalidf("field %q is given twice", name)
+		return invalidf("field %q is given twice", name).of(name)
 	}
 	seen[at] = true
 	var raw json.RawMessage
@@ -100,10 +101,25 @@ func (f field) set(raw json.RawMessage, null nulls) error {
 	switch {
 	case isNull && null == nullIsAbsent:
 		return nil
+	case isNull && null == nullClears && f.clear():
+		return nil
 	case isNull || hasNullElement(raw) || json.Unmarshal(raw, f.into) != nil:
-		return invalidf("field %q: want %s", f.name, f.want)
+		return invalidf("field %q: want %s", f.name, f.want).of(f.name)
 	}
 	return nil
+}
+
+// clear sets the member to what takes it away, if there is such a value.
+func (f field) clear() bool {
+	switch into := f.into.(type) {
+	case **string:
+		*into = new(string)
+	case **int:
+		*into = new(int)
+	default:
+		return false
+	}
+	return true
 }
 
 // hasNullElement finds null in a list, which would become an empty string.

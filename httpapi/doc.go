@@ -12,6 +12,7 @@
 //	             redirect.go health.go  the handlers, by resource
 //	linklimits.go visits.go  what a redirect asks of a limited link, and what it counts
 //	stream.go    streams of events: watch.go GET /v1/cluster/watch, watchlinks.go GET /v1/watch
+//	shlink.go shlink_list.go shlink_tags.go  the REST API of Shlink, on the same functions
 //	ui.go ui/    the page for people
 //	pages.go pages/ qr.go  what people get who follow a link: preview, problems, QR code
 //	openapi.go openapi.yaml  the description of all this; the page at /docs shows it
@@ -72,6 +73,11 @@
 //     one of few places: too slow a body is 408 body_too_slow.
 //   - Outside /v1 a problem is a page to who asks for text/html by name, with the
 //     same status. The preview is for all who accept HTML, 406 to others.
+//   - In Shlink's API a member or parameter that kgs cannot honour is invalid-data, a
+//     route 501 not_supported. Lists are in the order of the short codes unless
+//     asked for another, which takes a walk over all that are found, of 10,000 at
+//     most. GET .../short-urls/shorten, which creates and has the key in its URL, is
+//     not there, nor are versions 1 and 2.
 //   - A preview and a QR code are refused as the redirect would be, spend misses
 //     as it does (limits.go), and count no visit. A picture of the wanted size
 //     in which a module would be less than a pixel is 400.

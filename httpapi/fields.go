@@ -44,7 +44,7 @@ var reserved = map[string]bool{
 	"healthz": true, "help": true, "keys": true, "keyspaces": true, "kgs": true,
 	"links": true, "livez": true, "login": true, "logout": true, "metrics": true,
 	"openapi": true, "pprof": true, "preview": true, "public": true, "readyz": true,
-	"robots": true, "signup": true, "static": true, "status": true, "token": true,
+	"rest": true, "robots": true, "signup": true, "static": true, "status": true, "token": true,
 	"tokens": true, "ui": true, "version": true,
 }
 
@@ -68,20 +68,20 @@ func checkRedirect(status int) error {
 
 func checkTitle(title string) error {
 	if utf8.RuneCountInString(title) > maxTitle {
-		return invalidf("title: at most %d characters", maxTitle)
+		return invalidf("title: at most %d characters", maxTitle).of("title")
 	}
 	if strings.ContainsFunc(title, unicode.IsControl) {
-		return invalidf("title: no control characters")
+		return invalidf("title: no control characters").of("title")
 	}
 	return nil
 }
 
 func checkTag(tag string) error {
 	if n := utf8.RuneCountInString(tag); n < 1 || n > maxTag {
-		return invalidf("tag %.80q: want 1 to %d characters", tag, maxTag)
+		return invalidf("tag %.80q: want 1 to %d characters", tag, maxTag).of("tags")
 	}
 	if !utf8.ValidString(tag) || strings.ContainsFunc(tag, func(r rune) bool { return !unicode.IsPrint(r) && r != zeroWidthJoiner }) {
-		return invalidf("tag %q: only printable characters", tag)
+		return invalidf("tag %q: only printable characters", tag).of("tags")
 	}
 	return nil
 }
@@ -91,7 +91,7 @@ const zeroWidthJoiner = '\u200d' // holds emoji together
 // cleanTags drops repeats and keeps the order. The limit counts what was sent.
 func cleanTags(tags []string) ([]string, error) {
 	if len(tags) > maxTags {
-		return nil, invalidf("tags: at most %d", maxTags)
+		return nil, invalidf("tags: at most %d", maxTags).of("tags")
 	}
 	var clean []string
 	for _, tag := range tags {

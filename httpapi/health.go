@@ -17,10 +17,7 @@ func (s *Server) livez(_ context.Context, c echo.Context) error {
 
 // readyz is GET /readyz: this node can serve; ?verbose says what it needs.
 func (s *Server) readyz(_ context.Context, c echo.Context) error {
-	checks := s.service.Ready()
-	if s.draining.Load() {
-		checks = append(checks, cluster.Check{Name: "http", Detail: "shutting down"})
-	}
+	checks := s.checks()
 	status, summary := http.StatusOK, "ok"
 	var verbose []byte
 	for _, check := range checks {
@@ -35,6 +32,15 @@ func (s *Server) readyz(_ context.Context, c echo.Context) error {
 		return respond(c, status, typeText, []byte(summary))
 	}
 	return respond(c, status, typeText, append(verbose, summary...))
+}
+
+// checks are what this node needs to serve.
+func (s *Server) checks() []cluster.Check {
+	checks := s.service.Ready()
+	if s.draining.Load() {
+		checks = append(checks, cluster.Check{Name: "http", Detail: "shutting down"})
+	}
+	return checks
 }
 
 // metricsPage is GET /metrics.

@@ -111,7 +111,9 @@ func (l *limiters) wait(left float64) int {
 }
 
 // limited: requests of this route are counted.
-func (r route) limited() bool { return strings.HasPrefix(r.path, "/v1/") }
+func (r route) limited() bool {
+	return strings.HasPrefix(r.path, "/v1/") || isShlink(r.path) && r.least != public
+}
 
 // limitRequest charges a request to its client, and refuses it if the client has
 // none left. valid: its token is. Only then is it charged to the token: whoever

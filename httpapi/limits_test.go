@@ -341,7 +341,7 @@ func TestLimitsAreChecked(t *testing.T) {
 	}
 }
 
-// All that the contract has under /v1 is limited, and nothing else.
+// All that the contract has under /v1, and in the API of Shlink, is limited, and nothing else.
 func TestWhichRoutesAreLimited(t *testing.T) {
 	s := newServer(t, &fakenode.Node{})
 	var free []string
@@ -350,7 +350,7 @@ func TestWhichRoutesAreLimited(t *testing.T) {
 			free = append(free, r.path)
 		}
 	}
-	if got := fmt.Sprint(free); got != "[/livez /readyz /metrics /openapi.json /docs /robots.txt /ui /ui/ /ui/:file / /:key /:key/qr]" {
+	if got := fmt.Sprint(free); got != "[/rest/v3/health /rest/health /livez /readyz /metrics /openapi.json /docs /robots.txt /ui /ui/ /ui/:file / /:key /:key/qr]" {
 		t.Errorf("not limited: %s", got)
 	}
 }

@@ -98,11 +98,16 @@ func (s *Server) decodeCreate(body []byte, r *http.Request, more ...field) (*pb.
 	if err := decodeObject(body, nullIsAbsent, fields...); err != nil {
 		return nil, err
 	}
-	if f.url == nil {
-		return nil, refusef(kindInvalidURL, "url is missing")
-	}
 	if err := f.check(s.own, r); err != nil {
 		return nil, err
+	}
+	return f.create()
+}
+
+// create is the new link; what it is made of has been checked, but for its place.
+func (f *linkFields) create() (*pb.CreateLink, error) {
+	if f.url == nil {
+		return nil, refusef(kindInvalidURL, "it is missing")
 	}
 	if err := f.checkPlace(); err != nil {
 		return nil, err
@@ -129,6 +134,18 @@ func (s *Server) decodeUpdate(body []byte, r *http.Request) (*pb.UpdateLink, err
 	if err := f.check(s.own, r); err != nil {
 		return nil, err
 	}
+	update := f.update()
+	if update == nil {
+		return nil, invalidf("nothing to change: give url, title, tags, redirect, expires_at, ttl, not_before or max_visits")
+	}
+	return update, nil
+}
+
+// update is the changes, which have been checked; nil if there are none.
+func (f *linkFields) update() *pb.UpdateLink {
+	if f.url == nil && f.title == nil && f.redirect == nil && f.tags == nil && f.limits == (limits{}) {
+		return nil
+	}
 	update := &pb.UpdateLink{Url: f.url, Title: f.title,
 		ExpiresAt: f.expires, Ttl: f.lives, NotBefore: f.starts, MaxVisits: f.visits}
 	if f.redirect != nil {
@@ -138,10 +155,7 @@ func (s *Server) decodeUpdate(body []byte, r *http.Request) (*pb.UpdateLink, err
 	if f.tags != nil {
 		update.SetTags, update.Tags = true, *f.tags
 	}
-	if f.url == nil && f.title == nil && f.redirect == nil && f.tags == nil && f.limits == (limits{}) {
-		return nil, invalidf("nothing to change: give url, title, tags, redirect, expires_at, ttl, not_before or max_visits")
-	}
-	return update, nil
+	return update
 }
 
 func value[T any](p *T) (v T) {

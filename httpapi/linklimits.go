@@ -42,14 +42,20 @@ func (f *linkFields) checkLimits() (err error) {
 		ms := ttl.Milliseconds()
 		f.lives = &ms
 	}
-	if f.maxVisits != nil {
-		if *f.maxVisits < 0 || *f.maxVisits > maxVisits {
-			return invalidf("max_visits: want 1 to %d, or 0 for no limit", maxVisits)
-		}
-		visits := uint64(*f.maxVisits)
-		f.visits = &visits
+	f.visits, err = readVisits("max_visits", f.maxVisits)
+	return err
+}
+
+// readVisits reads a member that is a number of visits: nil if it is absent.
+func readVisits(name string, n *int) (*uint64, error) {
+	if n == nil {
+		return nil, nil
 	}
-	return nil
+	if *n < 0 || *n > maxVisits {
+		return nil, invalidf("%s: want 1 to %d, or 0 for no limit", name, maxVisits).of(name)
+	}
+	visits := uint64(*n)
+	return &visits, nil
 }
 
 // readTime reads a member that is a time: nil if it is absent, 0 if it is "".
@@ -63,7 +69,7 @@ func readTime(name string, text *string) (*int64, error) {
 	}
 	at, err := time.Parse(time.RFC3339, *text)
 	if err != nil || at.Year() < 1970 || at.Year() > 9999 {
-		return nil, invalidf("field %q: want %s", name, wantTime)
+		return nil, invalidf("field %q: want %s", name, wantTime).of(name)
 	}
 	if ms = at.UnixMilli(); ms == 0 {
 		ms = 1 // 0 would be no limit

@@ -16,37 +16,40 @@ var errOutcomes = errors.New("the node answered another number of links than it 
 
 // createLink is POST /v1/links.
 func (s *Server) createLink(ctx context.Context, c echo.Context) error {
-	r := c.Request()
-	body, err := requireJSON(c)
+	outcome, err := s.create(ctx, c, func(s *Server, body []byte, r *http.Request) (*pb.CreateLink, error) { return s.decodeCreate(body, r) })
 	if err != nil {
 		return err
 	}
-	idem, err := idempotency(c, body)
-	if err != nil {
-		return err
-	}
-	create, err := s.decodeCreate(body, r)
-	if err != nil {
-		return err
-	}
-	ownedBy(create, bearerOf(c))
-	outcomes := s.service.CreateLinks(ctx, []cluster.CreateRequest{{Create: create, Idempotency: idem}})
-	if len(outcomes) != 1 {
-		return errOutcomes
-	}
-	outcome := outcomes[0]
-	header := c.Response().Header()
-	markMutation(header, outcome.Index, outcome.Replayed)
-	if outcome.Err != nil {
-		return outcome.Err
-	}
-	link := s.newLinkJSON(r, outcome.Key, outcome.Link)
-	header["Location"] = []string{link.ShortURL}
+	link := s.newLinkJSON(c.Request(), outcome.Key, outcome.Link)
+	c.Response().Header()["Location"] = []string{link.ShortURL}
 	status := http.StatusCreated
 	if outcome.Found {
 		status = http.StatusOK
 	}
 	return respondJSON(c, status, link)
+}
+
+// create makes the link that decode finds in the body.
+func (s *Server) create(ctx context.Context, c echo.Context, decode func(*Server, []byte, *http.Request) (*pb.CreateLink, error)) (cluster.Outcome, error) {
+	body, err := requireJSON(c)
+	if err != nil {
+		return cluster.Outcome{}, err
+	}
+	idem, err := idempotency(c, body)
+	if err != nil {
+		return cluster.Outcome{}, err
+	}
+	create, err := decode(s, body, c.Request())
+	if err != nil {
+		return cluster.Outcome{}, err
+	}
+	ownedBy(create, bearerOf(c))
+	outcomes := s.service.CreateLinks(ctx, []cluster.CreateRequest{{Create: create, Idempotency: idem}})
+	if len(outcomes) != 1 {
+		return cluster.Outcome{}, errOutcomes
+	}
+	markMutation(c.Response().Header(), outcomes[0].Index, outcomes[0].Replayed)
+	return outcomes[0], outcomes[0].Err
 }
 
 // ownedBy makes the new link the bearer's.
@@ -56,47 +59,61 @@ func ownedBy(create *pb.CreateLink, b fsm.Bearer) {
 
 // getLink is GET /v1/links/{key}.
 func (s *Server) getLink(ctx context.Context, c echo.Context) error {
-	level, err := readLevel(c.Request())
-	if err != nil {
-		return err
-	}
-	key, err := linkKey(c)
-	if err != nil {
-		return err
-	}
-	link, err := s.service.Link(ctx, level, key)
+	key, link, err := s.find(ctx, c)
 	if err != nil {
 		return err
 	}
 	return respondJSON(c, http.StatusOK, s.newLinkJSON(c.Request(), key, link))
 }
 
+// find is the link of the key in the path.
+func (s *Server) find(ctx context.Context, c echo.Context) (key string, link *pb.Link, err error) {
+	level, err := readLevel(c.Request())
+	if err != nil {
+		return "", nil, err
+	}
+	if key, err = linkKey(c); err != nil {
+		return "", nil, err
+	}
+	link, err = s.service.Link(ctx, level, key)
+	return key, link, err
+}
+
 // updateLink is PATCH /v1/links/{key}.
 func (s *Server) updateLink(ctx context.Context, c echo.Context) error {
-	r := c.Request()
-	key, err := linkKey(c)
+	key, link, err := s.update(ctx, c, (*Server).decodeUpdate)
 	if err != nil {
 		return err
+	}
+	return respondJSON(c, http.StatusOK, s.newLinkJSON(c.Request(), key, link))
+}
+
+// update makes the changes that decode finds in the body; if these are nil, it only
+// looks the link up.
+func (s *Server) update(ctx context.Context, c echo.Context, decode func(*Server, []byte, *http.Request) (*pb.UpdateLink, error)) (key string, link *pb.Link, err error) {
+	if key, err = linkKey(c); err != nil {
+		return "", nil, err
 	}
 	body, err := requireJSON(c)
 	if err != nil {
-		return err
+		return "", nil, err
 	}
 	idem, err := idempotency(c, body)
 	if err != nil {
-		return err
+		return "", nil, err
 	}
-	update, err := s.decodeUpdate(body, r)
+	update, err := decode(s, body, c.Request())
 	if err != nil {
-		return err
+		return "", nil, err
+	}
+	if update == nil {
+		link, err = s.service.Link(ctx, cluster.Linearizable, key)
+		return key, link, err
 	}
 	update.Key, update.As = key, actor(c)
 	outcome := s.service.UpdateLink(ctx, update, idem)
 	markMutation(c.Response().Header(), outcome.Index, outcome.Replayed)
-	if outcome.Err != nil {
-		return outcome.Err
-	}
-	return respondJSON(c, http.StatusOK, s.newLinkJSON(r, key, outcome.Link))
+	return key, outcome.Link, outcome.Err
 }
 
 // deleteLink is DELETE /v1/links/{key}.

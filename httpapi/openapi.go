@@ -112,7 +112,7 @@ func describe(op *yaml.Node, r route, refusals *yaml.Node) {
 		setHeaders(responses.Content[i], append(all, written...))
 	}
 	var answered []string
-	for _, group := range byStatus(codesOf(op, r)) {
+	for _, group := range byStatus(codesOf(op, r), isShlink(r.path)) {
 		status := strconv.Itoa(group[0].status)
 		for _, k := range group {
 			answered = append(answered, k.code)
@@ -130,7 +130,9 @@ func describe(op *yaml.Node, r route, refusals *yaml.Node) {
 			headers = append(slices.Clone(written), "Retry-After")
 		}
 		name := refusalName(group, headers)
-		if !isAPI(r.path) {
+		if isShlink(r.path) {
+			name += ".shlink"
+		} else if !isAPI(r.path) {
 			name += ".page"
 		}
 		set(responses, status, reference("responses", name))
@@ -181,11 +183,15 @@ func codesOf(op *yaml.Node, r route) []string {
 	return codes
 }
 
-// byStatus are the kinds with these codes, those with one status together.
-func byStatus(codes []string) (groups [][]*kind) {
+// byStatus are the kinds with these codes, those with one status together; in Shlink's
+// API as that answers them.
+func byStatus(codes []string, shlink bool) (groups [][]*kind) {
 	for _, k := range kinds {
 		if !slices.Contains(codes, k.code) {
 			continue
+		}
+		if shlink {
+			k = k.inShlink()
 		}
 		at := slices.IndexFunc(groups, func(group []*kind) bool { return group[0].status == k.status })
 		if at < 0 {
@@ -204,7 +210,7 @@ func refusal(group []*kind) map[string]any {
 	}
 	first := problem{kind: group[0], detail: group[0].title}
 	for _, row := range errorTable {
-		if row.kind == group[0] {
+		if row.kind.code == group[0].code {
 			first.detail = row.err.Error()
 			break
 		}

@@ -183,6 +183,8 @@ func TestOpenAPISchemasAreTheTypes(t *testing.T) {
 		"Stats": statsJSON{}, "Day": dayJSON{}, "Name": nameJSON{}, "Keyspace": keyspaceJSON{}, "Keyspaces": keyspacesJSON{},
 		"Row": rowJSON{}, "RowPage": rowPage{}, "Status": statusJSON{}, "Digest": digestJSON{}, "Node": nodeJSON{},
 		"Restored": restoredJSON{}, "Backup": backupJSON{}, "RestoredKeyspace": restoredKeyspaceJSON{}, "Token": tokenJSON{},
+		"ShortUrl": shortURLJSON{}, "ShortUrlMeta": shortURLMetaJSON{}, "VisitsSummary": visitsSummaryJSON{}, "Pagination": paginationJSON{},
+		"TagStats": tagStatsJSON{}, "RedirectRules": redirectRulesJSON{}, "Domain": domainJSON{}, "NotFoundRedirects": redirectsJSON{},
 	}
 	for name, value := range types {
 		schema := specificationFor(t).specified.Components.Schemas[name].Value
@@ -227,9 +229,11 @@ func TestOpenAPIRequestsAreWhatIsDecoded(t *testing.T) {
 		}
 	}
 	fields["decodeCreate"] = append(fields["decodeCreate"], fields["appendCommon"]...)
+	fields["decodeNewShortURL"] = append(fields["decodeNewShortURL"], fields["editable"]...)
 	for function, schema := range map[string]string{
 		"decodeTake": "TakeKeys", "returnKeys": "ReturnKeys", "decodeCreate": "NewLink", "readBatch": "LineExtras", "appendCommon": "LinkChanges",
 		"decodeKeyspace": "NewKeyspace", "joinNode": "NewNode", "transferLeader": "Transfer", "decodeToken": "NewToken",
+		"decodeNewShortURL": "NewShortUrl", "editable": "ShortUrlChanges",
 	} {
 		properties := specificationFor(t).specified.Components.Schemas[schema].Value.Properties
 		wantSame(t, "schema "+schema, "has", slices.Collect(maps.Keys(properties)), fields[function])
@@ -376,6 +380,7 @@ func init() {
 	for _, kind := range []string{"application/x-ndjson", "text/html", "text/css", "text/javascript", "image/svg+xml", "image/png", "text/event-stream"} {
 		openapi3filter.RegisterBodyDecoder(kind, openapi3filter.RegisteredBodyDecoder("text/plain"))
 	}
+	openapi3filter.RegisterBodyDecoder("application/health+json", openapi3filter.RegisteredBodyDecoder("application/json"))
 }
 
 var fuzzing = sync.OnceValue(func() bool {

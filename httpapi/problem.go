@@ -13,15 +13,15 @@ import (
 // kind is one sort of problem: what a client can tell apart. Codes are part of
 // the contract and never change their meaning.
 type kind struct {
-	status      int
-	code, title string
+	status           int
+	code, title, uri string
 }
 
 // kinds are all of them, in the order below.
 var kinds []*kind
 
 func newKind(status int, code, title string) *kind {
-	k := &kind{status, code, title}
+	k := &kind{status, code, title, "urn:kgs:problem:" + code}
 	kinds = append(kinds, k)
 	return k
 }
@@ -78,6 +78,8 @@ var (
 	kindTooManyRequests      = newKind(http.StatusTooManyRequests, "too_many_requests", "Too many requests; wait")
 	kindTooManyRecords       = newKind(http.StatusTooManyRequests, "too_many_records", "Too many idempotency keys are remembered")
 
+	kindNotSupported = newKind(http.StatusNotImplemented, "not_supported", "kgs cannot do this")
+
 	kindInternal          = newKind(http.StatusInternalServerError, "internal", "Internal error")
 	kindNoLeader          = newKind(http.StatusServiceUnavailable, "no_leader", "The cluster has no leader")
 	kindBusy              = newKind(http.StatusServiceUnavailable, "busy", "Busy")
@@ -93,6 +95,7 @@ var (
 type problem struct {
 	kind    *kind
 	detail  string
+	member  string // of the body or the query: what is wrong, if it is one
 	request string // id of a request whose outcome is unknown
 	wait    int    // seconds until the client may come again; 0: nobody knows
 }
@@ -107,6 +110,12 @@ func invalidf(format string, args ...any) *problem {
 	return refusef(kindInvalidRequest, format, args...)
 }
 
+// of names the member that is wrong.
+func (p *problem) of(member string) *problem {
+	p.member = member
+	return p
+}
+
 // problemJSON is the body of RFC 9457, with `code` as its machine-readable
 // part, and of a bad line in a batch.
 type problemJSON struct {
@@ -117,17 +126,25 @@ type problemJSON struct {
 	Code    string `json:"code"`
 	Request string `json:"request,omitempty"`
 	Line    int    `json:"line,omitempty"`
+
+	InvalidElements []string `json:"invalidElements,omitempty"` // in Shlink's API
 }
 
 // appendTo writes p as one line of JSON; line is 0 outside batches.
 func (p *problem) appendTo(buf *bytes.Buffer, line int) error {
-	return encodeTo(buf, problemJSON{
-		Type:   "urn:kgs:problem:" + p.kind.code,
+	answer := p.asJSON()
+	answer.Line = line
+	return encodeTo(buf, answer)
+}
+
+func (p *problem) asJSON() problemJSON {
+	return problemJSON{
+		Type:   p.kind.uri,
 		Title:  p.kind.title,
 		Status: p.kind.status,
 		Detail: p.detail,
-		Code:   p.kind.code, Request: p.request, Line: line,
-	})
+		Code:   p.kind.code, Request: p.request,
+	}
 }
 
 // encodeTo writes v as one line of JSON with its strings as they are: <, > and
@@ -156,7 +173,8 @@ func (s *Server) writeProblem(c echo.Context, err error) {
 	case p.kind.status == http.StatusServiceUnavailable:
 		header["Retry-After"] = retryAfter
 	}
-	if p.kind == kindUnauthorized {
+	status := p.kind.status
+	if status == http.StatusUnauthorized {
 		header["Www-Authenticate"] = bearer
 	}
 	header["Cache-Control"] = noStore
@@ -164,7 +182,10 @@ func (s *Server) writeProblem(c echo.Context, err error) {
 	header.Del("Content-Length") // of the answer that was meant to be
 	var buf bytes.Buffer
 	contentType := typeProblem
-	if !isAPI(c.Request().URL.Path) && prefersPage(c.Request().Header) {
+	if path := c.Request().URL.Path; isShlink(path) {
+		answer := p.forShlink()
+		status, err = answer.Status, encodeTo(&buf, answer)
+	} else if !isAPI(path) && prefersPage(c.Request().Header) {
 		contentType = typeHTML
 		header["Content-Security-Policy"] = pagePolicy
 		err = p.appendPage(&buf)
@@ -174,7 +195,7 @@ func (s *Server) writeProblem(c echo.Context, err error) {
 	if err != nil {
 		s.log.Error("problem not encoded", "error", err)
 	}
-	if err := respond(c, p.kind.status, contentType, buf.Bytes()); err != nil {
+	if err := respond(c, status, contentType, buf.Bytes()); err != nil {
 		s.log.Debug("problem not sent", "error", err)
 	}
 }

@@ -37,7 +37,7 @@ const (
 
 // apiRoutes are those whose first path segment is in apiSegments.
 func (s *Server) apiRoutes() []route {
-	return []route{
+	return append(s.shlinkRoutes(), []route{
 		{http.MethodPost, "/v1/keys", keys, s.takeKeys},
 		{http.MethodPost, "/v1/keys/return", keys, s.returnKeys},
 		{http.MethodGet, "/v1/keys/:key", read, s.inspectKey},
@@ -80,7 +80,7 @@ func (s *Server) apiRoutes() []route {
 		{http.MethodGet, "/ui", public, s.uiMoved},
 		{http.MethodGet, "/ui/", public, s.uiFile},
 		{http.MethodGet, "/ui/:file", public, s.uiFile},
-	}
+	}...)
 }
 
 // keyRoutes are those whose first path segment is a link's key, or empty.
@@ -95,7 +95,7 @@ func (s *Server) keyRoutes() []route {
 // apiSegments are the first path segments that are not keys. One router for
 // both kinds of routes would take GET /v1/keys, which is a wrong method, for a
 // redirect of the key "v1/keys".
-var apiSegments = map[string]bool{"v1": true, "livez": true, "readyz": true, "metrics": true, "ui": true,
+var apiSegments = map[string]bool{"v1": true, "rest": true, "livez": true, "readyz": true, "metrics": true, "ui": true,
 	"openapi.json": true, "docs": true, "robots.txt": true}
 
 // isAPI says which routes a path is for.

@@ -44,6 +44,8 @@ type LinkService interface {
 	Link(ctx context.Context, l cluster.Level, key string) (*pb.Link, error)
 	Links(ctx context.Context, l cluster.Level, q fsm.LinkQuery) (cluster.LinkPage, error)
 	WatchLinks(ctx context.Context, after fsm.ChangeID) (*fsm.LinkWatch, error)
+	Tags(ctx context.Context, l cluster.Level, after string, limit int) ([]string, error)
+	Counts(ctx context.Context, l cluster.Level) (cluster.Counts, error)
 }
 
 // ClusterService shows and changes the membership.

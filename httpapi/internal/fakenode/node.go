@@ -24,6 +24,7 @@ type Node struct {
 	Stored   map[string]*pb.Link
 	Visited  map[string]*pb.Visits
 	Misses   uint64
+	Endless  bool // there are always more links
 	State    fsm.KeyState
 	Rows     []fsm.KeyRow
 	Spaces   []cluster.KeyspaceStats
@@ -258,10 +259,20 @@ func (n *Node) Link(ctx context.Context, l cluster.Level, key string) (*pb.Link,
 	return nil, fmt.Errorf("%w: %s", fsm.ErrLinkNotFound, key)
 }
 
-// Links answers one link and its key as what comes next, then the end.
+// Tags answers one that every link has.
+func (n *Node) Tags(ctx context.Context, l cluster.Level, after string, limit int) ([]string, error) {
+	return []string{"t"}, n.enter(ctx, "Tags", l, after, limit)
+}
+
+func (n *Node) Counts(ctx context.Context, l cluster.Level) (cluster.Counts, error) {
+	return cluster.Counts{Links: 77, Misses: n.Misses}, n.enter(ctx, "Counts", l)
+}
+
+// Links answers one link and its key as what comes next, then the end, which Endless
+// has not.
 func (n *Node) Links(ctx context.Context, l cluster.Level, q fsm.LinkQuery) (cluster.LinkPage, error) {
 	page := cluster.LinkPage{Index: 14}
-	if err := n.enter(ctx, "Links", l, q); err != nil || q.After != "" {
+	if err := n.enter(ctx, "Links", l, q); err != nil || q.After != "" && !n.Endless {
 		return page, err
 	}
 	link := &pb.Link{Url: "https://example.org/", CreatedAt: Now.UnixMilli(), Tags: []string{"t"}}

@@ -1,0 +1,372 @@
+package httpapi
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/kgs-cluster/kgs/cluster"
+	"github.com/kgs-cluster/kgs/fsm"
+	"github.com/kgs-cluster/kgs/fsm/pb"
+)
+
+// Shlink's lists have pages with numbers, any order, and totals, of which kgs keeps
+// none: a page costs a walk over the links before it, another order than that of the
+// short codes one over all that are found, and so do the visits of tags and of all. A
+// request walks over so many links, or tags, and is refused if that is not enough.
+const shlinkWalk = 10_000
+
+var errLongWalk = refusef(kindNotSupported,
+	"it would take a walk over more than %d links: narrow it by tags[], in the order shortCode-ASC, or use GET /v1/links, which has cursors", shlinkWalk)
+
+// walk is what one request may look at.
+type walk struct {
+	links LinkService
+	ctx   context.Context
+	level cluster.Level // of the next step; what was seen once is here
+	left  int           // links
+}
+
+func (s *Server) newWalk(ctx context.Context, level cluster.Level) *walk {
+	return &walk{s.service, ctx, level, shlinkWalk + 1} // one tells whether there are more
+}
+
+// each visits the links that a query finds, in the order of their keys, until visit
+// says false. Where a text is looked for a step may look at many more than it finds,
+// so there are as few as can be.
+func (w *walk) each(q fsm.LinkQuery, visit func(fsm.KeyedLink) bool) error {
+	if q.Text != "" {
+		q.Limit = maxPage
+	}
+	for w.left > 0 {
+		page, err := w.links.Links(w.ctx, w.level, q)
+		if err != nil {
+			return err
+		}
+		for _, l := range page.Links {
+			if !visit(l) {
+				return nil
+			}
+		}
+		if page.Next == "" {
+			w.left -= len(page.Links)
+			return nil
+		}
+		w.left -= q.Limit
+		w.level, q.After = cluster.Local, page.Next
+		if err := w.ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return errLongWalk
+}
+
+// visitsHere are a link's visits as this node has them, none if it is gone.
+func (s *Server) visitsHere(ctx context.Context, key string) (*pb.Visits, error) {
+	visits, err := s.service.Visits(ctx, cluster.Local, key)
+	if errors.Is(err, fsm.ErrLinkNotFound) || errors.Is(err, fsm.ErrLinkExpired) {
+		return nil, nil
+	}
+	return visits, err
+}
+
+// pageNumber is which page of how many items.
+type pageNumber struct{ page, size int }
+
+// readPage reads page and itemsPerPage, -1 of which are all there are.
+func readPage(query url.Values, size int) (p pageNumber, err error) {
+	p = pageNumber{1, size}
+	for _, row := range []struct {
+		name string
+		into *int
+	}{{"page", &p.page}, {"itemsPerPage", &p.size}} {
+		if !query.Has(row.name) {
+			continue
+		}
+		n, err := strconv.Atoi(query.Get(row.name))
+		if err != nil || n < 1 && !(n == -1 && row.into == &p.size) {
+			return p, invalidf("%s %.20q: want a whole number from 1 on", row.name, query.Get(row.name)).of(row.name)
+		}
+		*row.into = n
+	}
+	if p.size == -1 {
+		p.size = shlinkWalk
+	}
+	if p.page > shlinkWalk/p.size {
+		return p, errLongWalk
+	}
+	return p, nil
+}
+
+// cut is what a page has of the items.
+func cut[T any](p pageNumber, items []T) []T {
+	from := min((p.page-1)*p.size, len(items))
+	return items[from:min(from+p.size, len(items))]
+}
+
+type paginationJSON struct {
+	CurrentPage        int `json:"currentPage"`
+	PagesCount         int `json:"pagesCount"`
+	ItemsPerPage       int `json:"itemsPerPage"`
+	ItemsInCurrentPage int `json:"itemsInCurrentPage"`
+	TotalItems         int `json:"totalItems"`
+}
+
+// listJSON is a page of a list.
+type listJSON[T any] struct {
+	Data       []T            `json:"data"`
+	Pagination paginationJSON `json:"pagination"`
+}
+
+func newList[T any](p pageNumber, data []T, total int) listJSON[T] {
+	return listJSON[T]{data, paginationJSON{p.page, (total + p.size - 1) / p.size, p.size, len(data), total}}
+}
+
+// onlyParams refuses a query with others than these.
+func onlyParams(query url.Values, names ...string) error {
+	for name := range query {
+		if name != "consistency" && !slices.Contains(names, name) {
+			return invalidf("the parameter %.80q is not known here", name).of(strings.TrimSuffix(name, "[]"))
+		}
+	}
+	return nil
+}
+
+// wordIn is a parameter that is one of a few words, the first of which it is if it is absent.
+func wordIn(query url.Values, name string, words ...string) (string, error) {
+	word := query.Get(name)
+	switch {
+	case word == "":
+		return words[0], nil
+	case !slices.Contains(words, word):
+		return "", invalidf("%s %.40q: want %s", name, word, strings.Join(words, " or ")).of(name)
+	}
+	return word, nil
+}
+
+// countedLink is a link with its visits, if these were asked for.
+type countedLink struct {
+	fsm.KeyedLink
+	visits *pb.Visits
+}
+
+// listFilter is which links, in which order, a list has.
+type listFilter struct {
+	tags     []string // a link of any of them
+	text     string
+	keep     []func(*pb.Link) bool
+	order    func(a, b countedLink) int // nil: that of their keys
+	byVisits bool
+}
+
+// shlinkOrders are by what a list may be ordered.
+var shlinkOrders = map[string]func(a, b countedLink) int{
+	"shortCode":   func(a, b countedLink) int { return strings.Compare(a.Key, b.Key) },
+	"longUrl":     func(a, b countedLink) int { return strings.Compare(a.Link.Url, b.Link.Url) },
+	"title":       func(a, b countedLink) int { return strings.Compare(a.Link.Title, b.Link.Title) },
+	"dateCreated": func(a, b countedLink) int { return cmp.Compare(a.Link.CreatedAt, b.Link.CreatedAt) },
+	"visits":      func(a, b countedLink) int { return cmp.Compare(a.visits.GetVisits(), b.visits.GetVisits()) },
+	"nonBotVisits": func(a, b countedLink) int {
+		return cmp.Compare(a.visits.GetVisits()-a.visits.GetBots(), b.visits.GetVisits()-b.visits.GetBots())
+	},
+}
+
+func (f *listFilter) readOrder(text string) error {
+	name, direction, given := strings.Cut(text, "-")
+	order := shlinkOrders[name]
+	if order == nil || given && direction != "ASC" && direction != "DESC" {
+		return invalidf("orderBy %.40q: want shortCode, dateCreated, longUrl, title, visits or nonBotVisits, with -ASC or -DESC", text).of("orderBy")
+	}
+	f.byVisits = strings.HasSuffix(strings.ToLower(name), "visits")
+	switch {
+	case direction == "DESC":
+		f.order = func(a, b countedLink) int { return order(b, a) }
+	case name != "shortCode":
+		f.order = order
+	}
+	return nil
+}
+
+// readTags reads a list of tags, and whether all of them are meant, or any.
+func readTags(query url.Values, name, mode string) (tags []string, all bool, err error) {
+	if tags, err = cleanTags(query[name+"[]"]); err != nil {
+		err.(*problem).of(name)
+		return nil, false, err
+	}
+	word, err := wordIn(query, mode, "any", "all")
+	return tags, word == "all", err
+}
+
+func hasTags(link *pb.Link, tags []string, all bool) bool {
+	has := func(tag string) bool { return slices.Contains(link.Tags, tag) }
+	if all {
+		return !slices.ContainsFunc(tags, func(tag string) bool { return !has(tag) })
+	}
+	return slices.ContainsFunc(tags, has)
+}
+
+func readListFilter(query url.Values) (f listFilter, err error) {
+	if f.text = query.Get("searchTerm"); len(f.text) > maxFilter {
+		return f, invalidf("searchTerm: at most %d bytes", maxFilter).of("searchTerm")
+	}
+	tags, all, err := readTags(query, "tags", "tagsMode")
+	if err != nil {
+		return f, err
+	}
+	if f.tags = tags; all && len(tags) > 1 {
+		f.tags = tags[:1]
+		f.keep = append(f.keep, func(l *pb.Link) bool { return hasTags(l, tags, true) })
+	}
+	without, all, err := readTags(query, "excludeTags", "excludeTagsMode")
+	if err != nil {
+		return f, err
+	}
+	if len(without) > 0 {
+		f.keep = append(f.keep, func(l *pb.Link) bool { return !hasTags(l, without, all) })
+	}
+	if query.Get("orderBy") != "" {
+		if err := f.readOrder(query.Get("orderBy")); err != nil {
+			return f, err
+		}
+	}
+	return f, f.readState(query)
+}
+
+// readState reads what is asked of a link's times and visits.
+func (f *listFilter) readState(query url.Values) error {
+	for name, keep := range map[string]func(l *pb.Link, at int64) bool{
+		"startDate": func(l *pb.Link, at int64) bool { return l.CreatedAt >= at },
+		"endDate":   func(l *pb.Link, at int64) bool { return l.CreatedAt <= at },
+	} {
+		text := query.Get(name)
+		at, err := readTime(name, &text)
+		if err != nil {
+			return err
+		}
+		if *at != 0 {
+			f.keep = append(f.keep, func(l *pb.Link) bool { return keep(l, *at) })
+		}
+	}
+	now := time.Now().UnixMilli()
+	for name, keep := range map[string]func(*pb.Link) bool{
+		"excludeMaxVisitsReached": func(l *pb.Link) bool { return l.MaxVisits == 0 || l.Visits < l.MaxVisits },
+		"excludePastValidUntil":   func(l *pb.Link) bool { return l.ExpiresAt == 0 || l.ExpiresAt > now },
+	} {
+		word, err := wordIn(query, name, "false", "true")
+		if err != nil {
+			return err
+		}
+		if word == "true" {
+			f.keep = append(f.keep, keep)
+		}
+	}
+	return nil
+}
+
+// find walks to the links of a page, and to one more, if there is one. whole: they are
+// all that there are.
+func (f *listFilter) find(w *walk, p pageNumber) (found []countedLink, whole bool, err error) {
+	queries := make([]fsm.LinkQuery, max(1, len(f.tags)))
+	for i, tag := range f.tags {
+		queries[i].Tag = tag
+	}
+	wanted, all := p.page*p.size+1, f.order != nil || len(queries) > 1
+	if all {
+		wanted = shlinkWalk + 1
+	}
+	for _, q := range queries {
+		q.Text, q.Limit = f.text, min(wanted, maxPage)
+		err := w.each(q, func(l fsm.KeyedLink) bool {
+			if !slices.ContainsFunc(f.keep, func(keep func(*pb.Link) bool) bool { return !keep(l.Link) }) {
+				found = append(found, countedLink{KeyedLink: l})
+			}
+			return len(found) < wanted
+		})
+		if err != nil {
+			return nil, false, err
+		}
+	}
+	if all && len(found) == wanted {
+		return nil, false, errLongWalk
+	}
+	if len(queries) > 1 {
+		slices.SortFunc(found, shlinkOrders["shortCode"])
+		found = slices.CompactFunc(found, func(a, b countedLink) bool { return a.Key == b.Key })
+	}
+	return found, len(found) < wanted, nil
+}
+
+func (s *Server) countVisits(ctx context.Context, links []countedLink) (err error) {
+	for i := range links {
+		if links[i].visits, err = s.visitsHere(ctx, links[i].Key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listShortURLs is GET /rest/v3/short-urls.
+func (s *Server) listShortURLs(ctx context.Context, c echo.Context) error {
+	r := c.Request()
+	query := r.URL.Query()
+	err := onlyParams(query, "page", "itemsPerPage", "searchTerm", "tags[]", "tagsMode", "excludeTags[]", "excludeTagsMode",
+		"orderBy", "startDate", "endDate", "excludeMaxVisitsReached", "excludePastValidUntil", "domain")
+	if err != nil {
+		return err
+	}
+	if err := s.checkDomain(query.Get("domain"), r); err != nil {
+		return err
+	}
+	level, err := readLevel(r)
+	if err != nil {
+		return err
+	}
+	p, err := readPage(query, 10)
+	if err != nil {
+		return err
+	}
+	f, err := readListFilter(query)
+	if err != nil {
+		return err
+	}
+	found, whole, err := f.find(s.newWalk(ctx, level), p)
+	if err != nil {
+		return err
+	}
+	if f.order != nil {
+		if f.byVisits {
+			if err := s.countVisits(ctx, found); err != nil {
+				return err
+			}
+		}
+		slices.SortStableFunc(found, f.order)
+	}
+	total, page := len(found), cut(p, found)
+	if !whole && len(f.tags)+len(f.text)+len(f.keep) == 0 {
+		counts, err := s.service.Counts(ctx, cluster.Local)
+		if err != nil {
+			return err
+		}
+		total = max(total, int(counts.Links))
+	}
+	if !f.byVisits {
+		if err := s.countVisits(ctx, page); err != nil {
+			return err
+		}
+	}
+	data := make([]shortURLJSON, len(page))
+	for i, l := range page {
+		data[i] = s.newShortURLJSON(r, l.Key, l.Link, l.visits)
+	}
+	return respondJSON(c, http.StatusOK, struct {
+		ShortURLs listJSON[shortURLJSON] `json:"shortUrls"`
+	}{newList(p, data, total)})
+}
