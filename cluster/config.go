@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/fsm/keyspace"
 )
 
@@ -77,8 +78,10 @@ type Config struct {
 	// process should end its requests and call Left. nil: there are none.
 	Leave func()
 
-	// wrapFSM is set by this package's tests only, to slow the machine down.
-	wrapFSM func(raft.BatchingFSM) raft.BatchingFSM
+	// Set by this package's tests only: to slow the machine down; what an older
+	// build knows of commands, instead of fsm.Version.
+	wrapFSM  func(raft.BatchingFSM) raft.BatchingFSM
+	commands uint32
 }
 
 var nodeIDPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
@@ -97,6 +100,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Election, 300*time.Millisecond)
 	setDefault(&c.SnapshotInterval, 10*time.Second)
 	setDefault(&c.Version, "dev")
+	setDefault(&c.commands, fsm.Version)
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}

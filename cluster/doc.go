@@ -25,6 +25,7 @@
 //	leader.go    a term of leadership: barrier, first state, buffers, their filler
 //	buffer.go    keys in memory, with the five rules that keep them safe
 //	members.go   join, promote, remove
+//	version.go   newer commands, once all members know them
 //	leave.go     a member ends its requests before it is removed
 //	dead.go      members that are removed as they do not answer
 //	handover.go  leadership moved without losing a buffered key

@@ -19,6 +19,8 @@ var (
 	ErrDiskFull = errors.New("disk full")
 	// ErrRefused: a change of the membership that would harm the cluster.
 	ErrRefused = errors.New("refused")
+	// ErrUpgrade: a member does not know this command yet; nothing happened.
+	ErrUpgrade = errors.New("not before all nodes have been upgraded")
 	// ErrUnknownNode: no member has this id.
 	ErrUnknownNode = errors.New("no such node")
 	// ErrStopped: this node is shutting down, or has stopped after a fault.
@@ -60,6 +62,7 @@ var wireErrors = []error{
 	15: context.DeadlineExceeded,
 	16: fsm.ErrNotEnoughUnused,
 	17: ErrDiskFull,
+	18: ErrUpgrade,
 }
 
 // errorToCode returns 0 for an error without identity.

@@ -139,7 +139,7 @@ func (n *Node) bootstrap() error {
 func (n *Node) join(ctx context.Context) {
 	request := &clusterpb.JoinRequest{
 		Id: n.cfg.NodeID, Disk: n.id.self().DiskID, Http: n.cfg.HTTPAdvertise,
-		Cluster: n.cfg.ClusterAdvertise, NonVoter: n.cfg.NonVoter,
+		Cluster: n.cfg.ClusterAdvertise, NonVoter: n.cfg.NonVoter, Commands: n.cfg.commands,
 	}
 	var reported time.Time
 	for ctx.Err() == nil {
@@ -155,7 +155,7 @@ func (n *Node) join(ctx context.Context) {
 				n.log.Info("joined", "cluster", response.ClusterId, "through", addr)
 				return
 			}
-			if errors.Is(err, fsm.ErrNodeConflict) || errors.As(err, new(*RefusedError)) {
+			if errors.Is(err, fsm.ErrNodeConflict) || errors.Is(err, ErrUpgrade) || errors.As(err, new(*RefusedError)) {
 				n.fail(fmt.Errorf("%s does not take this node in: %w", addr, err))
 				return
 			}

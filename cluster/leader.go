@@ -136,6 +136,7 @@ func (n *Node) runTerm(ctx context.Context, tasks *sync.WaitGroup) {
 	if n.cfg.RemoveDeadAfter > 0 {
 		tasks.Go(func() { n.removeDead(ctx) })
 	}
+	tasks.Go(func() { n.raiseVersion(ctx) })
 	n.promoteNodes(ctx)
 }
 

@@ -93,7 +93,10 @@ func (n *Node) joinHere(ctx context.Context, r *clusterpb.JoinRequest) error {
 		if err != nil {
 			return fmt.Errorf("%w: %s at %s does not answer (%v); start it first, with --join", ErrRefused, r.Id, r.Cluster, err)
 		}
-		disk = status.Disk
+		disk, r.Commands = status.Disk, status.Commands
+	}
+	if err := n.admitJoiner(r); err != nil {
+		return err
 	}
 	if err := n.removeReplaced(ctx, r.Id, r.Replaces); err != nil {
 		return err

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -81,34 +82,50 @@ func (p *peer) propose(ctx context.Context, leader target, commands []*pb.Comman
 func (p *peer) sendCommands(calls []*call, done func()) {
 	go func() {
 		defer done()
-		request := &clusterpb.ProposeRequest{}
-		var deadline time.Time // of the most patient
-		for _, c := range calls {
-			deadline = later(deadline, c.deadline)
-			request.Commands = append(request.Commands, c.commands...)
-			if c.origin != nil {
-				request.Origins = append(request.Origins, c.origin)
-			}
+		err := p.sendTogether(calls)
+		if errors.Is(err, errUnencodable) { // one of them; the others go without it
+			calls = dropUnencodable(calls)
+			err = p.sendTogether(calls)
 		}
-		response := &clusterpb.ProposeResponse{}
-		err := p.call(deadline, methodPropose, request, response)
-		if err == nil && len(response.Answers) != len(request.Commands) {
-			err = fmt.Errorf("%w: %d answers to %d commands", errNoAnswer, len(response.Answers), len(request.Commands))
-		}
-		answers := response.Answers
-		for _, c := range calls {
-			if err != nil {
+		if err != nil {
+			for _, c := range calls {
 				c.fail(err)
-				continue
 			}
-			c.answers = make([]answer, len(c.commands))
-			for i := range c.answers {
-				c.answers[i] = answerOf(answers[i])
-			}
-			answers = answers[len(c.commands):]
-			close(c.done)
 		}
 	}()
+}
+
+// sendTogether answers the calls, unless it returns an error.
+func (p *peer) sendTogether(calls []*call) error {
+	if len(calls) == 0 {
+		return nil
+	}
+	request := &clusterpb.ProposeRequest{}
+	var deadline time.Time // of the most patient
+	for _, c := range calls {
+		deadline = later(deadline, c.deadline)
+		request.Commands = append(request.Commands, c.commands...)
+		if c.origin != nil {
+			request.Origins = append(request.Origins, c.origin)
+		}
+	}
+	response := &clusterpb.ProposeResponse{}
+	if err := p.call(deadline, methodPropose, request, response); err != nil {
+		return err
+	}
+	answers := response.Answers
+	if len(answers) != len(request.Commands) {
+		return fmt.Errorf("%w: %d answers to %d commands", errNoAnswer, len(answers), len(request.Commands))
+	}
+	for _, c := range calls {
+		c.answers = make([]answer, len(c.commands))
+		for i := range c.answers {
+			c.answers[i] = answerOf(answers[i])
+		}
+		answers = answers[len(c.commands):]
+		close(c.done)
+	}
+	return nil
 }
 
 func answerOf(a *clusterpb.ProposeAnswer) answer {
@@ -136,11 +153,14 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
+// errUnencodable: nothing was sent.
+var errUnencodable = errors.New("a message that protobuf cannot encode")
+
 // call makes one RPC with protobuf messages.
 func (n *Node) call(ctx context.Context, addr string, m method, request, response proto.Message) error {
 	payload, err := proto.Marshal(request)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errUnencodable, err)
 	}
 	answer, err := n.client.Call(ctx, addr, m, payload)
 	if err != nil {

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -80,10 +81,29 @@ func failAll(n int, err error) []answer {
 
 func (c *call) size() (count, bytes int) {
 	count = len(c.commands)
-	if count == 1 && isRestore(c.commands[0]) { // a restore comes alone, and stays so
+	if count == 1 && needsOwnEntry(c.commands[0]) {
 		count = max(maxEntryCommands, maxRPCCommands)
 	}
 	return count, c.bytes
+}
+
+// needsOwnEntry: the command is refused in an entry with others.
+func needsOwnEntry(cmd *pb.Command) bool {
+	return isRestore(cmd) || cmd.GetRaiseVersion() != nil
+}
+
+// dropUnencodable fails the calls with a command that protobuf cannot encode, for
+// text that is no UTF-8, and returns the others.
+func dropUnencodable(calls []*call) []*call {
+	return slices.DeleteFunc(calls, func(c *call) bool {
+		for _, cmd := range c.commands {
+			if _, err := proto.Marshal(cmd); err != nil {
+				c.fail(fmt.Errorf("%w: %w", fsm.ErrInvalidCommand, err))
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // wait returns the answers; when ctx ends first, all are unknown: the commands
@@ -99,21 +119,21 @@ func (c *call) wait(ctx context.Context) []answer {
 
 // proposer turns waiting commands into log entries, on the leader.
 type proposer struct {
-	node     string
-	raft     *raft.Raft
-	futures  *futures
-	position func() (index, chain uint64) // this replica's own state, to compare
-	now      func() time.Time
-	admit    func(*call) error // why a call may not go into the log now
-	group    *gather[*call]
+	node    string
+	raft    *raft.Raft
+	futures *futures
+	machine *fsm.Machine // this replica
+	now     func() time.Time
+	admit   func(*call) error // why a call may not go into the log now
+	group   *gather[*call]
 
 	tracer trace.Tracer // nil: none
 
 	commands, took prometheus.Histogram // of each entry
 }
 
-func newProposer(ctx context.Context, node string, r *raft.Raft, f *futures, position func() (uint64, uint64), now func() time.Time, admit func(*call) error, tracer trace.Tracer) *proposer {
-	p := &proposer{node: node, raft: r, futures: f, position: position, now: now, admit: admit, tracer: tracer}
+func newProposer(ctx context.Context, node string, r *raft.Raft, f *futures, machine *fsm.Machine, now func() time.Time, admit func(*call) error, tracer trace.Tracer) *proposer {
+	p := &proposer{node: node, raft: r, futures: f, machine: machine, now: now, admit: admit, tracer: tracer}
 	p.commands, p.took = newEntryMetrics()
 	p.group = newGather(ctx, gatherConfig{
 		queued: maxQueuedCalls, inFlight: maxEntriesAhead,
@@ -147,17 +167,17 @@ func (p *proposer) propose(calls []*call, done func()) {
 		done()
 		return
 	}
-	entry := &pb.Entry{Version: fsm.Version, Time: p.now().UnixMilli(), Node: p.node}
-	entry.CheckIndex, entry.CheckChain = p.position()
+	entry := &pb.Entry{Version: p.machine.Version(), Time: p.now().UnixMilli(), Node: p.node}
+	entry.CheckIndex, entry.CheckChain = p.machine.Position()
 	for _, c := range calls {
 		entry.Commands = append(entry.Commands, c.commands...)
 	}
+	if len(entry.Commands) == 1 {
+		entry.Version = max(entry.Version, fsm.Needs(entry.Commands[0])) // it may be what raises the version
+	}
 	data, err := proto.Marshal(entry)
 	if err != nil {
-		for _, c := range calls {
-			c.fail(err)
-		}
-		done()
+		p.propose(dropUnencodable(calls), done)
 		return
 	}
 	if !p.futures.begin() {

@@ -189,9 +189,10 @@ func (s *Stopped) Recover(floors Floors) error {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	row := &pb.Node{Id: n.cfg.NodeID, DiskId: n.id.self().DiskID, Cluster: string(self.Address), Http: s.http[n.cfg.NodeID]}
+	recovery := &pb.Command{Op: &pb.Command_RecoverCluster{RecoverCluster: &pb.RecoverCluster{Node: row, Floor: floors.Others, Floors: floors.Named}}}
 	command, err := proto.Marshal(&pb.Entry{
-		Version: fsm.Version, Time: n.cfg.Now().UnixMilli(), Node: n.cfg.NodeID,
-		Commands: []*pb.Command{{Op: &pb.Command_RecoverCluster{RecoverCluster: &pb.RecoverCluster{Node: row, Floor: floors.Others, Floors: floors.Named}}}},
+		Version: max(n.machine.Version(), fsm.Needs(recovery)), Time: n.cfg.Now().UnixMilli(), Node: n.cfg.NodeID,
+		Commands: []*pb.Command{recovery},
 	})
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	clusterpb "github.com/kgs-cluster/kgs/cluster/pb"
+	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/store"
 )
 
@@ -225,7 +226,7 @@ func (r *rejoin) ask(ctx context.Context) error {
 	before.DiskID = id.Replaces
 	request := &clusterpb.JoinRequest{
 		Id: now.NodeID, Disk: now.DiskID, Http: r.cfg.HTTPAdvertise,
-		Cluster: r.cfg.ClusterAdvertise, NonVoter: r.cfg.NonVoter, Replaces: before.DiskID,
+		Cluster: r.cfg.ClusterAdvertise, NonVoter: r.cfg.NonVoter, Replaces: before.DiskID, Commands: fsm.Version,
 	}
 	for {
 		for _, addr := range r.cfg.Join {

@@ -207,6 +207,11 @@ func (n *Node) propose(ctx context.Context, commands []*pb.Command) []answer {
 	if full, spent := n.disk.fullness(); spent { // whoever leads, this node could not follow, see awaitOwn
 		return failAll(len(commands), fmt.Errorf("%w on %s", ErrDiskFull, full))
 	}
+	for _, cmd := range commands {
+		if err := n.known(cmd); err != nil {
+			return failAll(len(commands), err)
+		}
+	}
 	n.requests.number(commands)
 	defer n.requests.finish(commands)
 	answers := make([]answer, len(commands))

@@ -160,6 +160,8 @@ func (n *Node) stamp(ctx context.Context, commands []*pb.Command, again bool) *s
 		switch {
 		case cmd.Op == nil: // in the log it would stop every node that does not know it
 			s.refuse(i, answer{err: fmt.Errorf("%w: the leader %s does not know this command; it runs an older version", ErrRefused, n.cfg.NodeID)})
+		case n.known(cmd) != nil: // a front end has looked, one with a newer state
+			s.refuse(i, answer{err: n.known(cmd)})
 		case cmd.GetRecoverCluster() != nil: // see recover.go: it has no place in a cluster that runs
 			s.refuse(i, answer{err: fmt.Errorf("%w: a recovery, while the cluster has a leader", ErrRefused)})
 		case size > maxCommandBytes:

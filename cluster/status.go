@@ -13,7 +13,7 @@ import (
 // Status asks every member and says who leads, who lags and who is away.
 func (n *Node) Status(ctx context.Context) (Status, error) {
 	leader := n.leader.current()
-	status := Status{ClusterID: n.machine.ClusterID(), Leader: leader.id, Term: n.raft.CurrentTerm()}
+	status := Status{ClusterID: n.machine.ClusterID(), Leader: leader.id, Term: n.raft.CurrentTerm(), Commands: n.machine.Version()}
 	status.Applied, status.Chain = n.machine.Position()
 	servers, err := n.servers()
 	if err != nil {
@@ -48,7 +48,7 @@ func (n *Node) nodeStatus(ctx context.Context, s raft.Server, leader string) Nod
 		}
 	}
 	ns.Healthy, ns.Problem = own.Fault == "", own.Fault
-	ns.Applied, ns.Version = own.Applied, own.Version
+	ns.Applied, ns.Version, ns.Commands = own.Applied, own.Version, commandsOf(own)
 	ns.LastContact = time.Duration(own.LastContactMs) * time.Millisecond
 	return ns
 }
@@ -63,7 +63,7 @@ func (n *Node) ownStatus() *clusterpb.StatusResponse {
 		Leader: n.leader.current().id, Term: n.raft.CurrentTerm(),
 		Applied: n.machine.Applied(), LastLog: n.raft.LastIndex(),
 		Http: n.cfg.HTTPAdvertise, LastContactMs: age.Milliseconds(),
-		Version: n.cfg.Version, Leading: leading, Fault: n.problem(),
+		Version: n.cfg.Version, Commands: n.cfg.commands, Leading: leading, Fault: n.problem(),
 	}
 	if s.DiskFull, _ = n.disk.fullness(); s.DiskFull != "" && s.Fault == "" {
 		s.Fault = "disk full on " + s.DiskFull

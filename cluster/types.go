@@ -150,6 +150,7 @@ type NodeStatus struct {
 	Applied     uint64
 	LastContact time.Duration // since it heard from the leader; 0 on the leader
 	Version     string
+	Commands    uint32 // newest version of the command set that it knows, see fsm.Version
 }
 
 // Status is the cluster as the answering node sees it.
@@ -157,6 +158,7 @@ type Status struct {
 	ClusterID string
 	Leader    string // "" when there is none
 	Term      uint64
+	Commands  uint32 // version of the command set in use: all members know it
 	Nodes     []NodeStatus
 	// The answering node's own state: the hash chain after the last entry that it
 	// applied. At one index all nodes have the same.

@@ -74,7 +74,7 @@ func backupHeader(view *store.View, now int64) (*pb.BackupHeader, error) {
 	}
 	h := &pb.BackupHeader{
 		ClusterId: state.ClusterId, Index: view.Applied().Index, Term: view.Applied().Term, Time: now,
-		Clock: state.Clock, NextLease: state.NextLease, NextKeyspace: state.NextKeyspace, Links: state.Links,
+		Clock: state.Clock, NextLease: state.NextLease, NextKeyspace: state.NextKeyspace, Links: state.Links, Version: state.Version,
 	}
 	var failed error
 	err = view.Scan(store.Keyspaces, nil, nil, func(_, value []byte) bool {
@@ -124,6 +124,9 @@ func openBackup(r io.Reader) (*backupReader, error) {
 	b.header = &pb.BackupHeader{}
 	if err := proto.Unmarshal(body[backupHeadSize:], b.header); err != nil {
 		return nil, fmt.Errorf("%w: header: %w", ErrBackup, err)
+	}
+	if v := b.header.Version; v > Version {
+		return nil, fmt.Errorf("%w: its cluster used commands of version %d, this program knows %d: use the version that wrote it, or a later one", ErrBackup, v, Version)
 	}
 	return b, nil
 }

@@ -119,6 +119,7 @@
 //	             keys are burned, restore_keys.go and restore_merge.go the new rows
 //	floors.go    up to where the operator says that keys are burned
 //	members.go   InitCluster, PutNode, RemoveNode
+//	version.go   RaiseVersion, and what an older program does not know
 //	tokens.go    CreateToken, RevokeToken; token.go a token's text, and whose it is
 //	tables.go    how rows are keyed; the key tables over the store
 //	bound.go     which keys of the newest leases have links

@@ -105,7 +105,8 @@ func entrySeeds(f *testing.F) (seeds [][]byte) {
 	unknown := &pb.Command{}
 	check(f, proto.Unmarshal(protowire.AppendBytes(protowire.AppendTag(nil, 99, protowire.BytesType), []byte("new")), unknown))
 	for _, e := range []*pb.Entry{
-		{}, {Version: Version + 1}, {Version: Version},
+		{}, {Version: Version + 1}, {Version: Version}, {Version: 1}, {Version: 1, Commands: []*pb.Command{cmd(&pb.RaiseVersion{Version: 2})}},
+		{Version: 2, Commands: []*pb.Command{cmd(&pb.RaiseVersion{Version: 2})}}, {Version: 2, Commands: []*pb.Command{cmd(&pb.RaiseVersion{Version: 1 << 31})}},
 		{Version: Version, CheckIndex: 1, CheckChain: 1},
 		{Version: Version, Commands: []*pb.Command{generate(digits, 5), unknown}},
 		{Version: Version, Commands: []*pb.Command{{}}},
@@ -153,7 +154,9 @@ func FuzzEntry(f *testing.F) {
 			}
 			return
 		}
-		equal(t, decoded(t, data).Version, uint32(Version))
+		if v := decoded(t, data).Version; v < 1 || v > Version {
+			t.Fatalf("applied an entry of version %d", v)
+		}
 		equal(t, len(results[1]), len(decoded(t, data).Commands))
 		d.checkAllCounters()
 

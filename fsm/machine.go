@@ -14,9 +14,6 @@ import (
 	"github.com/kgs-cluster/kgs/store"
 )
 
-// Version is the command set that this package can apply and writes.
-const Version = 1
-
 // LogEntry is one committed raft log entry.
 type LogEntry struct {
 	Index, Term uint64
@@ -56,6 +53,7 @@ type Machine struct {
 	mu        sync.RWMutex
 	published published
 	applied   atomic.Uint64
+	version   atomic.Uint32
 	compared  atomic.Uint64 // entries
 	links     linkCache
 	waiters   waiters
@@ -81,6 +79,7 @@ type leaseRow struct {
 // entryContext is what the commands of an entry share.
 type entryContext struct {
 	index, term uint64
+	version     uint32
 	node        string
 	alone       bool // it is the entry's only command
 }
@@ -118,6 +117,9 @@ func (m *Machine) load() error {
 		if err := proto.Unmarshal(value, m.state); err != nil {
 			return fmt.Errorf("cluster state row: %w", err)
 		}
+	}
+	if err := checkVersion(m.state); err != nil {
+		return err
 	}
 	if err := m.loadStaged(); err != nil {
 		return err
@@ -168,6 +170,7 @@ func (m *Machine) publish() {
 	m.mu.Lock()
 	m.published = p
 	m.mu.Unlock()
+	m.version.Store(inUse(m.state))
 	m.unpublished = false
 }
 
@@ -215,7 +218,7 @@ func (m *Machine) applyEntry(e LogEntry) ([]*pb.Result, error) {
 	if err := proto.Unmarshal(e.Data, &entry); err != nil {
 		return nil, fmt.Errorf("decode: %w", err)
 	}
-	if entry.Version != Version {
+	if entry.Version < 1 || entry.Version > Version {
 		return nil, fmt.Errorf("version %d, this program knows %d: %w", entry.Version, Version, ErrUnknownCommand)
 	}
 	if e.Index <= m.batch.Applied().Index {
@@ -225,7 +228,7 @@ func (m *Machine) applyEntry(e LogEntry) ([]*pb.Result, error) {
 		return nil, err
 	}
 	m.lastLease = leaseRow{}
-	m.entry = entryContext{index: e.Index, term: e.Term, node: entry.Node, alone: len(entry.Commands) == 1}
+	m.entry = entryContext{index: e.Index, term: e.Term, version: entry.Version, node: entry.Node, alone: len(entry.Commands) == 1}
 	m.state.Clock = max(m.state.Clock, entry.Time)
 	results := make([]*pb.Result, len(entry.Commands))
 	for i, cmd := range entry.Commands {
@@ -339,6 +342,8 @@ func (m *Machine) execute(cmd *pb.Command) (*pb.Result, error) {
 		return m.recoverCluster(op.RecoverCluster)
 	case *pb.Command_CreateKeyspace:
 		return m.createKeyspace(op.CreateKeyspace), nil
+	case *pb.Command_RaiseVersion:
+		return m.raiseVersion(op.RaiseVersion), nil
 	default:
 		return nil, ErrUnknownCommand
 	}

@@ -144,6 +144,9 @@ func (m *Machine) replaceState(index, term uint64) error {
 // MayRestore tells beforehand, from the header alone, what a restore of the
 // backup would certainly be refused for.
 func (m *Machine) MayRestore(h *pb.BackupHeader, floors Floors) error {
+	if used := m.Version(); h.Version > used {
+		return ResultError(tooNew(h, used))
+	}
 	own := m.ClusterID()
 	if h.ClusterId != own {
 		if refused := floors.refusal(h, own); refused != nil {
@@ -151,4 +154,9 @@ func (m *Machine) MayRestore(h *pb.BackupHeader, floors Floors) error {
 		}
 	}
 	return floors.fit(h.Keyspaces)
+}
+
+// tooNew refuses a backup of what this cluster does not use yet.
+func tooNew(h *pb.BackupHeader, used uint32) *pb.Result {
+	return refuse(pb.Code_RESTORE_REFUSED, "its cluster used commands of version %d, this one uses version %d until all its nodes have been upgraded", h.Version, used)
 }

@@ -22,6 +22,8 @@ func (r *restoration) plan(backup []*pb.Keyspace) {
 	own := r.m.state.ClusterId
 	r.result.Adopted = r.backup.header.ClusterId != own || !r.m.hasSpaces(backup)
 	switch {
+	case r.backup.header.Version > inUse(r.m.state):
+		r.refused = tooNew(r.backup.header, inUse(r.m.state))
 	case !r.result.Adopted:
 		for _, s := range r.m.spaces {
 			r.burn(s.perm.Size(), continued(s.row, find(backup, s.row.Id)), restoreMargin)

@@ -79,7 +79,7 @@ func (w *world) next() (e *pb.Entry, want []*pb.Result) {
 		w.term++
 	}
 	w.now += pick(w, []int64{0, 1, 500, 500, 20_000, 20_000, minute, minute, 11 * minute, 61 * minute, -30 * minute, 25 * 60 * minute, 31 * 24 * 60 * minute}, "elapsed")
-	e = &pb.Entry{Version: Version, Time: w.now, Node: pick(w, []string{"n1", "n2", "n3"}, "node")}
+	e = &pb.Entry{Version: max(w.model.State.Version, 1), Time: w.now, Node: pick(w, []string{"n1", "n2", "n3"}, "node")}
 	if !w.started {
 		w.started = true
 		e.Commands = append(e.Commands, cmd(testInit()))
@@ -87,6 +87,9 @@ func (w *world) next() (e *pb.Entry, want []*pb.Result) {
 		e.Commands = append(e.Commands, w.backupCommand())
 	} else if w.recovery--; w.recovery == 0 {
 		e.Commands = append(e.Commands, cmd(&pb.RecoverCluster{Node: w.drawNode(), Floor: pick(w, []uint64{0, 20_000, 2_000_000}, "floor"), Floors: w.floors()}))
+	} else if w.chance(40, "upgrade") {
+		e.Version = uint32(w.between(uint64(e.Version), Version, "entry version"))
+		e.Commands = append(e.Commands, cmd(&pb.RaiseVersion{Version: uint32(w.draw(Version+2, "version"))}))
 	} else {
 		for range w.draw(7, "commands") {
 			e.Commands = append(e.Commands, w.command())

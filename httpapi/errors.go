@@ -61,6 +61,7 @@ var errorTable = []struct {
 	{cluster.ErrBusy, kindBusy},
 	{cluster.ErrDiskFull, kindDiskFull},
 	{cluster.ErrRefused, kindRefused},
+	{cluster.ErrUpgrade, kindUpgradePending},
 	{cluster.ErrUnknownNode, kindNodeNotFound},
 	{cluster.ErrStopped, kindStopped},
 	{cluster.ErrWrongCluster, kindWrongCluster},

@@ -27,6 +27,7 @@ var nodeErrors = []struct {
 	{"cluster.ErrBusy", cluster.ErrBusy, 503, "busy"},
 	{"cluster.ErrDiskFull", cluster.ErrDiskFull, 503, "disk_full"},
 	{"cluster.ErrRefused", cluster.ErrRefused, 409, "refused"},
+	{"cluster.ErrUpgrade", cluster.ErrUpgrade, 409, "upgrade_pending"},
 	{"cluster.ErrUnknownNode", cluster.ErrUnknownNode, 404, "node_not_found"},
 	{"cluster.ErrStopped", cluster.ErrStopped, 503, "stopped"},
 	{"cluster.ErrWrongCluster", cluster.ErrWrongCluster, 409, "wrong_cluster"},

@@ -17,6 +17,7 @@ type statusJSON struct {
 	ClusterID string     `json:"cluster_id"`
 	Leader    string     `json:"leader"` // "" when there is none
 	Term      uint64     `json:"term"`
+	Commands  uint32     `json:"commands"` // version of the command set in use
 	Nodes     []nodeJSON `json:"nodes"`
 	Digest    digestJSON `json:"digest"`
 }
@@ -38,6 +39,7 @@ type nodeJSON struct {
 	AppliedIndex  uint64       `json:"applied_index"`
 	LastContactMS int64        `json:"last_contact_ms"`
 	Version       string       `json:"version,omitempty"`
+	Commands      uint32       `json:"commands,omitempty"` // newest version of the command set that it knows
 }
 
 // clusterStatus is GET /v1/cluster. It is what the answering node sees, and
@@ -51,11 +53,11 @@ func (s *Server) clusterStatus(ctx context.Context, c echo.Context) error {
 }
 
 func newStatusJSON(status cluster.Status) statusJSON {
-	answer := statusJSON{ClusterID: status.ClusterID, Leader: status.Leader, Term: status.Term, Nodes: []nodeJSON{},
+	answer := statusJSON{ClusterID: status.ClusterID, Leader: status.Leader, Term: status.Term, Commands: status.Commands, Nodes: []nodeJSON{},
 		Digest: digestJSON{status.Applied, fmt.Sprintf("%016x", status.Chain)}}
 	for _, n := range status.Nodes {
 		answer.Nodes = append(answer.Nodes, nodeJSON{
-			n.ID, n.Role, n.HTTP, n.Cluster, n.Healthy, n.Problem, n.Applied, n.LastContact.Milliseconds(), n.Version,
+			n.ID, n.Role, n.HTTP, n.Cluster, n.Healthy, n.Problem, n.Applied, n.LastContact.Milliseconds(), n.Version, n.Commands,
 		})
 	}
 	return answer

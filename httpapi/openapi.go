@@ -158,7 +158,7 @@ func codesOf(op *yaml.Node, r route) []string {
 		if r.method == http.MethodGet {
 			codes = append(codes, "timeout", "canceled")
 		} else {
-			codes = append(codes, "disk_full")
+			codes = append(codes, "disk_full", "upgrade_pending")
 		}
 	}
 	if r.least > read {

@@ -61,6 +61,7 @@ var (
 	kindKeyBound       = newKind(http.StatusConflict, "key_bound", "The key has, or had, a link")
 	kindNotReturnable  = newKind(http.StatusConflict, "not_returnable", "A key cannot be returned; none was")
 	kindRefused        = newKind(http.StatusConflict, "refused", "The change would harm the cluster")
+	kindUpgradePending = newKind(http.StatusConflict, "upgrade_pending", "Not before all nodes have been upgraded")
 	kindNotRestored    = newKind(http.StatusConflict, "not_restored", "The backup was not restored; nothing has changed")
 	kindNodeConflict   = newKind(http.StatusConflict, "node_conflict", "The node is known with another identity")
 	kindLastAdmin      = newKind(http.StatusConflict, "last_admin", "The last admin token cannot be revoked")

@@ -128,7 +128,7 @@ func TestWatch(t *testing.T) {
 
 	first := openStream(t, client, address)
 	first.until("event: cluster", "")
-	first.until("data: ", `{"cluster_id":"c","leader":"n1","term":4,"nodes":[]`)
+	first.until("data: ", `{"cluster_id":"c","leader":"n1","term":4,"commands":0,"nodes":[]`)
 	first.until("event: keyspaces", "")
 	first.until("data: ", `{"keyspaces":[{"name":"default"`)
 

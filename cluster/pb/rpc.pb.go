@@ -594,7 +594,9 @@ type StatusResponse struct {
 	Buffers        []*BufferStatus `protobuf:"bytes,14,rep,name=buffers,proto3" json:"buffers,omitempty"`
 	Fault          string          `protobuf:"bytes,15,opt,name=fault,proto3" json:"fault,omitempty"`
 	// How full the node's disk is, when that is too full for commands.
-	DiskFull      string `protobuf:"bytes,16,opt,name=disk_full,json=diskFull,proto3" json:"disk_full,omitempty"`
+	DiskFull string `protobuf:"bytes,16,opt,name=disk_full,json=diskFull,proto3" json:"disk_full,omitempty"`
+	// Newest version of the log's commands that the node knows; 0 is 1.
+	Commands      uint32 `protobuf:"varint,17,opt,name=commands,proto3" json:"commands,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -741,6 +743,13 @@ func (x *StatusResponse) GetDiskFull() string {
 	return ""
 }
 
+func (x *StatusResponse) GetCommands() uint32 {
+	if x != nil {
+		return x.Commands
+	}
+	return 0
+}
+
 type BufferStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Keyspace      string                 `protobuf:"bytes,1,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
@@ -809,7 +818,9 @@ type JoinRequest struct {
 	Cluster  string                 `protobuf:"bytes,4,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	NonVoter bool                   `protobuf:"varint,5,opt,name=non_voter,json=nonVoter,proto3" json:"non_voter,omitempty"`
 	// The data directory that this one replaces: the member with that one is removed first.
-	Replaces      string `protobuf:"bytes,6,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	Replaces string `protobuf:"bytes,6,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	// As in StatusResponse.
+	Commands      uint32 `protobuf:"varint,7,opt,name=commands,proto3" json:"commands,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -884,6 +895,13 @@ func (x *JoinRequest) GetReplaces() string {
 		return x.Replaces
 	}
 	return ""
+}
+
+func (x *JoinRequest) GetCommands() uint32 {
+	if x != nil {
+		return x.Commands
+	}
+	return 0
 }
 
 type JoinResponse struct {
@@ -1134,7 +1152,7 @@ const file_cluster_pb_rpc_proto_rawDesc = "" +
 	"\x10ReadIndexRequest\")\n" +
 	"\x11ReadIndexResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\"\x0f\n" +
-	"\rStatusRequest\"\xd9\x03\n" +
+	"\rStatusRequest\"\xf5\x03\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04disk\x18\x02 \x01(\tR\x04disk\x12\x1d\n" +
@@ -1153,18 +1171,20 @@ const file_cluster_pb_rpc_proto_rawDesc = "" +
 	"\aleading\x18\r \x01(\bR\aleading\x126\n" +
 	"\abuffers\x18\x0e \x03(\v2\x1c.kgs.cluster.v1.BufferStatusR\abuffers\x12\x14\n" +
 	"\x05fault\x18\x0f \x01(\tR\x05fault\x12\x1b\n" +
-	"\tdisk_full\x18\x10 \x01(\tR\bdiskFull\"Z\n" +
+	"\tdisk_full\x18\x10 \x01(\tR\bdiskFull\x12\x1a\n" +
+	"\bcommands\x18\x11 \x01(\rR\bcommands\"Z\n" +
 	"\fBufferStatus\x12\x1a\n" +
 	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12\x1a\n" +
 	"\bbuffered\x18\x02 \x01(\x04R\bbuffered\x12\x12\n" +
-	"\x04rate\x18\x03 \x01(\x01R\x04rate\"\x98\x01\n" +
+	"\x04rate\x18\x03 \x01(\x01R\x04rate\"\xb4\x01\n" +
 	"\vJoinRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04disk\x18\x02 \x01(\tR\x04disk\x12\x12\n" +
 	"\x04http\x18\x03 \x01(\tR\x04http\x12\x18\n" +
 	"\acluster\x18\x04 \x01(\tR\acluster\x12\x1b\n" +
 	"\tnon_voter\x18\x05 \x01(\bR\bnonVoter\x12\x1a\n" +
-	"\breplaces\x18\x06 \x01(\tR\breplaces\"-\n" +
+	"\breplaces\x18\x06 \x01(\tR\breplaces\x12\x1a\n" +
+	"\bcommands\x18\a \x01(\rR\bcommands\"-\n" +
 	"\fJoinResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\"5\n" +

@@ -24,7 +24,10 @@ func statusTable(t *table, status client.ClusterStatus) {
 		head = append(head, "VERSION")
 	}
 	t.head(head...)
-	newest := newestApplied(status)
+	newest, newestKnown := newestApplied(status), uint32(0)
+	for _, n := range nodes {
+		newestKnown = max(newestKnown, n.Commands)
+	}
 	var remarks []string
 	for _, n := range nodes {
 		healthy, applied, lag, contact := cell{text: "no", style: bad}, "", "", ""
@@ -43,6 +46,9 @@ func statusTable(t *table, status client.ClusterStatus) {
 		}
 		if n.Problem != "" {
 			remarks = append(remarks, fmt.Sprintf("%s: %s", n.ID, n.Problem))
+		}
+		if n.Healthy && n.Commands < newestKnown {
+			remarks = append(remarks, fmt.Sprintf("%s is to be upgraded: it knows commands up to version %d, another node %d; version %d is used", n.ID, n.Commands, newestKnown, status.Commands))
 		}
 		role := cell{text: n.Role}
 		if n.ID == status.Leader {

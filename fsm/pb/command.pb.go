@@ -182,8 +182,9 @@ func (Code) EnumDescriptor() ([]byte, []int) {
 // entry before it was on its way (group commit).
 type Entry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Version of the command set. A machine stops at a version that it does not
-	// know: skipping the entry would make it differ from the other replicas.
+	// Version of the command set, as the cluster uses it (RaiseVersion). A machine
+	// stops at a version that it does not know: skipping the entry would make it
+	// differ from the other replicas.
 	Version uint32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
 	// Leader's clock at the proposal, Unix milliseconds. The machine's clock is
 	// the largest stamp seen so far.
@@ -297,6 +298,7 @@ type Command struct {
 	//	*Command_CreateKeyspace
 	//	*Command_VisitLink
 	//	*Command_AddVisits
+	//	*Command_RaiseVersion
 	Op            isCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -515,6 +517,15 @@ func (x *Command) GetAddVisits() *AddVisits {
 	return nil
 }
 
+func (x *Command) GetRaiseVersion() *RaiseVersion {
+	if x != nil {
+		if x, ok := x.Op.(*Command_RaiseVersion); ok {
+			return x.RaiseVersion
+		}
+	}
+	return nil
+}
+
 type isCommand_Op interface {
 	isCommand_Op()
 }
@@ -591,6 +602,10 @@ type Command_AddVisits struct {
 	AddVisits *AddVisits `protobuf:"bytes,31,opt,name=add_visits,json=addVisits,proto3,oneof"`
 }
 
+type Command_RaiseVersion struct {
+	RaiseVersion *RaiseVersion `protobuf:"bytes,50,opt,name=raise_version,json=raiseVersion,proto3,oneof"`
+}
+
 func (*Command_InitCluster) isCommand_Op() {}
 
 func (*Command_PutNode) isCommand_Op() {}
@@ -626,6 +641,8 @@ func (*Command_CreateKeyspace) isCommand_Op() {}
 func (*Command_VisitLink) isCommand_Op() {}
 
 func (*Command_AddVisits) isCommand_Op() {}
+
+func (*Command_RaiseVersion) isCommand_Op() {}
 
 // RequestID makes the repeats of a front end harmless. A front end numbers its
 // commands; the machine keeps each result until the front end says, by
@@ -2114,6 +2131,52 @@ func (x *CreateKeyspace) GetKeyspace() *Keyspace {
 	return nil
 }
 
+// RaiseVersion lets commands of this version of the command set be proposed: all
+// members know them. It is alone in an entry of that version.
+type RaiseVersion struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RaiseVersion) Reset() {
+	*x = RaiseVersion{}
+	mi := &file_fsm_pb_command_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RaiseVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RaiseVersion) ProtoMessage() {}
+
+func (x *RaiseVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_command_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RaiseVersion.ProtoReflect.Descriptor instead.
+func (*RaiseVersion) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *RaiseVersion) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 // Grant is a run [from, from+count) of positions of one lease.
 type Grant struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2126,7 +2189,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_fsm_pb_command_proto_msgTypes[25]
+	mi := &file_fsm_pb_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2138,7 +2201,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[25]
+	mi := &file_fsm_pb_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2151,7 +2214,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{25}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Grant) GetLease() uint64 {
@@ -2208,7 +2271,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_fsm_pb_command_proto_msgTypes[26]
+	mi := &file_fsm_pb_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2220,7 +2283,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[26]
+	mi := &file_fsm_pb_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2233,7 +2296,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{26}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Result) GetCode() Code {
@@ -2342,7 +2405,7 @@ type Restored struct {
 
 func (x *Restored) Reset() {
 	*x = Restored{}
-	mi := &file_fsm_pb_command_proto_msgTypes[27]
+	mi := &file_fsm_pb_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2354,7 +2417,7 @@ func (x *Restored) String() string {
 func (*Restored) ProtoMessage() {}
 
 func (x *Restored) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[27]
+	mi := &file_fsm_pb_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2367,7 +2430,7 @@ func (x *Restored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restored.ProtoReflect.Descriptor instead.
 func (*Restored) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{27}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Restored) GetAdopted() bool {
@@ -2415,7 +2478,7 @@ type RestoredKeyspace struct {
 
 func (x *RestoredKeyspace) Reset() {
 	*x = RestoredKeyspace{}
-	mi := &file_fsm_pb_command_proto_msgTypes[28]
+	mi := &file_fsm_pb_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2427,7 +2490,7 @@ func (x *RestoredKeyspace) String() string {
 func (*RestoredKeyspace) ProtoMessage() {}
 
 func (x *RestoredKeyspace) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[28]
+	mi := &file_fsm_pb_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2440,7 +2503,7 @@ func (x *RestoredKeyspace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoredKeyspace.ProtoReflect.Descriptor instead.
 func (*RestoredKeyspace) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{28}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RestoredKeyspace) GetName() string {
@@ -2492,7 +2555,7 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\vcheck_index\x18\x05 \x01(\x06R\n" +
 	"checkIndex\x12\x1f\n" +
 	"\vcheck_chain\x18\x06 \x01(\x06R\n" +
-	"checkChain\"\xa1\t\n" +
+	"checkChain\"\xe2\t\n" +
 	"\aCommand\x12/\n" +
 	"\arequest\x18\x01 \x01(\v2\x15.kgs.fsm.v1.RequestIDR\arequest\x12<\n" +
 	"\vidempotency\x18\x02 \x01(\v2\x1a.kgs.fsm.v1.IdempotencyKeyR\vidempotency\x12<\n" +
@@ -2521,7 +2584,8 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\n" +
 	"visit_link\x18\x1e \x01(\v2\x15.kgs.fsm.v1.VisitLinkH\x00R\tvisitLink\x126\n" +
 	"\n" +
-	"add_visits\x18\x1f \x01(\v2\x15.kgs.fsm.v1.AddVisitsH\x00R\taddVisitsB\x04\n" +
+	"add_visits\x18\x1f \x01(\v2\x15.kgs.fsm.v1.AddVisitsH\x00R\taddVisits\x12?\n" +
+	"\rraise_version\x182 \x01(\v2\x18.kgs.fsm.v1.RaiseVersionH\x00R\fraiseVersionB\x04\n" +
 	"\x02op\"S\n" +
 	"\tRequestID\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x06R\asession\x12\x10\n" +
@@ -2640,7 +2704,9 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x05floor\x18\x02 \x01(\x04R\x05floor\x12)\n" +
 	"\x06floors\x18\x03 \x03(\v2\x11.kgs.fsm.v1.FloorR\x06floors\"B\n" +
 	"\x0eCreateKeyspace\x120\n" +
-	"\bkeyspace\x18\x01 \x01(\v2\x14.kgs.fsm.v1.KeyspaceR\bkeyspace\"G\n" +
+	"\bkeyspace\x18\x01 \x01(\v2\x14.kgs.fsm.v1.KeyspaceR\bkeyspace\"(\n" +
+	"\fRaiseVersion\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\"G\n" +
 	"\x05Grant\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x14\n" +
@@ -2726,7 +2792,7 @@ func file_fsm_pb_command_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_pb_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fsm_pb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_fsm_pb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_fsm_pb_command_proto_goTypes = []any{
 	(Code)(0),                // 0: kgs.fsm.v1.Code
 	(*Entry)(nil),            // 1: kgs.fsm.v1.Entry
@@ -2754,16 +2820,17 @@ var file_fsm_pb_command_proto_goTypes = []any{
 	(*RevokeToken)(nil),      // 23: kgs.fsm.v1.RevokeToken
 	(*RecoverCluster)(nil),   // 24: kgs.fsm.v1.RecoverCluster
 	(*CreateKeyspace)(nil),   // 25: kgs.fsm.v1.CreateKeyspace
-	(*Grant)(nil),            // 26: kgs.fsm.v1.Grant
-	(*Result)(nil),           // 27: kgs.fsm.v1.Result
-	(*Restored)(nil),         // 28: kgs.fsm.v1.Restored
-	(*RestoredKeyspace)(nil), // 29: kgs.fsm.v1.RestoredKeyspace
-	(*Keyspace)(nil),         // 30: kgs.fsm.v1.Keyspace
-	(*Node)(nil),             // 31: kgs.fsm.v1.Node
-	(*Link)(nil),             // 32: kgs.fsm.v1.Link
-	(*Visits)(nil),           // 33: kgs.fsm.v1.Visits
-	(Role)(0),                // 34: kgs.fsm.v1.Role
-	(*Token)(nil),            // 35: kgs.fsm.v1.Token
+	(*RaiseVersion)(nil),     // 26: kgs.fsm.v1.RaiseVersion
+	(*Grant)(nil),            // 27: kgs.fsm.v1.Grant
+	(*Result)(nil),           // 28: kgs.fsm.v1.Result
+	(*Restored)(nil),         // 29: kgs.fsm.v1.Restored
+	(*RestoredKeyspace)(nil), // 30: kgs.fsm.v1.RestoredKeyspace
+	(*Keyspace)(nil),         // 31: kgs.fsm.v1.Keyspace
+	(*Node)(nil),             // 32: kgs.fsm.v1.Node
+	(*Link)(nil),             // 33: kgs.fsm.v1.Link
+	(*Visits)(nil),           // 34: kgs.fsm.v1.Visits
+	(Role)(0),                // 35: kgs.fsm.v1.Role
+	(*Token)(nil),            // 36: kgs.fsm.v1.Token
 }
 var file_fsm_pb_command_proto_depIdxs = []int32{
 	2,  // 0: kgs.fsm.v1.Entry.commands:type_name -> kgs.fsm.v1.Command
@@ -2787,30 +2854,31 @@ var file_fsm_pb_command_proto_depIdxs = []int32{
 	25, // 18: kgs.fsm.v1.Command.create_keyspace:type_name -> kgs.fsm.v1.CreateKeyspace
 	15, // 19: kgs.fsm.v1.Command.visit_link:type_name -> kgs.fsm.v1.VisitLink
 	16, // 20: kgs.fsm.v1.Command.add_visits:type_name -> kgs.fsm.v1.AddVisits
-	30, // 21: kgs.fsm.v1.InitCluster.keyspaces:type_name -> kgs.fsm.v1.Keyspace
-	31, // 22: kgs.fsm.v1.PutNode.node:type_name -> kgs.fsm.v1.Node
-	26, // 23: kgs.fsm.v1.Release.grants:type_name -> kgs.fsm.v1.Grant
-	13, // 24: kgs.fsm.v1.CreateLink.generated:type_name -> kgs.fsm.v1.GeneratedKey
-	32, // 25: kgs.fsm.v1.CreateLink.link:type_name -> kgs.fsm.v1.Link
-	17, // 26: kgs.fsm.v1.AddVisits.links:type_name -> kgs.fsm.v1.LinkVisits
-	33, // 27: kgs.fsm.v1.LinkVisits.visits:type_name -> kgs.fsm.v1.Visits
-	21, // 28: kgs.fsm.v1.RestoreBackup.floors:type_name -> kgs.fsm.v1.Floor
-	34, // 29: kgs.fsm.v1.CreateToken.role:type_name -> kgs.fsm.v1.Role
-	31, // 30: kgs.fsm.v1.RecoverCluster.node:type_name -> kgs.fsm.v1.Node
-	21, // 31: kgs.fsm.v1.RecoverCluster.floors:type_name -> kgs.fsm.v1.Floor
-	30, // 32: kgs.fsm.v1.CreateKeyspace.keyspace:type_name -> kgs.fsm.v1.Keyspace
-	0,  // 33: kgs.fsm.v1.Result.code:type_name -> kgs.fsm.v1.Code
-	32, // 34: kgs.fsm.v1.Result.link:type_name -> kgs.fsm.v1.Link
-	26, // 35: kgs.fsm.v1.Result.grants:type_name -> kgs.fsm.v1.Grant
-	28, // 36: kgs.fsm.v1.Result.restored:type_name -> kgs.fsm.v1.Restored
-	35, // 37: kgs.fsm.v1.Result.token:type_name -> kgs.fsm.v1.Token
-	30, // 38: kgs.fsm.v1.Result.keyspace:type_name -> kgs.fsm.v1.Keyspace
-	29, // 39: kgs.fsm.v1.Restored.keyspaces:type_name -> kgs.fsm.v1.RestoredKeyspace
-	40, // [40:40] is the sub-list for method output_type
-	40, // [40:40] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	26, // 21: kgs.fsm.v1.Command.raise_version:type_name -> kgs.fsm.v1.RaiseVersion
+	31, // 22: kgs.fsm.v1.InitCluster.keyspaces:type_name -> kgs.fsm.v1.Keyspace
+	32, // 23: kgs.fsm.v1.PutNode.node:type_name -> kgs.fsm.v1.Node
+	27, // 24: kgs.fsm.v1.Release.grants:type_name -> kgs.fsm.v1.Grant
+	13, // 25: kgs.fsm.v1.CreateLink.generated:type_name -> kgs.fsm.v1.GeneratedKey
+	33, // 26: kgs.fsm.v1.CreateLink.link:type_name -> kgs.fsm.v1.Link
+	17, // 27: kgs.fsm.v1.AddVisits.links:type_name -> kgs.fsm.v1.LinkVisits
+	34, // 28: kgs.fsm.v1.LinkVisits.visits:type_name -> kgs.fsm.v1.Visits
+	21, // 29: kgs.fsm.v1.RestoreBackup.floors:type_name -> kgs.fsm.v1.Floor
+	35, // 30: kgs.fsm.v1.CreateToken.role:type_name -> kgs.fsm.v1.Role
+	32, // 31: kgs.fsm.v1.RecoverCluster.node:type_name -> kgs.fsm.v1.Node
+	21, // 32: kgs.fsm.v1.RecoverCluster.floors:type_name -> kgs.fsm.v1.Floor
+	31, // 33: kgs.fsm.v1.CreateKeyspace.keyspace:type_name -> kgs.fsm.v1.Keyspace
+	0,  // 34: kgs.fsm.v1.Result.code:type_name -> kgs.fsm.v1.Code
+	33, // 35: kgs.fsm.v1.Result.link:type_name -> kgs.fsm.v1.Link
+	27, // 36: kgs.fsm.v1.Result.grants:type_name -> kgs.fsm.v1.Grant
+	29, // 37: kgs.fsm.v1.Result.restored:type_name -> kgs.fsm.v1.Restored
+	36, // 38: kgs.fsm.v1.Result.token:type_name -> kgs.fsm.v1.Token
+	31, // 39: kgs.fsm.v1.Result.keyspace:type_name -> kgs.fsm.v1.Keyspace
+	30, // 40: kgs.fsm.v1.Restored.keyspaces:type_name -> kgs.fsm.v1.RestoredKeyspace
+	41, // [41:41] is the sub-list for method output_type
+	41, // [41:41] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_fsm_pb_command_proto_init() }
@@ -2838,6 +2906,7 @@ func file_fsm_pb_command_proto_init() {
 		(*Command_CreateKeyspace)(nil),
 		(*Command_VisitLink)(nil),
 		(*Command_AddVisits)(nil),
+		(*Command_RaiseVersion)(nil),
 	}
 	file_fsm_pb_command_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
@@ -2846,7 +2915,7 @@ func file_fsm_pb_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_pb_command_proto_rawDesc), len(file_fsm_pb_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   29,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

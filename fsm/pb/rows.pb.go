@@ -930,7 +930,9 @@ type ClusterState struct {
 	Links              uint64 `protobuf:"varint,6,opt,name=links,proto3" json:"links,omitempty"`
 	IdempotencyRecords uint64 `protobuf:"varint,7,opt,name=idempotency_records,json=idempotencyRecords,proto3" json:"idempotency_records,omitempty"`
 	// Visits to keys without a link.
-	Misses        uint64 `protobuf:"varint,8,opt,name=misses,proto3" json:"misses,omitempty"`
+	Misses uint64 `protobuf:"varint,8,opt,name=misses,proto3" json:"misses,omitempty"`
+	// Of the command set, see RaiseVersion; 0 is 1.
+	Version       uint32 `protobuf:"varint,9,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1017,6 +1019,13 @@ func (x *ClusterState) GetIdempotencyRecords() uint64 {
 func (x *ClusterState) GetMisses() uint64 {
 	if x != nil {
 		return x.Misses
+	}
+	return 0
+}
+
+func (x *ClusterState) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
 	}
 	return 0
 }
@@ -1370,7 +1379,9 @@ type BackupHeader struct {
 	// Links that are not deleted.
 	Links uint64 `protobuf:"varint,8,opt,name=links,proto3" json:"links,omitempty"`
 	// Without the permutation keys.
-	Keyspaces     []*Keyspace `protobuf:"bytes,9,rep,name=keyspaces,proto3" json:"keyspaces,omitempty"`
+	Keyspaces []*Keyspace `protobuf:"bytes,9,rep,name=keyspaces,proto3" json:"keyspaces,omitempty"`
+	// As in ClusterState.
+	Version       uint32 `protobuf:"varint,10,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1468,6 +1479,13 @@ func (x *BackupHeader) GetKeyspaces() []*Keyspace {
 	return nil
 }
 
+func (x *BackupHeader) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 var File_fsm_pb_rows_proto protoreflect.FileDescriptor
 
 const file_fsm_pb_rows_proto_rawDesc = "" +
@@ -1563,7 +1581,7 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"created_at\x18\x04 \x01(\x03R\tcreatedAt\x12\x1d\n" +
 	"\n" +
 	"expires_at\x18\x05 \x01(\x03R\texpiresAt\x12\x1b\n" +
-	"\tmax_links\x18\x06 \x01(\x04R\bmaxLinks\"\x8d\x02\n" +
+	"\tmax_links\x18\x06 \x01(\x04R\bmaxLinks\"\xa7\x02\n" +
 	"\fClusterState\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12%\n" +
@@ -1574,7 +1592,8 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\rnext_keyspace\x18\x05 \x01(\rR\fnextKeyspace\x12\x14\n" +
 	"\x05links\x18\x06 \x01(\x04R\x05links\x12/\n" +
 	"\x13idempotency_records\x18\a \x01(\x04R\x12idempotencyRecords\x12\x16\n" +
-	"\x06misses\x18\b \x01(\x04R\x06misses\"a\n" +
+	"\x06misses\x18\b \x01(\x04R\x06misses\x12\x18\n" +
+	"\aversion\x18\t \x01(\rR\aversion\"a\n" +
 	"\aSession\x12\x1a\n" +
 	"\banswered\x18\x01 \x01(\x04R\banswered\x12\x1b\n" +
 	"\tlast_seen\x18\x02 \x01(\x03R\blastSeen\x12\x1d\n" +
@@ -1598,7 +1617,7 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\x06Staged\x12\x18\n" +
 	"\arestore\x18\x01 \x01(\tR\arestore\x12\x14\n" +
 	"\x05parts\x18\x02 \x01(\x04R\x05parts\x12\x12\n" +
-	"\x04time\x18\x03 \x01(\x03R\x04time\"\x8f\x02\n" +
+	"\x04time\x18\x03 \x01(\x03R\x04time\"\xa9\x02\n" +
 	"\fBackupHeader\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x14\n" +
@@ -1610,7 +1629,9 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"next_lease\x18\x06 \x01(\x04R\tnextLease\x12#\n" +
 	"\rnext_keyspace\x18\a \x01(\rR\fnextKeyspace\x12\x14\n" +
 	"\x05links\x18\b \x01(\x04R\x05links\x122\n" +
-	"\tkeyspaces\x18\t \x03(\v2\x14.kgs.fsm.v1.KeyspaceR\tkeyspaces*:\n" +
+	"\tkeyspaces\x18\t \x03(\v2\x14.kgs.fsm.v1.KeyspaceR\tkeyspaces\x12\x18\n" +
+	"\aversion\x18\n" +
+	" \x01(\rR\aversion*:\n" +
 	"\aPurpose\x12\t\n" +
 	"\x05LEASE\x10\x00\x12\t\n" +
 	"\x05ALIAS\x10\x01\x12\v\n" +

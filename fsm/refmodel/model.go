@@ -45,6 +45,7 @@ type Model struct {
 	swept    int64    // the minute in which sessions were swept last
 
 	index, term uint64 // of the present entry
+	version     uint32 // likewise
 	node        string // that proposed it
 	alone       bool   // it has one command
 	restored    func() // carries out a restore at its end
@@ -62,7 +63,7 @@ func New() *Model {
 // Apply applies an entry and returns an answer without text for each command,
 // nil for one that no version knows. It keeps parts of e: do not change them.
 func (m *Model) Apply(index, term uint64, e *pb.Entry) []*pb.Result {
-	m.index, m.term, m.node, m.alone = index, term, e.Node, len(e.Commands) == 1
+	m.index, m.term, m.version, m.node, m.alone = index, term, e.Version, e.Node, len(e.Commands) == 1
 	m.State.Clock = max(m.State.Clock, e.Time)
 	results := make([]*pb.Result, len(e.Commands))
 	for i, c := range e.Commands {
@@ -104,6 +105,8 @@ func (m *Model) execute(c *pb.Command) *pb.Result {
 		r = m.createKeyspace(op.CreateKeyspace.GetKeyspace())
 	case *pb.Command_RecoverCluster:
 		r = m.recoverCluster(op.RecoverCluster)
+	case *pb.Command_RaiseVersion:
+		r = m.raiseVersion(op.RaiseVersion.Version)
 	case *pb.Command_Generate:
 		r = m.generate(op.Generate)
 	case *pb.Command_Lease:
@@ -155,6 +158,14 @@ func (m *Model) initCluster(op *pb.InitCluster) *pb.Result {
 	m.Spaces = spaces
 	m.State.ClusterId, m.State.ReceiptSecret = op.ClusterId, op.ReceiptSecret
 	m.State.NextKeyspace += uint32(len(spaces))
+	return code(pb.Code_OK)
+}
+
+func (m *Model) raiseVersion(to uint32) *pb.Result {
+	if !m.alone || to > m.version {
+		return code(pb.Code_INVALID)
+	}
+	m.State.Version = max(m.State.Version, to)
 	return code(pb.Code_OK)
 }
 

@@ -119,6 +119,9 @@ func (m *Model) restoreBackup(op *pb.RestoreBackup) *pb.Result {
 	if b == nil {
 		return code(pb.Code_INVALID)
 	}
+	if b.header.Version > max(m.State.Version, 1) {
+		return code(pb.Code_RESTORE_REFUSED)
+	}
 	spaces, margin, adopts := m.Spaces, uint64(restoreMargin), !m.hasSpaces(b)
 	if adopts {
 		if !eachHasFloor(b.Spaces, op) || !m.pristine() {

@@ -11,6 +11,7 @@ type ClusterStatus struct {
 	ClusterID string `json:"cluster_id"`
 	Leader    string `json:"leader"` // "" when there is none
 	Term      uint64 `json:"term"`
+	Commands  uint32 `json:"commands"` // version of the command set in use
 	Nodes     []Node `json:"nodes"`
 	Digest    Digest `json:"digest,omitzero"`
 }
@@ -33,6 +34,7 @@ type Node struct {
 	AppliedIndex  uint64 `json:"applied_index"`
 	LastContactMS int64  `json:"last_contact_ms"`
 	Version       string `json:"version,omitempty"`
+	Commands      uint32 `json:"commands,omitempty"` // newest version of the command set that it knows
 }
 
 // ClusterStatus shows the cluster.

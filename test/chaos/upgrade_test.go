@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/test/proc"
 )
 
@@ -85,9 +86,9 @@ func (r *run) retire(n *proc.Node) {
 	r.cluster.Forget(n)
 }
 
-// TestP9_UpgradeFromAnOlderBuild rolls a cluster from the build before the last
-// change of what nodes write to the log, or send to each other, to this one, and
-// back once it has been half done; at the end everything is read.
+// TestP9_UpgradeFromAnOlderBuild rolls a cluster from the last build of the
+// command version before this one to this one, and back once it has been half
+// done; newer commands wait for the last node; at the end everything is read.
 func TestP9_UpgradeFromAnOlderBuild(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds another binary")
@@ -110,13 +111,31 @@ func TestP9_UpgradeFromAnOlderBuild(t *testing.T) {
 	r.transferTo(first.ID) // the new build leads old ones
 	r.heal()
 	for _, n := range rest {
+		if r.commands(first) == fsm.Version {
+			r.violatef(oracleReply, "commands of version %d are used, and %s does not know them", fsm.Version, n.ID)
+		}
 		r.strike(fault{class: "upgrade of one node", strike: change(n, "")})
 	}
+	r.within(leaderWithin, "newer commands", func() (bool, string) {
+		used := r.commands(first)
+		return used == fsm.Version, fmt.Sprintf("version %d is used", used)
+	})
 	r.finish()
 }
 
-// buildOlder builds the commit before the newest one that touched a format that
-// nodes share, in a clone of its own.
+// commands is the version of the command set that is in use; 0: unknown.
+func (r *run) commands(n *proc.Node) uint32 {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	status, err := connect(n.URL).ClusterStatus(ctx)
+	if err != nil {
+		return 0
+	}
+	return status.Commands
+}
+
+// buildOlder builds the commit before the one that raised fsm.Version last, in a
+// clone of its own.
 func buildOlder(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -128,11 +147,11 @@ func buildOlder(t *testing.T) string {
 		return strings.TrimSpace(string(out))
 	}
 	root := git("rev-parse", "--show-toplevel")
-	touched := git("-C", root, "log", "-1", "--format=%H", "--", "fsm/pb", "cluster/pb")
-	if touched == "" {
+	raised := git("-C", root, "log", "-1", "--format=%H", "-G", "^const Version = ", "--", "fsm/version.go")
+	if raised == "" {
 		t.Skip("needs a git clone with its history")
 	}
-	commit := git("-C", root, "rev-parse", "--verify", touched+"^")
+	commit := git("-C", root, "rev-parse", "--verify", raised+"^")
 	git("clone", "--quiet", "--no-checkout", "--shared", root, dir)
 	git("-C", dir, "checkout", "--quiet", commit)
 	binary := filepath.Join(dir, "kgs-old")

@@ -1,0 +1,62 @@
+package fsm
+
+import (
+	"fmt"
+
+	"github.com/kgs-cluster/kgs/fsm/pb"
+	"github.com/kgs-cluster/kgs/store"
+)
+
+// Version is the newest version of the command set that this package knows. A
+// cluster uses the newest one that all its members know, as RaiseVersion says, so
+// that nodes of two builds can be members of it: what a version brings is not
+// proposed before, and changes nothing before. Versions:
+//
+//	1  the first
+//	2  RaiseVersion; floors of key spaces in a restore and a recovery
+//
+// A new command or field of a command, or a command with another effect, needs a
+// new version, unless the newest one is in no release yet: it is named here and in
+// Needs, and an effect that changes asks inUse.
+const Version = 2
+
+// Needs returns the version of the command set that a command belongs to.
+func Needs(cmd *pb.Command) uint32 {
+	newer := false
+	switch op := cmd.Op.(type) {
+	case *pb.Command_RaiseVersion:
+		return max(op.RaiseVersion.GetVersion(), 2)
+	case *pb.Command_RestoreBackup:
+		newer = len(op.RestoreBackup.Floors) > 0
+	case *pb.Command_RecoverCluster:
+		newer = len(op.RecoverCluster.Floors) > 0
+	}
+	if newer {
+		return 2
+	}
+	return 1
+}
+
+// Version is the version of the command set that the cluster uses. It is for
+// readers: a command sees inUse of its machine's state.
+func (m *Machine) Version() uint32 { return m.version.Load() }
+
+func inUse(state *pb.ClusterState) uint32 { return max(state.Version, 1) }
+
+func (m *Machine) raiseVersion(op *pb.RaiseVersion) *pb.Result {
+	if !m.entry.alone || op.Version > m.entry.version {
+		return refuse(pb.Code_INVALID, "version %d in an entry of version %d", op.Version, m.entry.version)
+	}
+	m.state.Version = max(m.state.Version, op.Version)
+	m.unpublished = true
+	return &pb.Result{}
+}
+
+// checkVersion refuses a state that this program would change otherwise than the
+// programs that share it.
+func checkVersion(state *pb.ClusterState) error {
+	if state.Version > Version {
+		return fmt.Errorf("commands of version %d, this program knows %d: %w", state.Version, Version, store.ErrVersion)
+	}
+	return nil
+}
