@@ -17,7 +17,7 @@ type statusJSON struct {
 	ClusterID string     `json:"cluster_id"`
 	Leader    string     `json:"leader"` // "" when there is none
 	Term      uint64     `json:"term"`
-	Commands  uint32     `json:"commands"` // version of the command set in use
+	Commands  uint32     `json:"commands,omitempty"` // version of the command set in use
 	Nodes     []nodeJSON `json:"nodes"`
 	Digest    digestJSON `json:"digest"`
 }

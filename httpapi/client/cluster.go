@@ -11,7 +11,7 @@ type ClusterStatus struct {
 	ClusterID string `json:"cluster_id"`
 	Leader    string `json:"leader"` // "" when there is none
 	Term      uint64 `json:"term"`
-	Commands  uint32 `json:"commands"` // version of the command set in use
+	Commands  uint32 `json:"commands,omitempty"` // version of the command set in use
 	Nodes     []Node `json:"nodes"`
 	Digest    Digest `json:"digest,omitzero"`
 }
