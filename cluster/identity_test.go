@@ -64,6 +64,27 @@ func TestIdentityDoesNotChangeHands(t *testing.T) {
 	mustIdentity(t, dir, "n1").close() // and the refused one has let go of it
 }
 
+// Who knows other programs' way out of a lost majority is shown ours.
+func TestPeersFileIsRefused(t *testing.T) {
+	for _, file := range []string{"peers.json", "raft/peers.json"} {
+		path := filepath.Join(t.TempDir(), file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("[]"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		n, err := Open(Config{NodeID: "n1", DataDir: strings.TrimSuffix(path, "/"+file), Network: newPipeNet().at("127.0.0.1:9080"),
+			InitialCluster: map[string]string{"n1": "127.0.0.1:9080"}})
+		if err == nil {
+			n.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "kgs cluster recover") {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
 func TestIdentityBelongsToOneCluster(t *testing.T) {
 	id := mustIdentity(t, t.TempDir(), "n1")
 	defer id.close()

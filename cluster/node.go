@@ -95,6 +95,9 @@ func Open(cfg Config) (*Node, error) {
 // start opens everything in the order in which it is needed; Close undoes what
 // was opened.
 func (n *Node) start(listener net.Listener) (err error) {
+	if err := refusePeersFile(n.cfg.Disk.Files(), n.cfg.DataDir); err != nil {
+		return err
+	}
 	if n.id, err = openIdentity(n.cfg.Disk.Files(), n.cfg.DataDir, n.cfg.NodeID); err != nil {
 		return err
 	}

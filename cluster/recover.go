@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 	"google.golang.org/protobuf/proto"
 
@@ -228,4 +229,15 @@ func (s *Stopped) Close() (err error) {
 		err = s.node.closeFiles()
 	})
 	return err
+}
+
+// refusePeersFile: other programs that use raft take their members from such a
+// file after a majority was lost. Here that would give keys twice.
+func refusePeersFile(files vfs.FS, dir string) error {
+	for _, path := range []string{filepath.Join(dir, "peers.json"), filepath.Join(dir, "raft", "peers.json")} {
+		if _, err := files.Stat(path); err == nil {
+			return fmt.Errorf("%s: kgs does not read this file; if a majority is lost for good, `kgs cluster recover` goes on with one node; remove the file", path)
+		}
+	}
+	return nil
 }
