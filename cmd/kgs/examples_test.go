@@ -73,7 +73,7 @@ func leaves(cmd *cobra.Command) (all []*cobra.Command) {
 // what is known only at run time.
 var notRun = []string{
 	"kgs serve", "kgs dev", "kgs cluster join", "kgs cluster remove", "kgs cluster transfer-leader", "kgs cluster recover",
-	"kgs token revoke", "kgs links import", "kgs snapshot restore", "kgs bench keys", "kgs bench create", "kgs bench batch", "kgs bench redirect", "kgs bench mixed",
+	"kgs token revoke", "kgs links import", "kgs links watch", "kgs snapshot restore", "kgs bench keys", "kgs bench create", "kgs bench batch", "kgs bench redirect", "kgs bench mixed",
 }
 
 // TestExamples: each command has some, and they work as they are printed, one

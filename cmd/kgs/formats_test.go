@@ -55,8 +55,8 @@ var printing = map[string]struct{ args, route string }{
 	"kgs version":                 {"", ""},
 }
 
-// elsewhere: one runs until it is stopped, one wants a node that is stopped.
-var elsewhere = []string{"kgs dev", "kgs cluster recover"}
+// elsewhere: two run until they are stopped, one wants a node that is stopped.
+var elsewhere = []string{"kgs dev", "kgs links watch", "kgs cluster recover"}
 
 // TestFormats: each command that prints data has --format, prints JSON with it,
 // and, where the API has the same, all that the API says.

@@ -16,7 +16,7 @@ func newLinks() *cobra.Command {
 	f := &clientFlags{}
 	return f.register(newGroup("links", "Create, look at, change, delete, import and export short links",
 		newLinksCreate(f), newLinksGet(f), newLinksStats(f), newLinksUpdate(f), newLinksList(f), newLinksDelete(f),
-		newLinksImport(f), newLinksExport(f)))
+		newLinksImport(f), newLinksExport(f), newLinksWatch(f)))
 }
 
 func newLinksCreate(f *clientFlags) *cobra.Command {

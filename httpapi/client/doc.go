@@ -28,5 +28,5 @@
 //	request.go one HTTP exchange    cluster.go  members, readiness
 //	errors.go  Error                keyspaces.go
 //	snapshot.go backup, restore    tokens.go
-//	pool.go    keys held ahead
+//	pool.go    keys held ahead      watch.go    the changes of links
 package client

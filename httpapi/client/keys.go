@@ -37,6 +37,11 @@ func apply(opts []Option) (o options) {
 
 // read is a GET of JSON.
 func (c *Client) read(ctx context.Context, path string, query url.Values, opts []Option, into any) error {
+	_, err := c.readMeta(ctx, path, query, opts, into)
+	return err
+}
+
+func (c *Client) readMeta(ctx context.Context, path string, query url.Values, opts []Option, into any) (Meta, error) {
 	if apply(opts).local {
 		if query == nil {
 			query = url.Values{}
@@ -45,9 +50,9 @@ func (c *Client) read(ctx context.Context, path string, query url.Values, opts [
 	}
 	got, err := c.do(ctx, &call{method: http.MethodGet, path: path, query: query})
 	if err != nil {
-		return err
+		return Meta{}, err
 	}
-	return got.decode(into)
+	return got.meta(), got.decode(into)
 }
 
 // Keys are keys handed out to this caller alone.

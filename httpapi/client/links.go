@@ -150,6 +150,7 @@ type LinkQuery struct {
 type LinkPage struct {
 	Links      []Link `json:"links"`
 	NextCursor string `json:"next_cursor"` // "": the last page
+	Index      uint64 `json:"-"`           // of the log: what came up to it shows; see Watch
 }
 
 // ListLinks returns a page of links.
@@ -162,7 +163,8 @@ func (c *Client) ListLinks(ctx context.Context, q LinkQuery, opts ...Option) (Li
 		query.Set("q", q.Text)
 	}
 	var page LinkPage
-	err := c.read(ctx, "/v1/links", query, opts, &page)
+	meta, err := c.readMeta(ctx, "/v1/links", query, opts, &page)
+	page.Index = meta.Index
 	return page, err
 }
 

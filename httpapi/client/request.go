@@ -33,7 +33,7 @@ type call struct {
 	// idempotencyKey is the same in all tries; "": a mutation is only sent again
 	// when it certainly did not happen.
 	idempotencyKey string
-	try            time.Duration // 0: tryTimeout
+	try            time.Duration // 0: tryTimeout, of a stream batchTimeout
 	// success says which statuses are no errors; nil: 2xx.
 	success func(status int) bool
 }

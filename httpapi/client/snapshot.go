@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -130,7 +131,7 @@ func (c *Client) stream(ctx context.Context, try func(addr string) (again bool, 
 func (c *Client) open(ctx context.Context, addr string, call *call, body io.Reader, size int64) (*http.Response, error) {
 	connected := false
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})
-	request, err := c.newRequest(ctx, addr, call, batchTimeout)
+	request, err := c.newRequest(ctx, addr, call, cmp.Or(call.try, batchTimeout))
 	if err != nil {
 		return nil, err
 	}
