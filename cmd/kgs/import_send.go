@@ -25,7 +25,7 @@ const (
 	importBatchBytes  = 2 << 20 // of text, to which JSON adds escapes
 	importsInFlight   = 4
 	importRetryPause  = 200 * time.Millisecond
-	importEntryExtras = 64 // bytes of an entry beside its text, roughly
+	importEntryExtras = 96 // bytes of an entry beside its text, roughly
 )
 
 // importAPI is the client, as far as an import needs it.
@@ -120,6 +120,7 @@ func (im *importer) readBatch(entries entryReader) (*importBatch, error) {
 
 // rowKeys makes the idempotency keys of rows: of what a row says, and how often
 // the file has said it before. So a row has the same in each run, wherever it is.
+// An alias is a key by itself.
 type rowKeys struct {
 	salt string
 	seen map[uint64]int // by the start of the hash; a collision is harmless
@@ -135,6 +136,9 @@ func newRowKeys(anew bool) *rowKeys {
 }
 
 func (k *rowKeys) of(link client.NewLink) string {
+	if link.Alias != "" {
+		return ""
+	}
 	hash := sha256.Sum256(append(jsonLine(link), k.salt...))
 	start := binary.BigEndian.Uint64(hash[:])
 	n := k.seen[start]
@@ -142,51 +146,75 @@ func (k *rowKeys) of(link client.NewLink) string {
 	return base64.RawURLEncoding.EncodeToString(hash[:16]) + "#" + strconv.Itoa(n)
 }
 
-// send creates the links of a batch. It is sent again, whole, until every link
-// has an answer for good: those created by an earlier try, of this run or
-// another, are answered as they were then.
+// send creates the links of a batch, those with aliases in the order of the file.
+// The others go in the order of their keys: they are random, and nodes find and
+// store them in order with less work.
 func (im *importer) send(ctx context.Context, b *importBatch) {
-	var links []client.NewLink
-	for _, e := range b.entries {
+	var sound []int // entries
+	for i, e := range b.entries {
 		if e.fault == nil {
-			links = append(links, e.link)
+			sound = append(sound, i)
 		}
 	}
-	if len(links) == 0 {
+	if len(sound) == 0 {
 		return
 	}
+	order := slices.Clone(sound)
+	slices.SortStableFunc(order, func(i, j int) int {
+		return cmp.Compare(b.entries[i].link.IdempotencyKey, b.entries[j].link.IdempotencyKey)
+	})
+	links := make([]client.NewLink, len(order))
+	for at, i := range order {
+		links[at] = b.entries[i].link
+	}
+	var results []client.BatchResult
+	if results, b.err = im.create(ctx, links); results == nil {
+		return
+	}
+	byEntry := make([]client.BatchResult, len(b.entries))
+	for at, i := range order {
+		byEntry[i] = results[at]
+	}
+	for _, i := range sound {
+		b.results = append(b.results, byEntry[i])
+	}
+}
+
+// create sends a batch. It is sent again, whole, until every link has an answer
+// for good: those created by an earlier try, of this run or another, are answered
+// as they were then.
+func (im *importer) create(ctx context.Context, links []client.NewLink) (results []client.BatchResult, open error) {
 	ctx, cancel := context.WithTimeout(ctx, im.timeout)
 	defer cancel()
 	for {
-		results, err := im.api.CreateLinks(ctx, links)
+		answers, err := im.api.CreateLinks(ctx, links)
 		if err == nil {
-			b.results, b.err = results, openResult(results)
-		} else if b.results == nil {
-			b.err = err
+			results, open = answers, openResult(answers)
+		} else if results == nil {
+			open = err
 		}
-		if b.err == nil {
+		if open == nil {
 			im.findTaken(ctx, links, results)
-			return
 		}
-		if !mayChange(b.err) {
-			return
+		if open == nil || !mayChange(open) {
+			return results, open
 		}
-		im.waiting(b.err)
+		im.waiting(open)
 		select {
 		case <-time.After(importRetryPause):
 		case <-ctx.Done():
-			if b.results == nil {
-				b.err = fmt.Errorf("gave up: %w", b.err)
+			if results == nil {
+				open = fmt.Errorf("gave up: %w", open)
 			} else {
-				b.err = nil // each line has a word of its own
+				open = nil // each line has a word of its own
 			}
-			return
+			return results, open
 		}
 	}
 }
 
 // findTaken turns the refusals of aliases that lead to the very same link into
-// that link: the row was imported before, longer ago than its key is remembered.
+// that link: the row was imported before.
 func (im *importer) findTaken(ctx context.Context, links []client.NewLink, results []client.BatchResult) {
 	for i, r := range results {
 		if r.Err == nil || r.Err.Code != "alias_taken" {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 )
@@ -50,17 +49,20 @@ func (c *Client) CreateLinks(ctx context.Context, links []NewLink, opts ...Optio
 }
 
 func decodeBatch(got *answer, want int) ([]BatchResult, error) {
-	results := make([]BatchResult, 0, want)
+	results, meta := make([]BatchResult, 0, want), got.meta()
 	for data := range bytes.Lines(got.body) {
-		result := BatchResult{Link: &Link{}, Err: &Error{}}
-		if err := errors.Join(json.Unmarshal(data, result.Err), json.Unmarshal(data, result.Link)); err != nil {
-			return nil, fmt.Errorf("client: line %d of the answer is not understood: %w", len(results)+1, err)
+		var line struct {
+			Link
+			Code string `json:"code"` // links have none
 		}
-		result.Err.Node, result.Link.Meta = got.meta().Node, got.meta()
-		if result.Err.Code != "" { // links have no code
-			result.Link = nil
-		} else {
-			result.Err = nil
+		line.Meta = meta
+		result, err := BatchResult{Link: &line.Link}, json.Unmarshal(data, &line)
+		if line.Code != "" {
+			result = BatchResult{Err: &Error{Node: meta.Node}}
+			err = json.Unmarshal(data, result.Err)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("client: line %d of the answer is not understood: %w", len(results)+1, err)
 		}
 		results = append(results, result)
 	}
