@@ -282,8 +282,12 @@ func (f *listFilter) find(w *walk, p pageNumber) (found []countedLink, whole boo
 	if all {
 		wanted = shlinkWalk + 1
 	}
+	step := min(wanted, maxPage)
+	if len(f.keep) > 0 {
+		step = maxPage
+	}
 	for _, q := range queries {
-		q.Text, q.Limit = f.text, min(wanted, maxPage)
+		q.Text, q.Limit = f.text, step
 		err := w.each(q, func(l fsm.KeyedLink) bool {
 			if !slices.ContainsFunc(f.keep, func(keep func(*pb.Link) bool) bool { return !keep(l.Link) }) {
 				found = append(found, countedLink{KeyedLink: l})

@@ -113,6 +113,7 @@ func TestBadShortURLs(t *testing.T) {
 			})
 		}
 	}
+	node.Asked()
 	for _, body := range []string{``, `[]`, `{"longUrl"`} {
 		send(t, s, "POST", "/rest/v3/short-urls", body).wantShlink(400, "invalid-data")
 	}
@@ -343,7 +344,7 @@ func TestListShortURLs(t *testing.T) {
 func TestListsWalkBoundedly(t *testing.T) {
 	node := newLibrary(12_000)
 	s := serverOf(t, node)
-	for query, calls := range map[string]int{"": 1, "page=100": 2, "page=1000": 11, "orderBy=title": 11, "searchTerm=nothing": 1, "startDate=2100-01-01T00:00:00Z": 910} {
+	for query, calls := range map[string]int{"": 1, "page=100": 2, "page=1000": 11, "orderBy=title": 11, "searchTerm=nothing": 1, "startDate=2100-01-01T00:00:00Z": 11} {
 		node.calls = 0
 		if send(t, s, "GET", "/rest/v3/short-urls?"+query, ""); node.calls != calls {
 			t.Errorf("%q: %d calls, want %d", query, node.calls, calls)
