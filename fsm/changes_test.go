@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -303,4 +304,32 @@ func TestChangeIDs(t *testing.T) {
 			t.Errorf("%q is %v", text, id)
 		}
 	}
+}
+
+// A snapshot that is installed ends whoever has not come as far as it goes, also
+// where nothing has changed yet; who has, goes on.
+func TestASnapshotEndsWatches(t *testing.T) {
+	ahead, d := newDriver(t), newDriver(t)
+	waiting, err := d.m.Watch(ChangeID{})
+	check(t, err)
+	_, more, err := waiting.Next()
+	check(t, err)
+	ahead.ok(alias("one"))
+	ahead.ok(alias("two"))
+	check(t, d.m.Restore(bytes.NewReader(ahead.stream())))
+	<-more
+	if _, _, err := waiting.Next(); !errors.Is(err, ErrWatchGone) {
+		t.Error(err)
+	}
+	if _, err := d.m.Watch(Through(ahead.index - 1)); !errors.Is(err, ErrWatchGone) {
+		t.Error(err)
+	}
+	watch, err := d.m.Watch(Through(ahead.index))
+	check(t, err)
+	check(t, d.m.Restore(bytes.NewReader(ahead.stream())))
+	d.index = ahead.index
+	d.ok(alias("three"))
+	changes, _, err := watch.Next()
+	check(t, err)
+	equalChanges(t, changes, []Change{{Through(d.index), LinkCreated, "three", d.link("three")}})
 }

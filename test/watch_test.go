@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kgs-cluster/kgs/cluster"
+	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/fsm/pb"
 	"github.com/kgs-cluster/kgs/httpapi"
 	"github.com/kgs-cluster/kgs/httpapi/client"
@@ -179,5 +181,42 @@ func TestWatchersMissNothingAcrossDeaths(t *testing.T) {
 			}
 			return nil
 		})
+	}
+}
+
+// A node that lags gives what comes after an id of another node once it is there
+// itself, and no node anything after an id that the log has not come to.
+func TestAWatchGoesOnAtANodeThatLags(t *testing.T) {
+	t.Parallel()
+	c := harness.Start(t, 3, nil)
+	leader := c.WaitLeader()
+	lagging := c.Node(c.Followers(leader)[0])
+	c.Isolate(lagging.ID())
+	seen := create(patient(t), c.Node(leader), aliasTo("seen", "http://example.com/"), nil)
+	if seen.Err != nil {
+		t.Fatal(seen.Err)
+	}
+	after := fsm.Through(seen.Index)
+	if _, err := lagging.WatchLinks(within(t, 100*time.Millisecond), after); err == nil {
+		t.Error("a node that is cut off goes on after what it does not have")
+	}
+	c.Heal()
+	watch, err := lagging.WatchLinks(patient(t), after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustCreate(t, c.Node(leader), aliasTo("next", "http://example.com/"))
+	var changes []fsm.Change
+	harness.AwaitTrue(t, "a change", func() bool {
+		changes, _, err = watch.Next()
+		return err != nil || len(changes) > 0
+	})
+	if err != nil || len(changes) != 1 || changes[0].Key != "next" {
+		t.Errorf("%v, %v", changes, err)
+	}
+	for _, id := range c.Up() {
+		if _, err := c.Node(id).WatchLinks(patient(t), fsm.Through(1<<40)); !errors.Is(err, fsm.ErrWatchGone) {
+			t.Error(err)
+		}
 	}
 }

@@ -117,6 +117,15 @@ func TestWatchGone(t *testing.T) {
 	wantEqual(t, third.afters(), []string{"5"}) // and of the second round nobody asks it: it has said so
 }
 
+// That a node did not have the changes does not count once another one had.
+func TestWatchForgetsWhoHadNothing(t *testing.T) {
+	first := newScript(t, problem(410, "watch_gone"), problem(503, "busy"))
+	second := newScript(t, events(`6 deleted {"key":"a"}`), events(`7 deleted {"key":"b"}`))
+	if ids, err := watched(t, "5", "7", first.URL, second.URL); err != errEnough {
+		t.Error(ids, err)
+	}
+}
+
 func TestWatchRefused(t *testing.T) {
 	for code, status := range map[string]int{"unauthorized": 401, "invalid_request": 400, "not_found": 404} {
 		node, other := newScript(t, problem(status, code)), newScript(t, events())
