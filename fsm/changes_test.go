@@ -265,7 +265,7 @@ func TestASlowWatcherFallsBehind(t *testing.T) {
 	}
 }
 
-// Readers follow while the log goes on.
+// Readers follow while the log goes on, and find in the store what they are told of.
 func TestWatchersFollowConcurrently(t *testing.T) {
 	d := newDriver(t)
 	d.m.changes.chunk = 500
@@ -275,8 +275,11 @@ func TestWatchersFollowConcurrently(t *testing.T) {
 		f := &follower{t: t}
 		f.again(d.m)
 		all.Go(func() {
-			for {
+			for told := 0; ; {
 				more, err := f.follow()
+				for ; err == nil && told < len(f.seen); told++ {
+					_, err = d.m.Link(f.seen[told].Key)
+				}
 				if err != nil {
 					t.Error(err)
 				}
