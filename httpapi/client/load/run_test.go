@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -46,43 +47,49 @@ func TestCount(t *testing.T) {
 }
 
 func TestDurationEnds(t *testing.T) {
-	s := runFake(t, Config{Clients: 3, Duration: 20 * time.Millisecond, Warmup: 10 * time.Millisecond}, func() (Done, error) {
-		time.Sleep(time.Millisecond)
-		return Done{}, nil
+	synctest.Test(t, func(t *testing.T) {
+		s := runFake(t, Config{Clients: 3, Duration: 20 * time.Millisecond, Warmup: 10 * time.Millisecond}, func() (Done, error) {
+			time.Sleep(time.Millisecond)
+			return Done{}, nil
+		})
+		if s.Operations != 60 || s.Latency.Max < 1 {
+			t.Errorf("%+v", s)
+		}
 	})
-	if s.Operations == 0 || s.Latency.Max < 1 {
-		t.Errorf("%+v", s)
-	}
 }
 
 // TestStallIsCharged: a server stalls for 100 ms once. In the closed loop one
 // operation was slow; at a rate all those were that were due meanwhile.
 func TestStallIsCharged(t *testing.T) {
-	stall := func() func() (Done, error) {
-		var calls atomic.Int64
-		return func() (Done, error) {
-			if calls.Add(1) == 1 {
-				time.Sleep(100 * time.Millisecond)
+	synctest.Test(t, func(t *testing.T) {
+		stall := func() func() (Done, error) {
+			var calls atomic.Int64
+			return func() (Done, error) {
+				if calls.Add(1) == 1 {
+					time.Sleep(100 * time.Millisecond)
+				}
+				return Done{}, nil
 			}
-			return Done{}, nil
 		}
-	}
-	if s := runFake(t, Config{Clients: 1, Count: 100, Rate: 1000}, stall()); s.Latency.P50 < 45 || s.Latency.Max < 100 {
-		t.Errorf("at a rate: %+v", s.Latency)
-	}
-	if s := runFake(t, Config{Clients: 1, Count: 100}, stall()); s.Latency.Max < 100 || s.Latency.P90 >= 100 {
-		t.Errorf("closed loop: %+v", s.Latency)
-	}
+		if s := runFake(t, Config{Clients: 1, Count: 100, Rate: 1000}, stall()); s.Latency.P50 < 45 || s.Latency.Max < 100 {
+			t.Errorf("at a rate: %+v", s.Latency)
+		}
+		if s := runFake(t, Config{Clients: 1, Count: 100}, stall()); s.Latency.Max < 100 || s.Latency.P90 >= 100 {
+			t.Errorf("closed loop: %+v", s.Latency)
+		}
+	})
 }
 
 func TestUnsent(t *testing.T) {
-	s := runFake(t, Config{Clients: 1, Duration: 50 * time.Millisecond, Rate: 10_000}, func() (Done, error) {
-		time.Sleep(20 * time.Millisecond)
-		return Done{}, nil
+	synctest.Test(t, func(t *testing.T) {
+		s := runFake(t, Config{Clients: 1, Duration: 50 * time.Millisecond, Rate: 10_000}, func() (Done, error) {
+			time.Sleep(20 * time.Millisecond)
+			return Done{}, nil
+		})
+		if s.Operations+s.Unsent != 500 || s.Unsent < 490 {
+			t.Errorf("%+v", s)
+		}
 	})
-	if s.Operations+s.Unsent != 500 || s.Unsent < 490 {
-		t.Errorf("%+v", s)
-	}
 }
 
 func TestErrorsAreCounted(t *testing.T) {
