@@ -41,6 +41,10 @@ type Config struct {
 	MissLimit float64
 	// TrustedProxies are whom X-Forwarded-For is believed from; nil: nobody.
 	TrustedProxies []netip.Prefix
+	// CORSOrigins are the origins whose web pages may use the API, as
+	// "https://app.example.org", or "*"; none without Auth, since any page could
+	// then do what the browser's network lets it. nil: none.
+	CORSOrigins []string
 	// Tracer makes a span of each request, below that which the client names in
 	// traceparent; nil: none.
 	Tracer trace.Tracer
@@ -95,6 +99,14 @@ func (c Config) Validate() error {
 	if err := checkBaseURL(c.BaseURL); err != nil {
 		faults = append(faults, err)
 	}
+	if len(c.CORSOrigins) > 0 && !c.Auth {
+		faults = append(faults, errors.New("CORS origins without tokens: any page of theirs could change everything; switch authentication on"))
+	}
+	for _, origin := range c.CORSOrigins {
+		if !ValidOrigin(origin) {
+			faults = append(faults, fmt.Errorf("CORS origin %q: want one as https://app.example.org, or *", origin))
+		}
+	}
 	for _, host := range c.OwnHosts {
 		if _, err := parseAuthority(host); err != nil {
 			faults = append(faults, fmt.Errorf("own host %q: %w", host, err))
@@ -117,6 +129,13 @@ func (c Config) Validate() error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// ValidOrigin tells whether web pages may be of this origin; "*" is all of them.
+func ValidOrigin(origin string) bool {
+	scheme, host, _ := strings.Cut(origin, "://")
+	_, err := parseAuthority(host)
+	return origin == "*" || (scheme == "https" || scheme == "http") && err == nil
 }
 
 func checkBaseURL(base string) error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -91,8 +92,23 @@ func New(c Config) (*Server, error) {
 	s.openAPI = sync.OnceValues(func() (uiAsset, error) { return openAPI(c.Version) })
 	unrouted := s.metrics.forRoute("", "none")
 	s.api = s.newRouter(s.apiRoutes(), unrouted)
+	if len(c.CORSOrigins) > 0 {
+		s.api.Pre(middleware.CORSWithConfig(cors(c.CORSOrigins)))
+	}
 	s.keys = s.newRouter(s.keyRoutes(), unrouted)
 	return s, nil
+}
+
+// cors lets pages of these origins use the API. Cookies are not among what they
+// may send: there are none.
+func cors(origins []string) middleware.CORSConfig {
+	return middleware.CORSConfig{
+		AllowOrigins:  origins,
+		AllowMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
+		AllowHeaders:  []string{"Accept", "Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Api-Key", "X-Kgs-Timeout", "X-Request-Id"},
+		ExposeHeaders: []string{"Idempotent-Replay", "Retry-After", "X-Kgs-Age", "X-Kgs-Index", "X-Kgs-Node", "X-Kgs-Receipt", "X-Request-Id"},
+		MaxAge:        3600,
+	}
 }
 
 // ServeHTTP implements http.Handler.

@@ -159,7 +159,7 @@ func (e fatalError) Unwrap() error { return e.err }
 // serveHTTP answers requests until ctx ends.
 func serveHTTP(ctx context.Context, f *serveFlags, config cluster.Config, node *cluster.Node, listener net.Listener, protection *tls.Config) error {
 	api := httpapi.Config{
-		Service: node, Auth: f.auth == "on", BaseURL: f.baseURL, Version: config.Version, TLS: protection, Tracer: config.Tracer,
+		Service: node, Auth: f.auth == "on", BaseURL: f.baseURL, CORSOrigins: f.corsOrigins, Version: config.Version, TLS: protection, Tracer: config.Tracer,
 		Logger: config.Logger.Named("http"), Registry: config.Registry.(*prometheus.Registry),
 		HandOver: func(drain context.Context) error {
 			if cause := context.Cause(ctx); errors.As(cause, new(fatalError)) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kgs-cluster/kgs/cluster"
 	"github.com/kgs-cluster/kgs/fsm/keyspace"
+	"github.com/kgs-cluster/kgs/httpapi"
 )
 
 // serveFlags are the settings of a node, as they were given.
@@ -28,6 +29,7 @@ type serveFlags struct {
 	removeDeadAfter               time.Duration
 	baseURL                       string
 	auth                          string
+	corsOrigins                   []string
 	logLevel, logFormat           string
 	config                        string
 	insecure                      bool
@@ -58,6 +60,7 @@ func (f *serveFlags) register(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.removeDeadAfter, "remove-dead-after", 0, "how long a node may not answer before the leader removes it, if 3 voters and a healthy majority are left; 0: for ever; the same on all nodes")
 	flags.StringVar(&f.baseURL, "base-url", "", "`URL` that short links start with (default: the host of each request)")
 	authFlag(flags, &f.auth)
+	flags.StringSliceVar(&f.corsOrigins, "cors-origins", nil, "`ORIGIN,...` of other sites whose web pages may use the API, as https://app.example.org, or *; needs --auth on (default none)")
 	f.tls.register(flags)
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
@@ -93,7 +96,7 @@ func (f *serveFlags) cluster() (cluster.Config, error) {
 			c.ClusterAdvertise = listed
 		}
 	}
-	return c, errors.Join(err, c.Validate(), f.checkHTTP(), f.tls.check(), f.checkExposure(), checkAuth(f.auth), f.checkLog(), f.checkBackups(), f.limits.check(), f.checkOTLP(), f.checkDebug())
+	return c, errors.Join(err, c.Validate(), f.checkHTTP(), f.tls.check(), f.checkExposure(), checkAuth(f.auth), f.checkCORS(), f.checkLog(), f.checkBackups(), f.limits.check(), f.checkOTLP(), f.checkDebug())
 }
 
 // scheme is that of the HTTP front end.
@@ -141,6 +144,18 @@ func authFlag(flags *pflag.FlagSet, into *string) {
 func checkAuth(auth string) error {
 	if auth != "on" && auth != "off" {
 		return fmt.Errorf("--auth %q: want on or off", auth)
+	}
+	return nil
+}
+
+func (f *serveFlags) checkCORS() error {
+	for _, origin := range f.corsOrigins {
+		if !httpapi.ValidOrigin(origin) {
+			return fmt.Errorf("--cors-origins %q: want origins as https://app.example.org, several with commas, or *", origin)
+		}
+	}
+	if len(f.corsOrigins) > 0 && f.auth != "on" {
+		return errors.New("--cors-origins needs --auth on: without tokens any page of theirs could change everything")
 	}
 	return nil
 }

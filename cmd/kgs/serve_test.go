@@ -153,9 +153,9 @@ func TestServeConfig(t *testing.T) {
 	})
 	t.Run("all faults at once", func(t *testing.T) {
 		f := base
-		f.nodeID, f.logLevel, f.httpAddr, f.insecure = "", "x", "y", false
+		f.nodeID, f.logLevel, f.httpAddr, f.insecure, f.corsOrigins = "", "x", "y", false, []string{"*"}
 		_, err := f.cluster()
-		for _, want := range []string{"node id", "--log-level", "--http-addr", "--insecure"} {
+		for _, want := range []string{"node id", "--log-level", "--http-addr", "--insecure", "--cors-origins"} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%v does not say %q", err, want)
 			}

@@ -1,0 +1,53 @@
+package httpapi
+
+import (
+	"net/http/httptest"
+	"testing"
+
+	"github.com/kgs-cluster/kgs/fsm/pb"
+)
+
+// Pages of the origins that were named may use the API, and no others; redirects
+// are none of it.
+func TestCORS(t *testing.T) {
+	const page = "https://app.example.org"
+	node := newGuardedNode(t)
+	node.Name = "n1"
+	token, _ := node.addToken(t, pb.Role_ADMIN, 0)
+	s, err := New(Config{Service: node, Auth: true, CORSOrigins: []string{page}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(method, path string, headers ...string) exchange {
+		return sendRequest(t, s, httptest.NewRequest(method, path, nil), headers...)
+	}
+	preflight := []string{"Access-Control-Request-Method: PATCH", "Access-Control-Request-Headers: x-api-key,content-type"}
+	ask("OPTIONS", "/rest/v3/short-urls/abc", append(preflight, "Origin: "+page)...).wantStatus(204).
+		wantHeader("Access-Control-Allow-Origin", page)
+	ask("GET", "/v1/cluster", "Origin: "+page, "X-Api-Key: "+token).wantStatus(200).
+		wantHeader("Access-Control-Allow-Origin", page).wantHeader("Access-Control-Allow-Credentials", "")
+	ask("GET", "/v1/cluster", "Origin: "+page).wantProblem(401, "unauthorized").
+		wantHeader("Access-Control-Allow-Origin", page) // so that the page can say why
+	for _, r := range []struct{ method, path string }{{"OPTIONS", "/v1/links"}, {"GET", "/v1/cluster"}} {
+		ask(r.method, r.path, append(preflight, "Origin: https://evil.example", "X-Api-Key: "+token)...).
+			wantHeader("Access-Control-Allow-Origin", "")
+	}
+	ask("GET", "/abcdef", "Origin: "+page).wantHeader("Access-Control-Allow-Origin", "")
+
+	off, err := New(Config{Service: node, Auth: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sendRequest(t, off, httptest.NewRequest("GET", "/v1/cluster", nil), "Origin: "+page, "X-Api-Key: "+token).
+		wantStatus(200).wantHeader("Access-Control-Allow-Origin", "")
+	for name, c := range map[string]Config{
+		"no tokens": {Service: node, CORSOrigins: []string{page}},
+		"no scheme": {Service: node, Auth: true, CORSOrigins: []string{"app.example.org"}},
+		"a path":    {Service: node, Auth: true, CORSOrigins: []string{page + "/app"}},
+		"nothing":   {Service: node, Auth: true, CORSOrigins: []string{""}},
+	} {
+		if _, err := New(c); err == nil {
+			t.Errorf("%s: allowed", name)
+		}
+	}
+}
