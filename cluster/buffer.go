@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ const (
 
 // grant is a run of positions of one lease, with their keys encoded.
 type grant struct {
+	space              uint32 // as in pb.Grant
 	lease, from, count uint64
 	keys               []byte // one after the other
 }
@@ -25,7 +27,7 @@ type grant struct {
 // split cuts off the first n keys.
 func (g *grant) split(n uint64) grant {
 	size := len(g.keys) / int(g.count) * int(n)
-	first := grant{g.lease, g.from, n, g.keys[:size:size]}
+	first := grant{g.space, g.lease, g.from, n, g.keys[:size:size]}
 	g.from, g.count, g.keys = g.from+n, g.count-n, g.keys[size:]
 	return first
 }
@@ -40,7 +42,7 @@ func (g *grant) split(n uint64) grant {
 //  4. On a graceful hand-over what is left is returned through the log.
 //  5. Every wait for keys has a deadline.
 type buffer struct {
-	keys spaceKeys
+	keys spaceKeys // of the last length; while the key space grows there may be others, too
 	min  int
 	max  int
 	// first is what an empty buffer aims at when somebody comes; with min 0 it
@@ -53,6 +55,7 @@ type buffer struct {
 	term      uint64 // 0: closed
 	settled   settledLease
 	coming    []keyspace.Run // positions of a lease that are about to be pushed
+	comingOf  uint32         // the length that they are of
 	chunks    []grant
 	available int
 	short     int           // keys that somebody found missing since the last came
@@ -140,7 +143,7 @@ func (b *buffer) drain() (left []*pb.Grant, handedOut uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, c := range b.chunks {
-		left = append(left, &pb.Grant{Lease: c.lease, From: c.from, Count: c.count})
+		left = append(left, &pb.Grant{Space: c.space, Lease: c.lease, From: c.from, Count: c.count})
 	}
 	b.reset()
 	return left, b.handedOut
@@ -171,7 +174,8 @@ func (b *buffer) pop(dst []grant, n int) (grants []grant, more <-chan struct{}, 
 	if b.available-n < b.target/2 {
 		b.poke()
 	}
-	if b.available < n {
+	space, ok := b.lengthWith(n)
+	if !ok {
 		if b.dry != nil {
 			return dst, nil, b.dry
 		}
@@ -179,12 +183,18 @@ func (b *buffer) pop(dst []grant, n int) (grants []grant, more <-chan struct{}, 
 		b.short = max(b.short, n)
 		return dst, b.more, nil
 	}
-	for left := n; left > 0; {
-		c := &b.chunks[0]
+	for at, left := 0, n; left > 0; {
+		c := &b.chunks[at]
+		if c.space != space {
+			at++
+			continue
+		}
 		k := min(left, int(c.count))
 		dst = append(dst, c.split(uint64(k)))
-		if c.count == 0 {
+		if c.count == 0 && at == 0 {
 			b.chunks = b.chunks[1:]
+		} else if c.count == 0 {
+			b.chunks = slices.Delete(b.chunks, at, at+1)
 		}
 		left -= k
 	}
@@ -195,15 +205,43 @@ func (b *buffer) pop(dst []grant, n int) (grants []grant, more <-chan struct{}, 
 	return dst, nil, nil
 }
 
-// add puts an applied lease of this term into the buffer, a chunk at a time so
-// that takers need not wait for the whole. It reports false once the buffer has
-// left the term: the rest is abandoned.
-func (b *buffer) add(term, lease uint64, run keyspace.Run) bool {
-	for _, part := range b.keys.unblocked(run) {
+// lengthWith finds the first length that n keys are here of: a caller gets keys of
+// one.
+func (b *buffer) lengthWith(n int) (space uint32, ok bool) {
+	if b.available < n {
+		return 0, false
+	}
+	if first := b.chunks[0]; int(first.count) >= n {
+		return first.space, true
+	}
+	for i, c := range b.chunks {
+		if i == 0 || c.space != b.chunks[i-1].space {
+			if b.availableOf(c.space) >= n {
+				return c.space, true
+			}
+		}
+	}
+	return 0, false
+}
+
+func (b *buffer) availableOf(space uint32) (n int) {
+	for _, c := range b.chunks {
+		if c.space == space {
+			n += int(c.count)
+		}
+	}
+	return n
+}
+
+// add puts an applied lease of this term, of the length that the keys are of, into
+// the buffer, a chunk at a time so that takers need not wait for the whole. It
+// reports false once the buffer has left the term: the rest is abandoned.
+func (b *buffer) add(term uint64, of spaceKeys, lease uint64, run keyspace.Run) bool {
+	for _, part := range of.unblocked(run) {
 		for from := part.From; from < part.To; from += chunkKeys {
 			n := min(chunkKeys, part.To-from)
-			keys := b.keys.perm.AppendKeys(make([]byte, 0, int(n)*b.keys.perm.Space().KeyLength()), from, n)
-			for part := range b.keys.allowed(grant{lease, from, n, keys}) {
+			keys := of.perm.AppendKeys(make([]byte, 0, int(n)*of.perm.Space().KeyLength()), from, n)
+			for part := range of.allowed(grant{of.space, lease, from, n, keys}) {
 				if !b.push(term, part) {
 					return false
 				}
@@ -268,8 +306,8 @@ func (b *buffer) want(now time.Time) (count int, handedOut uint64) {
 		b.taken, b.looked = 0, now
 	}
 	count = b.target - b.available
-	if b.available < b.short { // also when the target has sunk meanwhile
-		count = max(count, 2*b.short-b.available)
+	if most := b.mostOfALength(); most < b.short { // also when the target has sunk meanwhile
+		count = max(count, 2*b.short-most)
 	} else if b.available > b.target/2 {
 		if count = 0; b.handedOut <= uint64(b.max)/2 {
 			return 0, 0
@@ -277,6 +315,17 @@ func (b *buffer) want(now time.Time) (count int, handedOut uint64) {
 	}
 	handedOut, b.handedOut = b.handedOut, 0
 	return count, handedOut
+}
+
+// mostOfALength is the most that one caller can have, if anybody lacks some.
+func (b *buffer) mostOfALength() (most int) {
+	if b.short == 0 {
+		return 0
+	}
+	for _, c := range b.chunks {
+		most = max(most, b.availableOf(c.space))
+	}
+	return most
 }
 
 // gave notes keys that were leased in the term and handed out past the buffer.
@@ -304,11 +353,11 @@ type settledLease struct{ term, index uint64 }
 
 // settle takes notice of the term's lease at the log index before any of its
 // keys is given to anybody: those of coming are about to be pushed.
-func (b *buffer) settle(term, index uint64, coming []keyspace.Run) {
+func (b *buffer) settle(term, index uint64, of uint32, coming []keyspace.Run) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.term == term {
-		b.settled, b.coming = settledLease{term, index}, coming
+		b.settled, b.coming, b.comingOf = settledLease{term, index}, coming, of
 		b.leases++
 	}
 }
@@ -325,9 +374,9 @@ func (b *buffer) arrived(from, to uint64) {
 	}
 }
 
-// holds tells whether a position is in the buffer or on its way there, not handed
-// out, and up to which lease of this term, by log index, the answer is good.
-func (b *buffer) holds(pos uint64) (held bool, settledTo uint64, err error) {
+// holds tells whether a position of a length is in the buffer or on its way there, not
+// handed out, and up to which lease of this term, by log index, the answer is good.
+func (b *buffer) holds(space uint32, pos uint64) (held bool, settledTo uint64, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.term == 0 {
@@ -337,10 +386,10 @@ func (b *buffer) holds(pos uint64) (held bool, settledTo uint64, err error) {
 		settledTo = b.settled.index
 	}
 	for _, c := range b.chunks {
-		held = held || pos >= c.from && pos-c.from < c.count
+		held = held || c.space == space && pos >= c.from && pos-c.from < c.count
 	}
 	for _, run := range b.coming {
-		held = held || run.Contains(pos)
+		held = held || b.comingOf == space && run.Contains(pos)
 	}
 	return held, settledTo, nil
 }

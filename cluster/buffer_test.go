@@ -49,16 +49,16 @@ func popped(b *buffer, n int) (keys []string, err error) {
 
 func TestBufferRule1OnlyALeaseOfThisTermEnters(t *testing.T) {
 	b := testBuffer(10, 100)
-	if b.add(1, 1, run(0, 10)) {
+	if b.add(1, b.keys, 1, run(0, 10)) {
 		t.Error("a closed buffer took keys")
 	}
 	b.open(2, time.Now())
 	for _, term := range []uint64{0, 1, 3} {
-		if b.add(term, 1, run(0, 10)) {
+		if b.add(term, b.keys, 1, run(0, 10)) {
 			t.Errorf("a buffer of term 2 took keys of term %d", term)
 		}
 	}
-	if !b.add(2, 1, run(0, 10)) || b.stats().available != 10 {
+	if !b.add(2, b.keys, 1, run(0, 10)) || b.stats().available != 10 {
 		t.Errorf("keys of its own term: %+v", b.stats())
 	}
 	if lost := b.stats().lost; lost != 40 {
@@ -79,7 +79,7 @@ func TestBufferRule2NothingBeforeItOpens(t *testing.T) {
 func TestBufferRule3ClosingEmptiesItForGood(t *testing.T) {
 	b := testBuffer(10, 100)
 	b.open(1, time.Now())
-	b.add(1, 1, run(0, 10))
+	b.add(1, b.keys, 1, run(0, 10))
 	b.close()
 	b.open(2, time.Now())
 	if keys, err := popped(b, 1); err == nil {
@@ -93,7 +93,7 @@ func TestBufferRule3ClosingEmptiesItForGood(t *testing.T) {
 func TestBufferRule4DrainingReturnsWhatIsLeft(t *testing.T) {
 	b := testBuffer(10, 100)
 	b.open(1, time.Now())
-	b.add(1, 7, run(100, 110))
+	b.add(1, b.keys, 7, run(100, 110))
 	if _, err := popped(b, 4); err != nil {
 		t.Fatal(err)
 	}
@@ -119,13 +119,13 @@ func TestBufferRule5AWaitEnds(t *testing.T) {
 		{"with leadership", func(b *buffer, _ context.CancelFunc) { b.close() }, ErrNotLeader},
 		{"with a hand-over", func(b *buffer, _ context.CancelFunc) { b.drain() }, ErrNotLeader},
 		{"with the key space", func(b *buffer, _ context.CancelFunc) { b.runDry(fsm.ErrKeyspaceExhausted) }, fsm.ErrKeyspaceExhausted},
-		{"with enough keys", func(b *buffer, _ context.CancelFunc) { b.add(1, 2, run(10, 20)) }, nil},
+		{"with enough keys", func(b *buffer, _ context.CancelFunc) { b.add(1, b.keys, 2, run(10, 20)) }, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := testBuffer(10, 100)
 				b.open(1, time.Now())
-				b.add(1, 1, run(0, 5))
+				b.add(1, b.keys, 1, run(0, 5))
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				result := make(chan error, 1)
@@ -150,7 +150,7 @@ func TestBufferHandsOutNoReservedWord(t *testing.T) {
 	blocked := string(bufferSpace().AppendKey(nil, 5))
 	b := testBuffer(10, 100, blocked, "not-a-key")
 	b.open(1, time.Now())
-	b.add(1, 1, run(0, 10))
+	b.add(1, b.keys, 1, run(0, 10))
 	keys, err := popped(b, 9)
 	if err != nil {
 		t.Fatal(err)
@@ -168,12 +168,12 @@ func TestBufferHandsOutNoReservedWord(t *testing.T) {
 func TestBufferHoldsWhatItHasNotHandedOut(t *testing.T) {
 	b := testBuffer(10, 100)
 	b.open(1, time.Now())
-	b.add(1, 1, run(10, 20))
+	b.add(1, b.keys, 1, run(10, 20))
 	if _, err := popped(b, 3); err != nil {
 		t.Fatal(err)
 	}
 	for pos, want := range map[uint64]bool{9: false, 10: false, 12: false, 13: true, 19: true, 20: false} {
-		if held, _, err := b.holds(pos); held != want || err != nil {
+		if held, _, err := b.holds(0, pos); held != want || err != nil {
 			t.Errorf("position %d: %v", pos, held)
 		}
 	}
@@ -185,30 +185,30 @@ func TestBufferSaysUpToWhichLeaseItKnows(t *testing.T) {
 	b := testBuffer(10, 100)
 	expect := func(pos uint64, held bool, settledTo uint64) {
 		t.Helper()
-		if h, s, err := b.holds(pos); h != held || s != settledTo || err != nil {
+		if h, s, err := b.holds(0, pos); h != held || s != settledTo || err != nil {
 			t.Errorf("position %d: %v, settled to %d, %v; want %v, %d", pos, h, s, err, held, settledTo)
 		}
 	}
 	b.open(3, time.Now())
 	expect(10, false, 0)
-	b.settle(2, 9, []keyspace.Run{run(10, 20)}) // of another term
+	b.settle(2, 9, 0, []keyspace.Run{run(10, 20)}) // of another term
 	expect(10, false, 0)
-	b.settle(3, 7, []keyspace.Run{run(10, 20), run(30, 40)})
+	b.settle(3, 7, 0, []keyspace.Run{run(10, 20), run(30, 40)})
 	expect(10, true, 7)
-	b.push(3, grant{1, 10, 5, make([]byte, 5*b.keys.perm.Space().Length)})
+	b.push(3, grant{0, 1, 10, 5, make([]byte, 5*b.keys.perm.Space().Length)})
 	expect(10, true, 7)
 	if _, err := popped(b, 5); err != nil {
 		t.Fatal(err)
 	}
 	expect(10, false, 7) // given
 	expect(15, true, 7)
-	b.push(3, grant{1, 32, 8, make([]byte, 8*b.keys.perm.Space().Length)}) // what comes before is left out
+	b.push(3, grant{0, 1, 32, 8, make([]byte, 8*b.keys.perm.Space().Length)}) // what comes before is left out
 	expect(15, false, 7)
 	expect(30, false, 7)
 	expect(39, true, 7)
 
 	b.close()
-	if _, _, err := b.holds(10); !errors.Is(err, ErrNotLeader) {
+	if _, _, err := b.holds(0, 10); !errors.Is(err, ErrNotLeader) {
 		t.Error("closed:", err)
 	}
 	b.open(3, time.Now()) // a hand-over has failed: who has keys still has them
@@ -231,7 +231,7 @@ func TestBufferTargetFollowsUse(t *testing.T) {
 				continue
 			}
 			lease++
-			b.add(1, lease, run(at, at+500))
+			b.add(1, b.keys, lease, run(at, at+500))
 			at += 500
 		}
 		now = now.Add(time.Second)
@@ -263,7 +263,7 @@ func TestBufferReportsEachKeyOnce(t *testing.T) {
 	now := time.Now()
 	b := testBuffer(10, 100)
 	b.open(1, now)
-	b.add(1, 1, run(0, 10))
+	b.add(1, b.keys, 1, run(0, 10))
 	if _, err := popped(b, 8); err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +328,7 @@ func (m *ledger) add(t *rapid.T, term uint64) {
 	count := rapid.Uint64Range(1, 30).Draw(t, "count")
 	m.lease++
 	m.entered[m.lease] = term
-	if ok := m.b.add(term, m.lease, run(m.next, m.next+count)); ok != (term == m.term) {
+	if ok := m.b.add(term, m.b.keys, m.lease, run(m.next, m.next+count)); ok != (term == m.term) {
 		t.Fatalf("keys of term %d into a buffer of term %d: %v", term, m.term, ok)
 	}
 	m.next += count
@@ -419,7 +419,7 @@ func TestBufferConcurrentTakers(t *testing.T) {
 		var at uint64
 		for lease := uint64(1); ; lease++ {
 			if n, _ := b.want(time.Now()); n > 0 {
-				b.add(1, lease, run(at, at+uint64(n)))
+				b.add(1, b.keys, lease, run(at, at+uint64(n)))
 				at += uint64(n)
 			}
 			select {
@@ -450,7 +450,7 @@ func TestBufferFetchesWhatSomebodyWaitsFor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			now := time.Now()
 			b.open(1, now)
-			b.add(1, 1, run(0, 80))
+			b.add(1, b.keys, 1, run(0, 80))
 			for n, from := 90, uint64(80); n <= 500; n *= 2 {
 				if _, err := popped(b, n); err == nil {
 					t.Fatalf("%d keys are there", n)
@@ -463,12 +463,87 @@ func TestBufferFetchesWhatSomebodyWaitsFor(t *testing.T) {
 				if b.available+count < n {
 					t.Fatalf("%d keys are there, %d are wanted, %d more are to come", b.available, n, count)
 				}
-				b.add(1, 1, run(from, from+uint64(count)))
+				b.add(1, b.keys, 1, run(from, from+uint64(count)))
 				from += uint64(count)
 				if keys, err := popped(b, n); err != nil || len(keys) != n {
 					t.Fatalf("%d of %d keys, %v", len(keys), n, err)
 				}
 			}
 		})
+	}
+}
+
+// While a key space grows, keys of two lengths are here: nobody gets some of each,
+// a large request does not wait for the end of the older ones, and what is held, and
+// given back, is told apart.
+func TestBufferOfTwoLengths(t *testing.T) {
+	b := testBuffer(100, 1000)
+	longer := b.keys
+	longer.space = 9
+	longer.perm, _ = keyspace.NewPermutation(keyspace.Space{Alphabet: keyspace.Base62, Length: 7}, make([]byte, 32))
+	b.open(1, time.Now())
+	b.settle(1, 5, 0, []keyspace.Run{run(0, 5)})
+	b.add(1, b.keys, 1, run(0, 5))
+	b.settle(1, 6, 9, []keyspace.Run{run(0, 30)})
+	if held, _, _ := b.holds(9, 3); !held {
+		t.Error("a key on its way is not held")
+	}
+	if held, _, _ := b.holds(0, 20); held {
+		t.Error("the same position of another length is held")
+	}
+	b.add(1, longer, 2, run(0, 10))
+	b.add(1, b.keys, 3, run(100, 103))
+	b.add(1, longer, 4, run(20, 30))
+	took := func(n int, spaces ...uint32) {
+		t.Helper()
+		grants, more, err := b.pop(nil, n)
+		if err != nil || more != nil || countOf(grants) != uint64(n) {
+			t.Fatalf("%d keys: %v, %v", n, grants, err)
+		}
+		for i, g := range grants {
+			if len(spaces) != len(grants) || g.space != spaces[i] || len(g.keys) != int(g.count)*map[uint32]int{0: 6, 9: 7}[g.space] {
+				t.Fatalf("%d keys: %v, want those of %v", n, grants, spaces)
+			}
+		}
+	}
+	took(1, 0)
+	took(12, 9, 9)
+	took(6, 0, 0)
+	for space, want := range map[uint32]bool{0: true, 9: false} {
+		if held, _, _ := b.holds(space, 102); held != want {
+			t.Errorf("102 of %d is held: %v", space, held)
+		}
+	}
+	// Nine are left, eight of one length: who wants nine waits, and has them fetched.
+	if _, more, err := b.pop(nil, 9); more == nil || err != nil {
+		t.Fatalf("nine of two lengths were taken, %v", err)
+	}
+	if count, _ := b.want(time.Now()); count < 9 {
+		t.Errorf("%d are to be fetched", count)
+	}
+	took(8, 9)
+	took(1, 0)
+	b.add(1, longer, 5, run(40, 42))
+	left, _ := b.drain()
+	if len(left) != 1 || left[0].Space != 9 || left[0].Count != 2 {
+		t.Errorf("%v is left", left)
+	}
+}
+
+func TestSameLength(t *testing.T) {
+	of := func(space uint32, froms ...uint64) (grants []grant) {
+		for _, from := range froms {
+			grants = append(grants, grant{space: space, from: from, count: 2})
+		}
+		return grants
+	}
+	for _, c := range []struct {
+		before, more []grant
+		want         uint64
+	}{{nil, nil, 0}, {nil, of(9, 1), 2}, {of(0, 1), of(0, 3, 5), 6}, {of(0, 1), nil, 2}, {of(0, 1, 3), of(9, 1), 2}} {
+		got := sameLength(c.before, c.more)
+		if countOf(got) != c.want || len(got) > 0 && len(c.more) > 0 && got[0].space != c.more[0].space {
+			t.Errorf("%v and %v: %v", c.before, c.more, got)
+		}
 	}
 }

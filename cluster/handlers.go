@@ -114,7 +114,7 @@ func takeAnswer(grants []grant, err error) *clusterpb.TakeAnswer {
 	a := &clusterpb.TakeAnswer{}
 	for _, g := range grants {
 		a.Keys = append(a.Keys, g.keys...)
-		a.Grants = append(a.Grants, &pb.Grant{Lease: g.lease, From: g.from, Count: g.count})
+		a.Grants = append(a.Grants, &pb.Grant{Space: g.space, Lease: g.lease, From: g.from, Count: g.count})
 	}
 	return a
 }

@@ -18,7 +18,7 @@ func BenchmarkBufferPop(b *testing.B) {
 	for left := 0; b.Loop(); left-- {
 		if left == 0 {
 			b.StopTimer()
-			buffer.add(1, 1, run(0, lease))
+			buffer.add(1, buffer.keys, 1, run(0, lease))
 			left = lease
 			b.StartTimer()
 		}

@@ -210,13 +210,13 @@ func (n *Node) openBuffer(space string) (*buffer, error) {
 	if open == nil || open.ctx.Err() != nil || n.lead.handing.Load() {
 		return nil, ErrNotLeader
 	}
-	perm, _, err := n.machine.Space(space)
+	keys, err := n.lastKeys(space)
 	if err != nil {
 		return nil, err
 	}
 	b := n.lead.buffers[space]
-	if b == nil || b.keys.perm != perm { // a restore may have brought another one
-		b = n.bufferFor(space, perm).following(b)
+	if b == nil || b.keys.perm != keys.perm { // it has grown, or a restore may have brought another one
+		b = n.bufferFor(space, keys).following(b)
 		n.lead.buffers[space] = b
 	}
 	b.open(open.term, time.Now())
@@ -234,8 +234,7 @@ const (
 	spaceBufferLeast = 1000
 )
 
-func (n *Node) bufferFor(space string, perm *keyspace.Permutation) *buffer {
-	keys := n.spaceKeys(perm)
+func (n *Node) bufferFor(space string, keys spaceKeys) *buffer {
 	if space == fsm.DefaultKeyspace {
 		return newBuffer(keys, n.cfg.BufferMin, n.cfg.BufferMax)
 	}
@@ -323,7 +322,7 @@ func (n *Node) refill(ctx context.Context, term uint64, space string, b *buffer)
 	var result *pb.Result
 	switch {
 	case count > 0:
-		result, err = n.leaseKeys(ctx, &pb.Lease{Keyspace: space, Count: uint64(count), HandedOut: handedOut}, false)
+		result, err = n.leaseKeys(ctx, &pb.Lease{Keyspace: space, Count: n.leasable(space, uint64(count)), HandedOut: handedOut}, false)
 	case handedOut > 0:
 		result, err = n.proposeOne(ctx, &pb.Command{Op: &pb.Command_Release{Release: &pb.Release{Keyspace: space, HandedOut: handedOut}}})
 	default:
@@ -338,19 +337,39 @@ func (n *Node) refill(ctx context.Context, term uint64, space string, b *buffer)
 	if result.Term != term {
 		return true, ErrNotLeader
 	}
-	if count > 0 {
-		coming := make([]keyspace.Run, len(result.Grants))
-		for i, g := range result.Grants {
-			coming[i] = keyspace.Run{From: g.From, To: g.From + g.Count}
-		}
-		b.settle(term, result.Index, coming)
+	if count == 0 {
+		return true, nil
 	}
+	keys, err := n.grantedKeys(space, result.Grants)
+	if err != nil {
+		return true, err
+	}
+	coming := make([]keyspace.Run, len(result.Grants))
+	for i, g := range result.Grants {
+		coming[i] = keyspace.Run{From: g.From, To: g.From + g.Count}
+	}
+	b.settle(term, result.Index, keys.space, coming)
 	for _, g := range result.Grants {
-		if !b.add(term, g.Lease, keyspace.Run{From: g.From, To: g.From + g.Count}) {
+		if !b.add(term, keys, g.Lease, keyspace.Run{From: g.From, To: g.From + g.Count}) {
 			return true, ErrNotLeader
 		}
 	}
 	return true, nil
+}
+
+// leasable is count, or as many as an older length of the key space still has: what
+// is left of it goes first.
+func (n *Node) leasable(space string, count uint64) uint64 {
+	rows, err := n.machine.Lengths(space)
+	if err != nil {
+		return count // the log says so
+	}
+	for _, row := range rows[:len(rows)-1] {
+		if row.Unused > 0 {
+			return min(count, row.Unused)
+		}
+	}
+	return count
 }
 
 // generateAhead is how many keys are generated when a lease finds too few: of a
@@ -366,28 +385,35 @@ func (n *Node) leaseKeys(ctx context.Context, op *pb.Lease, whole bool) (*pb.Res
 	if !errors.Is(err, fsm.ErrNotEnoughUnused) {
 		return result, err
 	}
-	unused, err := n.generateFor(ctx, op.Keyspace, op.Count)
+	unused, err := n.generateFor(ctx, op.Keyspace, op.Count, whole)
 	if err != nil {
 		return nil, err
-	}
-	if unused == 0 || whole && unused < op.Count {
-		return nil, fmt.Errorf("%w: %d are left, %d were asked for", fsm.ErrKeyspaceExhausted, unused, op.Count)
 	}
 	op.Count = min(op.Count, unused)
 	return n.proposeOne(ctx, cmd)
 }
 
-// generateFor generates until count keys are unused, or all are generated; one
-// Generate may bring fewer than asked for. It returns how many are unused.
-func (n *Node) generateFor(ctx context.Context, space string, count uint64) (unused uint64, err error) {
+// generateFor generates until count keys of the key space's last length are unused;
+// one Generate may bring fewer than asked for. When all are generated the key space
+// grows; unless whole, not before the last ones are leased. It returns how many are
+// unused.
+func (n *Node) generateFor(ctx context.Context, space string, count uint64, whole bool) (unused uint64, err error) {
 	for {
 		generated := n.generate(ctx, space, count)
 		if generated != nil && !errors.Is(generated, fsm.ErrKeyspaceExhausted) {
 			return 0, generated
 		}
 		row, err := n.machine.Keyspace(space)
-		if err != nil || row.Unused >= count || generated != nil {
-			return row.GetUnused(), err
+		if err != nil {
+			return 0, err
+		}
+		if row.Unused >= count || generated != nil && row.Unused > 0 && !whole {
+			return row.Unused, nil
+		}
+		if generated != nil {
+			if err := n.grow(ctx, row); err != nil {
+				return 0, atTheEnd(err, row.Unused, count)
+			}
 		}
 	}
 }
@@ -400,5 +426,29 @@ func (n *Node) generate(ctx context.Context, space string, count uint64) error {
 	ahead := min(generateAhead, perm.Size()/maxShare)
 	_, err = n.proposeOne(ctx, &pb.Command{Op: &pb.Command_Generate{
 		Generate: &pb.Generate{Keyspace: space, Count: max(count, ahead)}}})
+	return err
+}
+
+// atTheEnd is the error where a key space is used up and did not grow.
+func atTheEnd(err error, left, wanted uint64) error {
+	switch {
+	case errors.Is(err, fsm.ErrKeyspaceExhausted): // it does not grow
+		return fmt.Errorf("%w: %d are left, %d were asked for", fsm.ErrKeyspaceExhausted, left, wanted)
+	case errors.Is(err, fsm.ErrKeyspacesMeet), errors.Is(err, fsm.ErrInvalidKeyspace), errors.Is(err, ErrUpgrade):
+		return fmt.Errorf("%w: %d are left, %d were asked for: %v", fsm.ErrKeyspaceExhausted, left, wanted, err)
+	}
+	return err
+}
+
+// grow has a key space go on with keys that are longer than those of the row.
+func (n *Node) grow(ctx context.Context, row *pb.Keyspace) error {
+	cmd := &pb.Command{Op: &pb.Command_GrowKeyspace{GrowKeyspace: &pb.GrowKeyspace{Keyspace: row.Name, FromLength: row.Length}}}
+	if err := n.known(cmd); err != nil {
+		return err
+	}
+	result, err := n.proposeOne(ctx, cmd)
+	if err == nil && result.Count > 0 {
+		n.log.Warn("all keys are generated: the key space goes on with longer ones", "keyspace", row.Name, "length", result.Keyspace.Length)
+	}
 	return err
 }

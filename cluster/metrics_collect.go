@@ -38,12 +38,14 @@ var (
 	bufferTarget = describe("buffer_target_keys", prometheus.GaugeValue, "Keys that the buffer aims to hold: some ten seconds of recent use.", "keyspace")
 	bufferLeases = describe("buffer_leases_total", prometheus.CounterValue, "Leases with which this process filled its buffer.", "keyspace")
 	handedOut    = describe("keys_handed_out_total", prometheus.CounterValue, "Keys that this process handed out from its buffer.", "keyspace")
-	exhaustion   = describe("keys_exhaustion_seconds", prometheus.GaugeValue, "On the leader, time until no key is left at the recent rate; +Inf if that is not in sight.", "keyspace")
+	exhaustion   = describe("keys_exhaustion_seconds", prometheus.GaugeValue, "On the leader, time until no key is left at the recent rate, or longer ones come; +Inf if that is not in sight.", "keyspace")
+	keyLength    = describe("keyspace_length", prometheus.GaugeValue, "Characters of the alphabet in the keys that are generated now.", "keyspace")
+	keysGrow     = describe("keyspace_grows", prometheus.GaugeValue, "1: when no key is left, it goes on with keys of one character more. 0: it ends.", "keyspace")
 )
 
 // Describe implements prometheus.Collector.
 func (keyspaceCollector) Describe(ch chan<- *prometheus.Desc) {
-	sendDescs(ch, keysUnused, keysUsed, keysFree, keysLost, keysBuffered, bufferTarget, bufferLeases, handedOut, exhaustion)
+	sendDescs(ch, keysUnused, keysUsed, keysFree, keysLost, keysBuffered, bufferTarget, bufferLeases, handedOut, exhaustion, keyLength, keysGrow)
 }
 
 // Collect implements prometheus.Collector.
@@ -54,27 +56,32 @@ func (c keyspaceCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	leading := c.node.lead.ready.Load() != 0
 	buffers := c.node.allBuffers()
-	for _, row := range rows {
-		b := buffers[row.Name]
-		stats := keyspaceStats(row, b)
-		keysUnused.send(ch, float64(row.Unused), row.Name)
-		keysUsed.send(ch, float64(row.Used), row.Name)
-		keysFree.send(ch, 1-float64(row.Used)/float64(stats.Size), row.Name)
-		keysLost.send(ch, float64(row.Lost), row.Name)
+	for _, stats := range allStats(rows, buffers) {
+		b := buffers[stats.Name]
+		keysUnused.send(ch, float64(stats.Unused), stats.Name)
+		keysUsed.send(ch, float64(stats.Used), stats.Name)
+		keysFree.send(ch, 1-float64(stats.Used)/float64(stats.Size), stats.Name)
+		keysLost.send(ch, float64(stats.Lost), stats.Name)
+		keyLength.send(ch, float64(stats.Length), stats.Name)
+		grows := 0.0
+		if stats.Grows {
+			grows = 1
+		}
+		keysGrow.send(ch, grows, stats.Name)
 		// Also without leadership: a counter that fell to 0 would seem to start anew.
-		bufferLeases.send(ch, float64(b.leases), row.Name)
-		handedOut.send(ch, float64(b.total), row.Name)
+		bufferLeases.send(ch, float64(b.leases), stats.Name)
+		handedOut.send(ch, float64(b.total), stats.Name)
 		if !leading {
-			keysBuffered.send(ch, 0, row.Name)
+			keysBuffered.send(ch, 0, stats.Name)
 			continue
 		}
-		keysBuffered.send(ch, float64(b.available), row.Name)
-		bufferTarget.send(ch, float64(b.target), row.Name)
+		keysBuffered.send(ch, float64(b.available), stats.Name)
+		bufferTarget.send(ch, float64(b.target), stats.Name)
 		left := math.Inf(1)
 		if stats.Exhausted > 0 {
 			left = stats.Exhausted.Seconds()
 		}
-		exhaustion.send(ch, left, row.Name)
+		exhaustion.send(ch, left, stats.Name)
 	}
 }
 

@@ -263,7 +263,7 @@ func share(a *clusterpb.TakeAnswer, calls []*takeCall) error {
 		if g.Count == 0 || g.Count > maxTakenKeys {
 			return fmt.Errorf("%w: a grant of %d keys", errNoAnswer, g.Count)
 		}
-		left[i] = grant{lease: g.Lease, from: g.From, count: g.Count}
+		left[i] = grant{space: g.Space, lease: g.Lease, from: g.From, count: g.Count}
 		total += g.Count
 	}
 	for _, c := range calls {

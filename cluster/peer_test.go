@@ -96,6 +96,12 @@ func TestTheLastKeysThroughAFollower(t *testing.T) {
 	n := followerOfTwo(t, Config{Keyspace: keyspace.Space{Alphabet: "0123456789", Length: 6}, BufferMin: 10, BufferMax: 20})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
+	for n.machine.Version() < fsm.Version && n.machine.WaitApplied(ctx, n.machine.Applied()+1) == nil {
+	}
+	ends := false
+	if _, err := n.UpdateKeyspace(ctx, "", &ends, nil); err != nil {
+		t.Fatal(err)
+	}
 	for taken := 1; taken < size-left; { // followerOfTwo took one
 		count := min(100_000, size-left-taken)
 		if _, err := n.TakeKeys(ctx, TakeRequest{Count: count}); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
@@ -22,7 +23,7 @@ type Stopped struct {
 	node    *Node
 	members raft.Configuration
 	http    map[string]string // addresses, by node
-	spaces  []*pb.Keyspace    // of the state and of the log
+	spaces  []*pb.Keyspace    // of the state, and of the log those that it lacks
 	term    uint64            // no entry and no vote is of a later one
 	last    snapshotEnd
 	logEnd  uint64 // last index of snapshot and log, which last may be beyond
@@ -144,11 +145,19 @@ func (s *Stopped) readCommands(data []byte) error {
 			s.http[node.Id] = node.Http
 		}
 		if space := c.GetCreateKeyspace().GetKeyspace(); space != nil { // created or not
-			s.spaces = append(s.spaces, space)
+			s.addSpaces(space)
 		}
-		s.spaces = append(s.spaces, c.GetInitCluster().GetKeyspaces()...)
+		s.addSpaces(c.GetInitCluster().GetKeyspaces()...)
 	}
 	return nil
+}
+
+func (s *Stopped) addSpaces(spaces ...*pb.Keyspace) {
+	for _, space := range spaces {
+		if !slices.ContainsFunc(s.spaces, func(known *pb.Keyspace) bool { return known.Name == space.Name }) {
+			s.spaces = append(s.spaces, space)
+		}
+	}
 }
 
 // currentTermKey is raft's (keyCurrentTerm in raft.go).
@@ -190,7 +199,7 @@ func (s *Stopped) Recover(floors Floors) error {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	row := &pb.Node{Id: n.cfg.NodeID, DiskId: n.id.self().DiskID, Cluster: string(self.Address), Http: s.http[n.cfg.NodeID]}
-	recovery := &pb.Command{Op: &pb.Command_RecoverCluster{RecoverCluster: &pb.RecoverCluster{Node: row, Floor: floors.Others, Floors: floors.Named}}}
+	recovery := &pb.Command{Op: &pb.Command_RecoverCluster{RecoverCluster: &pb.RecoverCluster{Node: row, Grow: true, Floor: floors.Others, Floors: floors.Named}}}
 	command, err := proto.Marshal(&pb.Entry{
 		Version: max(n.machine.Version(), fsm.Needs(recovery)), Time: n.cfg.Now().UnixMilli(), Node: n.cfg.NodeID,
 		Commands: []*pb.Command{recovery},

@@ -28,7 +28,7 @@ func (n *Node) restoreHere(ctx context.Context, cmd *pb.Command) answer {
 		return answer{err: ErrNotLeader} // not proposed yet
 	}
 	cmd = proto.CloneOf(cmd) // the given one may still be on its way from an earlier try
-	cmd.GetRestoreBackup().Term = term
+	cmd.GetRestoreBackup().Term, cmd.GetRestoreBackup().Grow = term, n.machine.Version() >= 2
 	a := n.proposer.submit(ctx, []*pb.Command{cmd}, proto.Size(cmd))[0]
 	if a.err == nil && a.result.Code == pb.Code_NOT_STOPPED {
 		return answer{err: ErrNotLeader} // another term has begun

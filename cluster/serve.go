@@ -66,8 +66,8 @@ func (n *Node) mend(ctx context.Context, cmd *pb.Command, r *pb.Result) bool {
 		if op == nil {
 			return false
 		}
-		unused, err := n.generateFor(ctx, op.Keyspace, op.Count)
-		return err == nil && unused >= op.Count
+		_, err := n.generateFor(ctx, op.Keyspace, op.Count, true)
+		return err == nil
 	default:
 		return false
 	}
@@ -237,12 +237,12 @@ func (n *Node) buffers(space, key string) (held bool, settledTo uint64, err erro
 	if err != nil {
 		return false, 0, err
 	}
-	pos, ok := b.keys.perm.Position(key)
-	if !ok {
+	perm, length, pos, ok, err := n.machine.Locate(space, key)
+	if err != nil || !ok {
 		return false, 0, nil // the log says so
 	}
-	held, settledTo, err = b.holds(pos)
-	return held || b.keys.blocks(pos), settledTo, err
+	held, settledTo, err = b.holds(length, pos)
+	return held || n.spaceKeys(length, perm).blocks(pos), settledTo, err
 }
 
 // takeHere takes keys from this leader's buffer; more than the buffer can be
@@ -272,8 +272,8 @@ func (n *Node) takeDirect(ctx context.Context, b *buffer, space string, count in
 	}
 	var grants []grant
 	var leased, index uint64 // some may be blocked
-	for count > 0 {
-		result, err := n.leaseKeys(ctx, &pb.Lease{Keyspace: space, Count: uint64(count)}, true)
+	for left := uint64(count); left > 0; left = uint64(count) - countOf(grants) {
+		result, err := n.leaseKeys(ctx, &pb.Lease{Keyspace: space, Count: left, LastLength: n.hasGrown(space)}, true)
 		if errors.Is(err, fsm.ErrOutcomeUnknown) || err == nil && result.Term != term {
 			return nil, ErrNotLeader
 		}
@@ -285,12 +285,9 @@ func (n *Node) takeDirect(ctx context.Context, b *buffer, space string, count in
 		if err != nil {
 			return nil, err
 		}
-		for _, g := range encoded {
-			grants = append(grants, g)
-			count -= int(g.count)
-		}
+		grants = sameLength(grants, encoded)
 	}
 	b.gave(term, leased)
-	b.settle(term, index, nil)
+	b.settle(term, index, 0, nil)
 	return grants, nil
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -24,12 +25,12 @@ func (n *Node) TakeKeys(ctx context.Context, r TakeRequest) (Keys, error) {
 	if err := n.awaitFormed(ctx); err != nil {
 		return Keys{}, err
 	}
-	_, id, err := n.machine.Space(r.Keyspace)
+	_, id, err := n.machine.GrantSpace(r.Keyspace, 0)
 	if err != nil { // it may have been created through another node
 		if err := n.catchUp(ctx, Linearizable); err != nil {
 			return Keys{}, err
 		}
-		if _, id, err = n.machine.Space(r.Keyspace); err != nil {
+		if _, id, err = n.machine.GrantSpace(r.Keyspace, 0); err != nil {
 			return Keys{}, err
 		}
 	}
@@ -55,7 +56,7 @@ func (n *Node) TakeKeys(ctx context.Context, r TakeRequest) (Keys, error) {
 	if err != nil {
 		return Keys{}, err
 	}
-	receipt := fsm.Receipt{Space: id, Grants: make([]fsm.Grant, 0, 1)}
+	receipt := fsm.Receipt{Space: cmp.Or(grants[0].space, id), Grants: make([]fsm.Grant, 0, 1)}
 	for _, g := range grants {
 		if last := len(receipt.Grants) - 1; last >= 0 && receipt.Grants[last].Lease == g.lease &&
 			receipt.Grants[last].From+receipt.Grants[last].Count == g.from {
@@ -78,7 +79,7 @@ func (n *Node) TakeKeys(ctx context.Context, r TakeRequest) (Keys, error) {
 func (n *Node) takeOnce(ctx context.Context, r TakeRequest, keys *Keys) ([]grant, error) {
 	var grants []grant
 	left := uint64(r.Count)
-	for part := 0; left > 0; part++ { // a second part replaces blocked keys of the first
+	for part := 0; left > 0; part++ { // a second part replaces blocked keys of the first, see also sameLength
 		id := r.Idempotency.Key
 		if part > 0 {
 			id = fmt.Sprintf("%s\x00%d", id, part)
@@ -98,10 +99,8 @@ func (n *Node) takeOnce(ctx context.Context, r TakeRequest, keys *Keys) ([]grant
 		if err != nil {
 			return nil, err
 		}
-		for _, g := range encoded {
-			grants = append(grants, g)
-			left -= g.count
-		}
+		grants = sameLength(grants, encoded)
+		left = uint64(r.Count) - countOf(grants)
 	}
 	return grants, nil
 }
@@ -249,9 +248,9 @@ func (n *Node) Key(ctx context.Context, l Level, space, key string) (fsm.KeyStat
 	return n.machine.Key(space, key)
 }
 
-// KeyRows returns rows of used_keys or unused_keys, from the first that starts
-// at or after position from.
-func (n *Node) KeyRows(ctx context.Context, l Level, used bool, space string, from uint64, limit int) ([]fsm.KeyRow, error) {
+// KeyRows returns rows of used_keys or unused_keys, length by length, from the first
+// that starts at or after from.
+func (n *Node) KeyRows(ctx context.Context, l Level, used bool, space string, from KeyPlace, limit int) ([]KeyRow, error) {
 	if err := n.catchUp(ctx, l); err != nil {
 		return nil, err
 	}
@@ -259,7 +258,27 @@ func (n *Node) KeyRows(ctx context.Context, l Level, used bool, space string, fr
 	if used {
 		table = store.UsedKeys
 	}
-	return n.machine.KeyRows(table, space, from, limit)
+	lengths, err := n.machine.Lengths(space)
+	if err != nil {
+		return nil, err
+	}
+	var all []KeyRow
+	for _, of := range lengths {
+		switch at := int(of.Length); {
+		case at < from.Length || len(all) == limit:
+			continue
+		case at > from.Length:
+			from.Position = 0
+		}
+		rows, err := n.machine.KeyRows(table, of.Id, from.Position, limit-len(all))
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			all = append(all, KeyRow{int(of.Length), row})
+		}
+	}
+	return all, nil
 }
 
 // CreateKeyspace adds a key space. One that is there with the same description is
@@ -270,7 +289,7 @@ func (n *Node) CreateKeyspace(ctx context.Context, r KeyspaceRequest, idem *Idem
 	a := n.propose(ctx, []*pb.Command{{Idempotency: idem.command(), Op: &pb.Command_CreateKeyspace{
 		CreateKeyspace: &pb.CreateKeyspace{Keyspace: &pb.Keyspace{
 			Name: r.Name, Alphabet: r.Space.Alphabet, Length: uint32(r.Space.Length), Prefix: r.Space.Prefix,
-			Check: r.Space.Check, Blocklist: r.Blocklist, PermutationKey: secret,
+			Check: r.Space.Check, Blocklist: r.Blocklist, Grow: r.Grow, PermutationKey: secret,
 		}}}}})[0]
 	if a.err == nil {
 		a.err = fsm.ResultError(a.result)
@@ -278,10 +297,29 @@ func (n *Node) CreateKeyspace(ctx context.Context, r KeyspaceRequest, idem *Idem
 	if a.err != nil {
 		return CreatedKeyspace{}, a.err
 	}
+	return n.changedKeyspace(a.result)
+}
+
+// UpdateKeyspace changes what may change of a key space; "" is the default one.
+func (n *Node) UpdateKeyspace(ctx context.Context, name string, grow *bool, idem *Idempotency) (CreatedKeyspace, error) {
+	a := n.propose(ctx, []*pb.Command{{Idempotency: idem.command(), Op: &pb.Command_UpdateKeyspace{
+		UpdateKeyspace: &pb.UpdateKeyspace{Keyspace: name, Grow: grow}}}})[0]
+	if a.err == nil {
+		a.err = fsm.ResultError(a.result)
+	}
+	if a.err != nil {
+		return CreatedKeyspace{}, a.err
+	}
+	return n.changedKeyspace(a.result)
+}
+
+// changedKeyspace tells of the row as it was at its change.
+func (n *Node) changedKeyspace(r *pb.Result) (CreatedKeyspace, error) {
+	rows, err := n.machine.Keyspaces()
 	return CreatedKeyspace{
-		Stats: keyspaceStats(a.result.Keyspace, bufferStats{}), New: a.result.Count > 0,
-		Index: a.result.Index, Replayed: a.result.Replayed,
-	}, nil
+		Stats: keyspaceStats([]*pb.Keyspace{r.Keyspace}, rows, bufferStats{}), New: r.Count > 0,
+		Index: r.Index, Replayed: r.Replayed,
+	}, err
 }
 
 // Keyspaces returns where all key spaces stand.
@@ -293,36 +331,68 @@ func (n *Node) Keyspaces(ctx context.Context, l Level) ([]KeyspaceStats, error) 
 	if err != nil {
 		return nil, err
 	}
-	buffers := n.leaderBuffers(ctx)
-	stats := make([]KeyspaceStats, len(rows))
-	for i, row := range rows {
-		stats[i] = keyspaceStats(row, buffers[row.Name])
+	return allStats(rows, n.leaderBuffers(ctx)), nil
+}
+
+// allStats tell of each key space, in the order of their first rows.
+func allStats(rows []*pb.Keyspace, buffers map[string]bufferStats) []KeyspaceStats {
+	lengths := map[string][]*pb.Keyspace{}
+	for _, row := range rows {
+		lengths[row.Name] = append(lengths[row.Name], row)
 	}
-	return stats, nil
+	stats := make([]KeyspaceStats, 0, len(lengths))
+	for _, row := range rows {
+		if all := lengths[row.Name]; all[0] == row {
+			stats = append(stats, keyspaceStats(all, rows, buffers[row.Name]))
+		}
+	}
+	return stats
 }
 
 // Keyspace returns where one key space stands; "" is the default one.
 func (n *Node) Keyspace(ctx context.Context, l Level, name string) (KeyspaceStats, error) {
-	if err := n.catchUp(ctx, l); err != nil {
-		return KeyspaceStats{}, err
-	}
-	row, err := n.machine.Keyspace(name)
+	all, err := n.Keyspaces(ctx, l)
 	if err != nil {
 		return KeyspaceStats{}, err
 	}
-	return keyspaceStats(row, n.leaderBuffers(ctx)[row.Name]), nil
+	if name == "" {
+		name = fsm.DefaultKeyspace
+	}
+	for _, stats := range all {
+		if stats.Name == name {
+			return stats, nil
+		}
+	}
+	return KeyspaceStats{}, fmt.Errorf("%w: %q", fsm.ErrKeyspaceNotFound, name)
 }
 
-func keyspaceStats(row *pb.Keyspace, b bufferStats) KeyspaceStats {
+// keyspaceStats tells of the key space that has these lengths; all are the rows of
+// all key spaces.
+func keyspaceStats(lengths, all []*pb.Keyspace, b bufferStats) KeyspaceStats {
+	row := lengths[len(lengths)-1]
 	s := KeyspaceStats{
-		Name: row.Name, Alphabet: row.Alphabet, Length: int(row.Length), Prefix: row.Prefix, Check: row.Check, Blocked: len(row.Blocklist), Size: 1,
-		Generated: row.Unused + row.Used, Unused: row.Unused, Used: row.Used,
-		Returned: row.Returned, Buffered: uint64(b.available), Lost: row.Lost, Rate: b.rate,
+		Name: row.Name, Alphabet: row.Alphabet, Length: int(row.Length), Prefix: row.Prefix, Check: row.Check, Blocked: len(row.Blocklist),
+		Buffered: uint64(b.available), Rate: b.rate,
 	}
-	for range row.Length {
-		s.Size *= uint64(len(row.Alphabet))
+	for _, row := range lengths {
+		length := LengthStats{Length: int(row.Length), Size: 1, Unused: row.Unused, Used: row.Used}
+		for range row.Length {
+			length.Size *= uint64(len(row.Alphabet))
+		}
+		s.Lengths = append(s.Lengths, length)
+		s.Size += length.Size
+		s.Unused += row.Unused
+		s.Used += row.Used
+		s.Returned += row.Returned
+		s.Lost += row.Lost
 	}
-	if seconds := float64(s.Size-row.Used) / b.rate; b.rate > 0 && seconds < maxForecast.Seconds() {
+	s.Generated = s.Unused + s.Used
+	if err := fsm.Growth(row, all); err == nil {
+		s.Grows = true
+	} else if !errors.Is(err, fsm.ErrKeyspaceExhausted) {
+		s.GrowthBlocked = err.Error()
+	}
+	if seconds := float64(s.Size-s.Used) / b.rate; b.rate > 0 && seconds < maxForecast.Seconds() {
 		s.Exhausted = time.Duration(seconds * float64(time.Second))
 	}
 	return s

@@ -8,8 +8,10 @@ import (
 	"github.com/kgs-cluster/kgs/fsm/pb"
 )
 
-// spaceKeys turns positions of one key space into keys that may be handed out.
+// spaceKeys turns positions of a length of a key space into keys that may be handed
+// out.
 type spaceKeys struct {
+	space   uint32 // as in pb.Grant
 	perm    *keyspace.Permutation
 	blocked []uint64            // positions never handed out, sorted
 	words   *keyspace.Blocklist // no key that contains one is
@@ -69,21 +71,47 @@ func (s spaceKeys) blocks(pos uint64) bool {
 	return blocked || s.words != nil && s.words.Blocks(s.perm.AppendKey(nil, pos))
 }
 
-// spaceKeys are the keys of the key space whose permutation it is.
-func (n *Node) spaceKeys(perm *keyspace.Permutation) spaceKeys {
+// spaceKeys are the keys of the length whose permutation it is.
+func (n *Node) spaceKeys(space uint32, perm *keyspace.Permutation) spaceKeys {
 	s := newSpaceKeys(perm, n.cfg.Reserved)
-	s.words = n.machine.Blocklist(perm)
+	s.space, s.words = space, n.machine.Blocklist(perm)
 	return s
 }
 
-// encode returns the keys of grants that this node has applied. The key space is
-// looked up only then: a restore may have brought another permutation.
+// lastKeys are the keys of a key space's last length.
+func (n *Node) lastKeys(space string) (spaceKeys, error) {
+	perm, id, err := n.machine.Space(space)
+	if err != nil {
+		return spaceKeys{}, err
+	}
+	if !n.hasGrown(space) {
+		id = 0 // as grants say it
+	}
+	return n.spaceKeys(id, perm), nil
+}
+
+// grantedKeys are the keys of the length that the grants are of, all of one lease
+// that this node has applied. The key space is looked up only then: it may have
+// grown, or a restore may have brought another permutation.
+func (n *Node) grantedKeys(space string, grants []*pb.Grant) (spaceKeys, error) {
+	var of uint32
+	if len(grants) > 0 {
+		of = grants[0].Space
+	}
+	perm, _, err := n.machine.GrantSpace(space, of)
+	if err != nil {
+		return spaceKeys{}, err
+	}
+	return n.spaceKeys(of, perm), nil
+}
+
+// encode returns the keys of a lease, without the blocked ones.
 func (n *Node) encode(space string, grants []*pb.Grant) ([]grant, error) {
-	perm, _, err := n.machine.Space(space)
+	keys, err := n.grantedKeys(space, grants)
 	if err != nil {
 		return nil, err
 	}
-	return n.spaceKeys(perm).encode(grants), nil
+	return keys.encode(grants), nil
 }
 
 // encode returns the keys of the grants, without the blocked ones.
@@ -91,9 +119,33 @@ func (s spaceKeys) encode(grants []*pb.Grant) []grant {
 	var encoded []grant
 	for _, g := range grants {
 		for _, run := range s.unblocked(keyspace.Run{From: g.From, To: g.From + g.Count}) {
-			whole := grant{g.Lease, run.From, run.Len(), s.perm.AppendKeys(nil, run.From, run.Len())}
+			whole := grant{s.space, g.Lease, run.From, run.Len(), s.perm.AppendKeys(nil, run.From, run.Len())}
 			encoded = slices.AppendSeq(encoded, s.allowed(whole))
 		}
 	}
 	return encoded
+}
+
+// hasGrown: the key space has keys of several lengths.
+func (n *Node) hasGrown(space string) bool {
+	_, first, _ := n.machine.GrantSpace(space, 0)
+	_, last, err := n.machine.Space(space)
+	return err == nil && first != last
+}
+
+// sameLength are the grants that one caller gets when more has been leased for him:
+// keys of one length. If the key space has grown meanwhile, what there was before is
+// given to nobody.
+func sameLength(before, more []grant) []grant {
+	if len(before) > 0 && len(more) > 0 && before[0].space != more[0].space {
+		return more
+	}
+	return append(before, more...)
+}
+
+func countOf(grants []grant) (n uint64) {
+	for _, g := range grants {
+		n += g.count
+	}
+	return n
 }

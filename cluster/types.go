@@ -101,9 +101,13 @@ type KeyspaceRequest struct {
 	Name      string
 	Space     keyspace.Space
 	Blocklist []string // words that no key contains
+	// Grow says whether it goes on with longer keys when it is used up; nil: as the
+	// state machine decides.
+	Grow *bool
 }
 
-// CreatedKeyspace is a key space that was created, or was there as described.
+// CreatedKeyspace is a key space that was created, was there as described, or was
+// changed.
 type CreatedKeyspace struct {
 	Stats    KeyspaceStats
 	New      bool
@@ -115,7 +119,7 @@ type CreatedKeyspace struct {
 type KeyspaceStats struct {
 	Name      string
 	Alphabet  string
-	Length    int // without prefix and check character
+	Length    int // of the keys that are generated now, without prefix and check character
 	Prefix    string
 	Check     bool
 	Blocked   int // words
@@ -127,7 +131,30 @@ type KeyspaceStats struct {
 	Buffered  uint64        // of Used, those in the leader's memory
 	Lost      uint64        // of Used, at most so many died with a crashed leader's memory
 	Rate      float64       // handed out per second, recently
-	Exhausted time.Duration // until no key is left at that rate; 0: not in sight
+	Exhausted time.Duration // until no key is left at that rate, or it grows; 0: not in sight
+	// Lengths are those that it has: all but the last one are generated.
+	Lengths []LengthStats
+	Grows   bool // it will go on with longer keys
+	// GrowthBlocked says why it will not, though it should; else "".
+	GrowthBlocked string
+}
+
+// LengthStats is where one length of a key space stands.
+type LengthStats struct {
+	Length             int
+	Size, Unused, Used uint64
+}
+
+// KeyPlace is a place in the key tables of a key space.
+type KeyPlace struct {
+	Length   int // below that of the first: from it on
+	Position uint64
+}
+
+// KeyRow is a row of a key table, of the positions of one length.
+type KeyRow struct {
+	Length int
+	fsm.KeyRow
 }
 
 // Role of a node in the cluster.

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -69,10 +70,25 @@ func (c *backupCheck) keyspace(key, value []byte) error {
 		return fmt.Errorf("key space %d is out of place", row.Id)
 	case row.HighWaterMark > size:
 		return fmt.Errorf("high-water mark %d of %d", row.HighWaterMark, size)
+	case !c.follows(row):
+		return fmt.Errorf("%q is there, and this is not its next length", row.Name)
 	default:
 		c.spaces = append(c.spaces, &checkedSpace{row: row, size: size})
 		return nil
 	}
+}
+
+// follows: the row is the first one of its name, or what the last one has grown to.
+func (c *backupCheck) follows(row *pb.Keyspace) bool {
+	for _, last := range slices.Backward(c.spaces) {
+		if last.row.Name == row.Name {
+			next := spaceOf(last.row)
+			next.Length++
+			return last.row.HighWaterMark == last.size && spaceOf(row) == next &&
+				bytes.Equal(row.PermutationKey, nextPermutationKey(last.row.PermutationKey))
+		}
+	}
+	return true
 }
 
 func (c *backupCheck) usedKeys(key, value []byte) error {

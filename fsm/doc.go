@@ -43,6 +43,10 @@
 //     through, by its first Generates, a part each; nothing of it is generated
 //     before all are. After a restore this begins anew unless the backup has it
 //     behind it.
+//   - A key space grows (grow.go) when all of it is generated, not before: so the
+//     positions of a name can be counted through its lengths, by floors and margins.
+//     A lease is of one length. The default key space grows unless it is told not to,
+//     others if they are told to: who made vouchers of ten characters has ten.
 //   - Returned keys wait 25 hours of the machine's clock in used_keys, and the
 //     next Lease or Generate of their key space after that moves them, also when
 //     it is itself refused: but for that, a refused command changes nothing.
@@ -79,9 +83,10 @@
 //   - Links and tags: the backup's. A link that only the cluster has leaves a
 //     tombstone: its key or alias is burned.
 //   - Key spaces: nothing below the new high-water mark is unused. It lies above
-//     the backup's and the cluster's own. All leases, returned and unused keys,
-//     of the backup and of the cluster, become used with purpose blocked: they
-//     can be neither handed out nor bound nor returned, so old receipts are void.
+//     the backup's and the cluster's own, in the next length if need be. All leases,
+//     returned and unused keys, of the backup and of the cluster, become used with
+//     purpose blocked: they can be neither handed out nor bound nor returned, so old
+//     receipts are void.
 //     Aliases above the mark stay used.
 //   - Members, cluster id, receipts' secret: the cluster's. Tokens, too: one that
 //     was revoked stays so. Clock, next lease and next key space: the larger ones.
@@ -110,7 +115,7 @@
 //	chain.go     comparing this replica's state with the leader's
 //	requests.go  request ids and idempotency keys: one effect, one answer
 //	keys.go      Generate, Lease, Release, ReturnKeys
-//	keyspaces.go CreateKeyspace
+//	keyspaces.go CreateKeyspace; grow.go GrowKeyspace, UpdateKeyspace
 //	links.go     CreateLink, UpdateLink, DeleteLink
 //	lifetime.go  limits of links, VisitLink, find_if_exists, indexes
 //	visits.go    AddVisits; owners.go whose a link or a receipt is

@@ -105,7 +105,11 @@ func (f Floors) Fit(rows []*pb.Keyspace) error {
 
 func (f Floors) fit(rows []*pb.Keyspace) error {
 	for _, row := range rows {
-		size := spaceOf(row).Size()
+		before, last := placeOf(row, rows)
+		if _, named := f.Of(row.Name); !last || named && Growth(row, rows) == nil {
+			continue
+		}
+		size := before + spaceOf(row).Size()
 		if refused := f.beyond(row.Name, size); refused != nil {
 			refused.Detail += fmt.Sprintf("; give it one of its own, --floor %s=POSITION, up to %d, which burns all of it", row.Name, size)
 			return ResultError(refused)

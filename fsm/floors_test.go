@@ -15,6 +15,7 @@ import (
 // nothing below a key space's own one is issued.
 func TestFloorsOfKeyspaces(t *testing.T) {
 	other := inhabited(t)
+	other.ok(mayGrow(digits, false))
 	file := other.backup()
 	header := must(InspectBackup(bytes.NewReader(file)))
 	floors := func(of ...any) (f []*pb.Floor) {

@@ -56,7 +56,7 @@ func FuzzHistory(f *testing.F) {
 		}
 		source := &choices{draws[:min(len(draws), 4<<10)]}
 		w := newWorld(source.draw)
-		w.backups = &backups{}
+		w.backups, w.grown = &backups{}, w.chance(4, "grown")
 		h := play(t, w, func() bool { return len(source.data) > 0 })
 
 		next := &choices{events}
@@ -115,6 +115,10 @@ func entrySeeds(f *testing.F) (seeds [][]byte) {
 		{Version: Version, Commands: []*pb.Command{cmd(&pb.Release{Keyspace: hex, Grants: []*pb.Grant{{From: 1<<64 - 1, Count: 1<<64 - 1}}})}},
 		{Version: Version, Commands: []*pb.Command{cmd(&pb.RecoverCluster{}), cmd(&pb.RecoverCluster{Node: &pb.Node{Id: "n1"}, Floor: 1<<64 - 1}), lease(digits, 3)}},
 		{Version: Version, Node: "n1", Commands: []*pb.Command{cmd(&pb.RecoverCluster{Node: &pb.Node{Id: "n1"}, Floor: 500}), generate(digits, 100), lease(digits, 3)}},
+		{Version: Version, Commands: []*pb.Command{grow(digits, 6), mayGrow(hex, true), grow("", 0)}},
+		{Version: Version, Commands: []*pb.Command{generate(digits, 1_000_000), lease(digits, 900_000), grow(digits, 6), generate(digits, 5), lease(digits, 3), mayGrow(digits, false)}},
+		{Version: Version, Commands: []*pb.Command{cmd(&pb.RecoverCluster{Node: &pb.Node{Id: "n1"}, Grow: true, Floors: []*pb.Floor{{Keyspace: digits, Position: 1 << 50}}}), generate(digits, 3),
+			cmd(&pb.Release{Keyspace: digits, Grants: []*pb.Grant{{Space: 2}, {Space: 1 << 31, Count: 1}}})}},
 	} {
 		seeds = append(seeds, encodeEntry(1, 1, e).Data)
 	}

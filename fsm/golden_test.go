@@ -9,21 +9,48 @@ import (
 	"github.com/kgs-cluster/kgs/fsm/pb"
 )
 
-// goldenFile holds log entries as this version wrote them first, each after a
+// golden files hold log entries as this version wrote them first, each after a
 // u32 length, big-endian, and after a zero the chain of the state that they make.
-const goldenFile = "testdata/v1.entries"
+var golden = map[string]struct {
+	write func(g *goldenLog)
+	check func(t *testing.T, d *driver)
+}{
+	"testdata/v1.entries": {writeFirst, func(t *testing.T, d *driver) {
+		equal(t, d.urlOf("golang"), "https://go.dev/")
+		equal(t, d.keyspace(digits).HighWaterMark, uint64(1000))
+	}},
+	"testdata/v1.growth.entries": {writeGrowth, func(t *testing.T, d *driver) {
+		equal(t, d.keyspace(digits).Length, uint32(8))
+		equal(t, len(must(d.m.Lengths(digits))), 3)
+	}},
+}
 
 // A log of version 1 stays readable, and makes the state that it made: else
 // nodes of two builds of version 1 would tell each other apart in an upgrade.
-// KGS_UPDATE=1 writes a new file: when Version has changed, not before.
+// KGS_UPDATE=1 writes the files that are missing. What one has is never changed: an
+// entry that is new goes into a new file.
 func TestEntriesOfVersion1(t *testing.T) {
-	if os.Getenv("KGS_UPDATE") != "" {
-		writeGolden(t)
+	for name, g := range golden {
+		t.Run(name, func(t *testing.T) {
+			if _, err := os.Stat(name); err != nil && os.Getenv("KGS_UPDATE") != "" {
+				l := &goldenLog{driver: emptyDriver(t), t: t}
+				t.Cleanup(l.close)
+				g.write(l)
+				_, chain := l.m.Position()
+				l.file = binary.BigEndian.AppendUint32(l.file, 0)
+				check(t, os.WriteFile(name, binary.BigEndian.AppendUint64(l.file, chain), 0o644))
+			}
+			d := emptyDriver(t)
+			t.Cleanup(d.close)
+			d.replayGolden(t, name)
+			g.check(t, d)
+		})
 	}
-	file, err := os.ReadFile(goldenFile)
+}
+
+func (d *driver) replayGolden(t *testing.T, name string) {
+	file, err := os.ReadFile(name)
 	check(t, err)
-	d := emptyDriver(t)
-	t.Cleanup(d.close)
 	r := bytes.NewReader(file)
 	for {
 		var size uint32
@@ -39,39 +66,51 @@ func TestEntriesOfVersion1(t *testing.T) {
 	}
 	var want uint64
 	check(t, binary.Read(r, binary.BigEndian, &want))
-	equal(t, d.urlOf("golang"), "https://go.dev/")
-	equal(t, d.keyspace(digits).HighWaterMark, uint64(1000))
 	if _, chain := d.m.Position(); chain != want {
 		t.Errorf("chain %x, was %x", chain, want)
 	}
 }
 
-// writeGolden makes a log with each kind of command that changes rows.
-func writeGolden(t *testing.T) {
-	d := emptyDriver(t)
-	t.Cleanup(d.close)
-	var file []byte
-	apply := func(commands ...*pb.Command) []*pb.Result {
-		e := d.entry(commands...)
-		file = append(binary.BigEndian.AppendUint32(file, uint32(len(e.Data))), e.Data...)
-		results, err := d.m.Apply([]LogEntry{e})
-		check(t, err)
-		for _, r := range results[0] {
-			if r.Code != pb.Code_OK {
-				t.Fatal(r)
-			}
+// goldenLog is a log in the making.
+type goldenLog struct {
+	*driver
+	t    *testing.T
+	file []byte
+}
+
+func (g *goldenLog) apply(commands ...*pb.Command) []*pb.Result {
+	e := g.entry(commands...)
+	g.file = append(binary.BigEndian.AppendUint32(g.file, uint32(len(e.Data))), e.Data...)
+	results, err := g.m.Apply([]LogEntry{e})
+	check(g.t, err)
+	for _, r := range results[0] {
+		if r.Code != pb.Code_OK {
+			g.t.Fatal(r)
 		}
-		return results[0]
 	}
-	apply(cmd(testInit()))
-	apply(createKeyspace(vouchers), generate(digits, 1000), cmd(&pb.PutNode{Node: &pb.Node{Id: "n1", DiskId: "disk1", Cluster: "n1:1"}}))
-	leased := apply(lease(digits, 10))[0]
-	apply(generate(vouchers.Name, 50), lease(vouchers.Name, 5),
+	return results[0]
+}
+
+// writeFirst has each kind of command that changed rows when there was the first
+// release.
+func writeFirst(g *goldenLog) {
+	g.apply(cmd(testInit()))
+	g.apply(createKeyspace(vouchers), generate(digits, 1000), cmd(&pb.PutNode{Node: &pb.Node{Id: "n1", DiskId: "disk1", Cluster: "n1:1"}}))
+	leased := g.apply(lease(digits, 10))[0]
+	g.apply(generate(vouchers.Name, 50), lease(vouchers.Name, 5),
 		idempotent(cmd(&pb.CreateLink{Alias: "golang", Link: &pb.Link{Url: "https://go.dev/", Tags: []string{"t"}, Title: "Go"}}), "k"),
 		createToken("AAAAAAAA", pb.Role_WRITE, minute))
-	apply(request(alias("passing"), 1, 1, 0), returnKeys(d.receiptOf(digits, leased), d.keysOf(digits, leased)[:2]...))
-	apply(deleteLink("passing"), revokeToken("AAAAAAAA"), cmd(&pb.RemoveNode{Id: "n1"}))
-	_, chain := d.m.Position()
-	file = binary.BigEndian.AppendUint32(file, 0)
-	check(t, os.WriteFile(goldenFile, binary.BigEndian.AppendUint64(file, chain), 0o644))
+	g.apply(request(alias("passing"), 1, 1, 0), returnKeys(g.receiptOf(digits, leased), g.keysOf(digits, leased)[:2]...))
+	g.apply(deleteLink("passing"), revokeToken("AAAAAAAA"), cmd(&pb.RemoveNode{Id: "n1"}))
+}
+
+// writeGrowth has key spaces that grow, by themselves and in a recovery.
+func writeGrowth(g *goldenLog) {
+	g.apply(cmd(testInit()))
+	g.apply(alias("1234567"), alias("12345678"), generate(digits, 1_000_000), lease(digits, 999_990), mayGrow(hex, true))
+	g.apply(request(grow(digits, 6), 1, 1, 0), grow(digits, 6), generate(digits, 1000))
+	leased := g.apply(lease(digits, 8), lease(digits, 20), cmd(&pb.Lease{Keyspace: digits, Count: 2, Direct: true}))[1]
+	g.apply(cmd(&pb.Release{Keyspace: digits, Grants: leased.Grants, HandedOut: 3}), cmd(&pb.Lease{Keyspace: digits, Count: 1, LastLength: true}))
+	g.apply(cmd(&pb.RecoverCluster{Node: &pb.Node{Id: "n1"}, Grow: true, Floors: []*pb.Floor{{Keyspace: digits, Position: 11_000_005}, {Keyspace: hex, Position: 20}}}))
+	g.apply(generate(digits, 10), lease(digits, 5))
 }

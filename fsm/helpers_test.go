@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"testing"
 
@@ -209,7 +210,9 @@ func (d *driver) keyspace(name string) *pb.Keyspace {
 // rows lists a whole key table.
 func (d *driver) rows(t store.Table, space string) []KeyRow {
 	d.t.Helper()
-	rows, err := d.m.KeyRows(t, space, 0, 1<<30)
+	_, id, err := d.m.Space(space)
+	check(d.t, err)
+	rows, err := d.m.KeyRows(t, id, 0, 1<<30)
 	check(d.t, err)
 	return rows
 }
@@ -226,17 +229,24 @@ func (d *driver) count(t store.Table) (n int) {
 // positions below the high-water mark and the aliases claimed above it.
 func (d *driver) checkCounters(space string) {
 	d.t.Helper()
-	row := d.keyspace(space)
+	for _, row := range must(d.m.Lengths(space)) {
+		d.checkCountersOf(row)
+	}
+}
+
+func (d *driver) checkCountersOf(row *pb.Keyspace) {
+	d.t.Helper()
+	space := fmt.Sprint(row.Name, " of length ", row.Length)
 	var unused, used, returned, above uint64
 	owner := map[uint64]keyspace.Run{} // by From
-	for _, r := range d.rows(store.UnusedKeys, space) {
+	for _, r := range must(d.m.KeyRows(store.UnusedKeys, row.Id, 0, math.MaxInt)) {
 		unused += r.Len()
 		owner[r.From] = r.Run
 		if r.To > row.HighWaterMark {
 			d.t.Fatalf("unused %v above the high-water mark %d", r.Run, row.HighWaterMark)
 		}
 	}
-	for _, r := range d.rows(store.UsedKeys, space) {
+	for _, r := range must(d.m.KeyRows(store.UsedKeys, row.Id, 0, math.MaxInt)) {
 		used += r.Len()
 		if _, ok := owner[r.From]; ok {
 			d.t.Fatalf("%v starts a row in both tables", r.Run)
@@ -308,6 +318,14 @@ func createKeyspace(row *pb.Keyspace) *pb.Command {
 	return cmd(&pb.CreateKeyspace{Keyspace: row})
 }
 
+func grow(space string, from uint32) *pb.Command {
+	return cmd(&pb.GrowKeyspace{Keyspace: space, FromLength: from})
+}
+
+func mayGrow(space string, may bool) *pb.Command {
+	return cmd(&pb.UpdateKeyspace{Keyspace: space, Grow: &may})
+}
+
 func deleteLink(key string) *pb.Command { return cmd(&pb.DeleteLink{Key: key}) }
 
 func createToken(id string, role pb.Role, ttl int64) *pb.Command {
@@ -340,7 +358,7 @@ func idempotent(c *pb.Command, key string) *pb.Command {
 // receiptOf seals all that a Lease granted.
 func (d *driver) receiptOf(space string, r *pb.Result) []byte {
 	d.t.Helper()
-	_, id, err := d.m.Space(space)
+	_, id, err := d.m.GrantSpace(space, r.Grants[0].Space)
 	check(d.t, err)
 	receipt := Receipt{Space: id}
 	for _, g := range r.Grants {
@@ -353,8 +371,10 @@ func (d *driver) receiptOf(space string, r *pb.Result) []byte {
 func (d *driver) keysOf(space string, r *pb.Result) (keys []string) {
 	d.t.Helper()
 	for _, g := range r.Grants {
+		perm, _, err := d.m.GrantSpace(space, g.Space)
+		check(d.t, err)
 		for pos := g.From; pos < g.From+g.Count; pos++ {
-			keys = append(keys, d.key(space, pos))
+			keys = append(keys, string(perm.AppendKey(nil, pos)))
 		}
 	}
 	return keys

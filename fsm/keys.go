@@ -29,17 +29,33 @@ const (
 	maxQuarantineRows = 64
 )
 
-// spaceNamed finds a key space; "" is the default one.
-func (m *Machine) spaceNamed(name string) (*space, *pb.Result) {
+// lengthsOf finds the lengths of a key space; "" is the default one.
+func (m *Machine) lengthsOf(name string) ([]*space, *pb.Result) {
 	if name == "" {
 		name = DefaultKeyspace
 	}
-	for _, s := range m.spaces {
-		if s.row.Name == name {
-			return s, nil
-		}
+	if lengths := m.lengths[name]; lengths != nil {
+		return lengths, nil
 	}
 	return nil, refuse(pb.Code_KEYSPACE_NOT_FOUND, "%q", name)
+}
+
+// spaceNamed finds the last length of a key space.
+func (m *Machine) spaceNamed(name string) (*space, *pb.Result) {
+	lengths, refused := m.lengthsOf(name)
+	if refused != nil {
+		return nil, refused
+	}
+	return lengths[len(lengths)-1], nil
+}
+
+// spaceWith finds the length of a key space of which the key may be.
+func (m *Machine) spaceWith(name, key string) (*space, *pb.Result) {
+	lengths, refused := m.lengthsOf(name)
+	if refused != nil {
+		return nil, refused
+	}
+	return lengthOf(lengths, key), nil
 }
 
 func (m *Machine) generate(op *pb.Generate) *pb.Result {
@@ -74,14 +90,28 @@ func (m *Machine) generate(op *pb.Generate) *pb.Result {
 }
 
 func (m *Machine) lease(op *pb.Lease) *pb.Result {
-	s, refused := m.spaceNamed(op.Keyspace)
+	lengths, refused := m.lengthsOf(op.Keyspace)
 	if refused != nil {
 		return refused
 	}
-	m.endQuarantine(s)
+	for _, s := range lengths {
+		m.endQuarantine(s)
+	}
+	s := lengths[len(lengths)-1]
 	count := min(op.Count, MaxLease)
+	if !op.Direct && !op.LastLength {
+		for _, older := range slices.Backward(lengths) {
+			if count <= older.row.Unused {
+				s = older
+			}
+		}
+	}
 	if count == 0 || count > s.row.Unused {
 		return refuse(pb.Code_NOT_ENOUGH_UNUSED, "asked for %d of %d", op.Count, s.row.Unused)
+	}
+	var id uint32 // in grants
+	if s != lengths[0] {
+		id = s.row.Id
 	}
 	row := &pb.Used{
 		Purpose: pb.Purpose_LEASE, Lease: m.state.NextLease, Direct: op.Direct,
@@ -94,16 +124,16 @@ func (m *Machine) lease(op *pb.Lease) *pb.Result {
 	result := &pb.Result{}
 	for _, run := range m.unused(s).Take(count, maxLeaseRuns) {
 		m.expect(m.used(s).Insert(run, row), s, run, "unused, and used too")
-		result.Grants = append(result.Grants, &pb.Grant{Lease: row.Lease, From: run.From, Count: run.Len()})
+		result.Grants = append(result.Grants, &pb.Grant{Lease: row.Lease, From: run.From, Count: run.Len(), Space: id})
 		result.Count += run.Len()
 		if run.From >= s.row.LeasedTo {
 			m.watch(s, row.Lease, run)
 		}
 		s.row.LeasedTo = max(s.row.LeasedTo, run.To)
 	}
-	m.accountBuffer(s, op.HandedOut)
+	m.accountBuffer(lengths[0], op.HandedOut)
 	if !op.Direct {
-		s.row.Buffered += result.Count
+		lengths[0].row.Buffered += result.Count
 	}
 	s.row.Unused -= result.Count
 	s.row.Used += result.Count
@@ -111,9 +141,10 @@ func (m *Machine) lease(op *pb.Lease) *pb.Result {
 	return result
 }
 
-// accountBuffer follows what the leader's buffer holds: what another term's
-// leader left in its own is lost.
+// accountBuffer follows what the leader's buffer holds, of all lengths, in the row
+// of the first: what another term's leader left in its own is lost.
 func (m *Machine) accountBuffer(s *space, handedOut uint64) {
+	s.dirty = true
 	if s.row.BufferTerm != m.entry.term {
 		s.row.Lost += s.row.Buffered
 		s.row.Buffered, s.row.BufferTerm = 0, m.entry.term
@@ -122,28 +153,33 @@ func (m *Machine) accountBuffer(s *space, handedOut uint64) {
 }
 
 func (m *Machine) release(op *pb.Release) *pb.Result {
-	s, refused := m.spaceNamed(op.Keyspace)
+	lengths, refused := m.lengthsOf(op.Keyspace)
 	if refused != nil {
 		return refused
 	}
 	m.lastLease = leaseRow{}
 	result := &pb.Result{}
 	for _, g := range op.Grants {
+		s := grantSpace(lengths, g)
+		if s == nil {
+			continue
+		}
 		run := keyspace.Run{From: g.From, To: g.From + g.Count}
 		ok := m.used(s).Cut(run, func(u *pb.Used) bool {
 			return u.Lease == g.Lease && u.Purpose == pb.Purpose_LEASE && u.Term == m.entry.term && !u.Direct
 		})
 		if ok {
 			m.expect(m.unused(s).Add(run), s, run, "leased, and unused too")
+			s.row.Used -= g.Count
+			s.row.Unused += g.Count
+			s.dirty = true
 			result.Count += g.Count
 			result.Grants = append(result.Grants, g)
 		}
 	}
-	m.accountBuffer(s, op.HandedOut)
-	s.row.Buffered -= min(result.Count, s.row.Buffered)
-	s.row.Used -= result.Count
-	s.row.Unused += result.Count
-	s.dirty = true
+	m.accountBuffer(lengths[0], op.HandedOut)
+	buffered := &lengths[0].row.Buffered
+	*buffered -= min(result.Count, *buffered)
 	return result
 }
 

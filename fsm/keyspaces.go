@@ -31,11 +31,12 @@ func (m *Machine) createKeyspace(op *pb.CreateKeyspace) *pb.Result {
 	if refused != nil {
 		return refused
 	}
-	if old, _ := m.spaceNamed(row.Name); old != nil {
-		if !slices.Equal(old.row.Blocklist, row.Blocklist) || spaceOf(old.row) != spaceOf(row) {
+	if lengths := m.lengths[row.Name]; lengths != nil {
+		old, last := lengths[0].row, lengths[len(lengths)-1].row
+		if !slices.Equal(old.Blocklist, row.Blocklist) || spaceOf(old) != spaceOf(row) || row.Grow != nil && *row.Grow != grows(last) {
 			return refuse(pb.Code_KEYSPACE_EXISTS, "%q, and it is another one", row.Name)
 		}
-		return &pb.Result{Keyspace: withoutSecret(old.row)}
+		return &pb.Result{Keyspace: withoutSecret(last)}
 	}
 	if len(m.spaces) >= MaxKeyspaces {
 		return refuse(pb.Code_TOO_MANY_KEYSPACES, "there are %d", MaxKeyspaces)
@@ -49,10 +50,7 @@ func (m *Machine) createKeyspace(op *pb.CreateKeyspace) *pb.Result {
 	if err != nil {
 		return refuse(pb.Code_INVALID_KEYSPACE, "%v", err)
 	}
-	m.state.NextKeyspace++
-	m.spaces = append(m.spaces, s)
-	m.unpublished = true
-	s.dirty = true
+	m.addSpace(s)
 	m.claimAliases(s)
 	return &pb.Result{Keyspace: withoutSecret(row), Count: 1}
 }
@@ -68,7 +66,7 @@ func (m *Machine) newKeyspace(given *pb.Keyspace) (*pb.Keyspace, *pb.Result) {
 	}
 	row := &pb.Keyspace{
 		Name: name, Alphabet: given.Alphabet, Length: given.Length, Prefix: given.Prefix, Check: given.Check,
-		PermutationKey: given.PermutationKey, Id: m.state.NextKeyspace, CreatedAt: m.state.Clock,
+		PermutationKey: given.PermutationKey, Id: m.state.NextKeyspace, CreatedAt: m.state.Clock, Grow: given.Grow,
 	}
 	if err := spaceOf(row).Validate(); err != nil {
 		return nil, refuse(pb.Code_INVALID_KEYSPACE, "%v", err)

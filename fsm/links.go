@@ -105,7 +105,7 @@ func (m *Machine) claim(s *space, pos uint64) {
 
 // checkTaken refuses a key that the caller cannot have been given.
 func (m *Machine) checkTaken(space, key string, bufferedTo uint64) *pb.Result {
-	s, refused := m.spaceNamed(space)
+	s, refused := m.spaceWith(space, key)
 	if refused != nil {
 		return refused
 	}
@@ -128,7 +128,7 @@ func (m *Machine) checkTaken(space, key string, bufferedTo uint64) *pb.Result {
 // checkGenerated refuses a key that is not, or no longer, of the lease that the
 // leader says it is from.
 func (m *Machine) checkGenerated(space string, key *pb.GeneratedKey) *pb.Result {
-	s, refused := m.spaceNamed(space)
+	s, refused := m.spaceWith(space, key.GetKey())
 	if refused != nil {
 		return refused
 	}

@@ -27,7 +27,8 @@ type Machine struct {
 
 	// Owned by the applying goroutine.
 	state         *pb.ClusterState
-	spaces        []*space // by id, 1 first
+	spaces        []*space            // by id, 1 first
+	lengths       map[string][]*space // the same by name; set both with setSpaces
 	sessions      map[uint64]*session
 	dirtySessions []*session
 	swept         int64 // minute of the last sweep of sessions
@@ -88,13 +89,12 @@ type entryContext struct {
 type published struct {
 	clusterID string
 	secret    []byte
-	spaces    []publishedSpace
+	spaces    map[string][]publishedSpace // by name, by length
 	tokens    map[string]*pb.Token
 }
 
 type publishedSpace struct {
 	id   uint32
-	name string
 	perm *keyspace.Permutation
 	list *keyspace.Blocklist
 }
@@ -130,15 +130,16 @@ func (m *Machine) load() error {
 	if err := m.loadTokens(); err != nil {
 		return err
 	}
-	m.spaces = nil
+	var spaces []*space
 	err := scanRows(m.db, store.Keyspaces, func(_ []byte, row *pb.Keyspace) error {
 		s, err := newSpace(row)
-		m.spaces = append(m.spaces, s)
+		spaces = append(spaces, s)
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	m.setSpaces(spaces)
 	m.swept, m.expiry, m.linkExpiry, m.damage, m.dirtySessions, m.watched = 0, 0, 0, nil, nil, nil
 	m.chains = chainRing{}
 	applied := m.db.Applied()
@@ -163,9 +164,10 @@ func newSpace(row *pb.Keyspace) (*space, error) {
 }
 
 func (m *Machine) publish() {
-	p := published{clusterID: m.state.ClusterId, secret: m.state.ReceiptSecret, tokens: maps.Clone(m.tokens)}
+	p := published{clusterID: m.state.ClusterId, secret: m.state.ReceiptSecret, tokens: maps.Clone(m.tokens),
+		spaces: make(map[string][]publishedSpace, len(m.lengths))}
 	for _, s := range m.spaces {
-		p.spaces = append(p.spaces, publishedSpace{s.row.Id, s.row.Name, s.perm, s.list})
+		p.spaces[s.row.Name] = append(p.spaces[s.row.Name], publishedSpace{s.row.Id, s.perm, s.list})
 	}
 	m.mu.Lock()
 	m.published = p
@@ -344,6 +346,10 @@ func (m *Machine) execute(cmd *pb.Command) (*pb.Result, error) {
 		return m.createKeyspace(op.CreateKeyspace), nil
 	case *pb.Command_RaiseVersion:
 		return m.raiseVersion(op.RaiseVersion), nil
+	case *pb.Command_GrowKeyspace:
+		return m.growKeyspace(op.GrowKeyspace), nil
+	case *pb.Command_UpdateKeyspace:
+		return m.updateKeyspace(op.UpdateKeyspace), nil
 	default:
 		return nil, ErrUnknownCommand
 	}

@@ -33,7 +33,7 @@ func (m *Machine) initCluster(op *pb.InitCluster) *pb.Result {
 	}
 	m.state.ClusterId, m.state.ReceiptSecret = op.ClusterId, op.ReceiptSecret
 	m.state.NextKeyspace += uint32(len(spaces))
-	m.spaces = spaces
+	m.setSpaces(spaces)
 	m.unpublished = true
 	return &pb.Result{}
 }

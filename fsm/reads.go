@@ -30,19 +30,59 @@ func (m *Machine) ReceiptSecret() []byte {
 	return m.published.secret
 }
 
-// Space finds the permutation and id of a key space; "" is the default one.
+// Space finds the permutation and id of a key space's last length; "" is the
+// default one.
 func (m *Machine) Space(name string) (perm *keyspace.Permutation, id uint32, err error) {
+	lengths, err := m.publishedLengths(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	last := lengths[len(lengths)-1]
+	return last.perm, last.id, nil
+}
+
+func (m *Machine) publishedLengths(name string) ([]publishedSpace, error) {
 	if name == "" {
 		name = DefaultKeyspace
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	for _, s := range m.published.spaces {
-		if s.name == name {
+	if lengths := m.published.spaces[name]; lengths != nil {
+		return lengths, nil
+	}
+	return nil, fmt.Errorf("%w: %q", ErrKeyspaceNotFound, name)
+}
+
+// GrantSpace finds the permutation and id of the length that a grant's space says.
+func (m *Machine) GrantSpace(name string, space uint32) (perm *keyspace.Permutation, id uint32, err error) {
+	lengths, err := m.publishedLengths(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, s := range lengths {
+		if s.id == space || space == 0 {
 			return s.perm, s.id, nil
 		}
 	}
-	return nil, 0, fmt.Errorf("%w: %q", ErrKeyspaceNotFound, name)
+	return nil, 0, fmt.Errorf("%w: %q, of another length", ErrKeyspaceNotFound, name)
+}
+
+// Locate finds the position of a key, and in which length of the key space, said as
+// in a grant; false if it is none.
+func (m *Machine) Locate(name, key string) (perm *keyspace.Permutation, space uint32, pos uint64, ok bool, err error) {
+	lengths, err := m.publishedLengths(name)
+	if err != nil {
+		return nil, 0, 0, false, err
+	}
+	for i, s := range lengths {
+		if pos, ok = s.perm.Position(key); ok {
+			if i > 0 {
+				space = s.id
+			}
+			return s.perm, space, pos, true, nil
+		}
+	}
+	return nil, 0, 0, false, nil
 }
 
 // CountKeyspaces is how many key spaces there are.
@@ -52,13 +92,15 @@ func (m *Machine) CountKeyspaces() int {
 	return len(m.published.spaces)
 }
 
-// Blocklist finds what a key space whose permutation this is never hands out.
+// Blocklist finds what a key space, of which this is a permutation, never hands out.
 func (m *Machine) Blocklist(perm *keyspace.Permutation) *keyspace.Blocklist {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	for _, s := range m.published.spaces {
-		if s.perm == perm {
-			return s.list
+	for _, lengths := range m.published.spaces {
+		for _, s := range lengths {
+			if s.perm == perm {
+				return s.list
+			}
 		}
 	}
 	return nil
@@ -235,13 +277,20 @@ func (m *Machine) Key(space, key string) (KeyState, error) {
 	if space == "" {
 		space = DefaultKeyspace
 	}
-	perm, id, err := m.Space(space)
+	lengths, err := m.publishedLengths(space)
 	if err != nil {
 		return KeyState{}, err
 	}
-	pos, ok := perm.Position(key)
+	s := lengths[len(lengths)-1]
+	for _, older := range lengths {
+		if older.perm.Space().KeyLength() == len(key) {
+			s = older
+		}
+	}
+	id := s.id
+	pos, ok := s.perm.Position(key)
 	if !ok {
-		return KeyState{}, fmt.Errorf("%w: %s: %s", ErrNotInKeyspace, key, perm.Fault(key))
+		return KeyState{}, fmt.Errorf("%w: %s: %s", ErrNotInKeyspace, key, s.perm.Fault(key))
 	}
 	state := KeyState{Keyspace: space, Position: pos}
 	view, err := m.db.View() // all tables at one moment: the key may be on its way
@@ -296,21 +345,46 @@ func (m *Machine) Keyspaces() ([]*pb.Keyspace, error) {
 	return rows, err
 }
 
-// Keyspace returns one row of keyspaces; "" is the default one.
-func (m *Machine) Keyspace(name string) (*pb.Keyspace, error) {
-	_, id, err := m.Space(name)
+// Lengths returns the rows of one key space, one for each of its lengths; "" is the
+// default one.
+func (m *Machine) Lengths(name string) ([]*pb.Keyspace, error) {
+	lengths, err := m.publishedLengths(name)
 	if err != nil {
 		return nil, err
 	}
-	row := &pb.Keyspace{}
-	value, ok, err := m.db.Get(store.Keyspaces, spaceKey(id))
-	if err == nil && !ok {
-		err = fmt.Errorf("%w: %q", ErrKeyspaceNotFound, name)
+	rows := make([]*pb.Keyspace, len(lengths))
+	for i, s := range lengths {
+		rows[i] = &pb.Keyspace{}
+		value, ok, err := m.db.Get(store.Keyspaces, spaceKey(s.id))
+		if err == nil && !ok {
+			err = fmt.Errorf("%w: %q", ErrKeyspaceNotFound, name)
+		}
+		if err == nil {
+			err = proto.Unmarshal(value, rows[i])
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	if err == nil {
-		err = proto.Unmarshal(value, row)
+	return rows, nil
+}
+
+// Keyspace returns the row of a key space's last length; "" is the default one.
+func (m *Machine) Keyspace(name string) (*pb.Keyspace, error) {
+	rows, err := m.Lengths(name)
+	if err != nil {
+		return nil, err
 	}
-	return row, err
+	return rows[len(rows)-1], nil
+}
+
+// Growth says why a key space will not go on when all of it is generated, nil if it
+// will. last is the row of its last length, all are those of Keyspaces.
+func Growth(last *pb.Keyspace, all []*pb.Keyspace) error {
+	if _, refused := nextLength(last, all); refused != nil {
+		return ResultError(refused)
+	}
+	return nil
 }
 
 // KeyRow is a row of unused_keys (Used is nil) or of used_keys.
@@ -320,14 +394,10 @@ type KeyRow struct {
 }
 
 // KeyRows returns up to limit rows of a key table, from the first that starts
-// at or after position from.
-func (m *Machine) KeyRows(t store.Table, space string, from uint64, limit int) ([]KeyRow, error) {
-	_, id, err := m.Space(space)
-	if err != nil {
-		return nil, err
-	}
+// at or after position from. id is that of the key space's row.
+func (m *Machine) KeyRows(t store.Table, id uint32, from uint64, limit int) ([]KeyRow, error) {
 	var rows []KeyRow
-	err = m.db.Scan(t, positionKey(id, from), spaceKey(id+1), func(key, value []byte) bool {
+	err := m.db.Scan(t, positionKey(id, from), spaceKey(id+1), func(key, value []byte) bool {
 		row := KeyRow{}
 		if t == store.UsedKeys {
 			row.Run, row.Used, _ = usedRow(key, value, true)

@@ -125,7 +125,7 @@ func TestKeyRowsInPages(t *testing.T) {
 	d.ok(lease(hex, 10))
 	var froms []uint64
 	for from := uint64(0); ; {
-		rows, err := d.m.KeyRows(store.UsedKeys, digits, from, 2)
+		rows, err := d.m.KeyRows(store.UsedKeys, 1, from, 2)
 		check(t, err)
 		if len(rows) == 0 {
 			break
@@ -136,7 +136,7 @@ func TestKeyRowsInPages(t *testing.T) {
 		}
 	}
 	equal(t, fmt.Sprint(froms), "[0 10 20 30 40]")
-	rows, err := d.m.KeyRows(store.UnusedKeys, hex, 0, 2)
+	rows, err := d.m.KeyRows(store.UnusedKeys, 2, 0, 2)
 	check(t, err)
 	equal(t, fmt.Sprint(rows[0].Run, len(rows)), "{10 100} 1")
 }

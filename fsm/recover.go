@@ -28,13 +28,20 @@ func (m *Machine) recoverCluster(op *pb.RecoverCluster) (*pb.Result, error) {
 	if err := m.removeOthers(op.Node); err != nil {
 		return nil, err
 	}
+	if op.Grow { // it may bring what no older program knows, and the only node knows it
+		m.state.Version = max(m.state.Version, 2)
+	}
 	m.state.ReceiptSecret = nextSecret(m.state.ReceiptSecret)
 	m.unpublished = true
 	m.changes.Cut(m.entry.index) // others may have seen another end of the log
 	told := &pb.Restored{Links: m.state.Links}
-	for _, s := range m.spaces {
-		floor, _ := Floors{op.Floor, op.Floors}.Of(s.row.Name)
-		told.Keyspaces = append(told.Keyspaces, m.burnUnused(s, floor))
+	for i := 0; i < len(m.spaces); i++ { // there may be more of them while it goes on
+		s := m.spaces[i]
+		restored := m.burnUnused(s, m.burnedTo(s, op))
+		if op.Grow {
+			restored.Length = s.row.Length
+		}
+		told.Keyspaces = append(told.Keyspaces, restored)
 	}
 	return &pb.Result{Restored: told}, nil
 }
@@ -64,11 +71,28 @@ func (m *Machine) removeOthers(left *pb.Node) error {
 	return failed
 }
 
-// burnUnused blocks every position below the floor, or adoptMargin above the
-// high-water mark, that is not used, and what waits in quarantine.
-func (m *Machine) burnUnused(s *space, floor uint64) *pb.RestoredKeyspace {
-	size, known, before := s.perm.Size(), s.row.HighWaterMark, s.row.Used
-	mark := max(known+min(adoptMargin, size/marginShare, size-known), min(floor, size))
+// burnedTo is the position below which keys may have been issued. If all of a key
+// space may, and the command says so, it grows.
+func (m *Machine) burnedTo(s *space, op *pb.RecoverCluster) uint64 {
+	size, mark := s.perm.Size(), s.row.HighWaterMark
+	before, last := placeOf(s.row, rowsOf(m.spaces))
+	if !last {
+		return mark
+	}
+	mark += adoptedMargin(op.Grow).of(size)
+	if floor, _ := (Floors{op.Floor, op.Floors}).Of(s.row.Name); floor > before {
+		mark = max(mark, floor-before)
+	}
+	if mark >= size && op.Grow {
+		m.grow(s) // or it may not
+	}
+	return min(mark, size)
+}
+
+// burnUnused blocks every position below the mark that is not used, and what waits
+// in quarantine.
+func (m *Machine) burnUnused(s *space, mark uint64) *pb.RestoredKeyspace {
+	known, before := s.row.HighWaterMark, s.row.Used
 	blocked := &pb.Used{
 		Purpose: pb.Purpose_BLOCKED, Node: m.entry.node, Term: m.entry.term, Index: m.entry.index, Time: m.state.Clock,
 	}
@@ -83,7 +107,7 @@ func (m *Machine) burnUnused(s *space, floor uint64) *pb.RestoredKeyspace {
 	s.row.Buffered = 0
 	s.dirty = true
 	return &pb.RestoredKeyspace{
-		Name: s.row.Name, HighWaterMark: mark, Burned: s.row.Used - before, Margin: mark - known, Left: size - mark,
+		Name: s.row.Name, HighWaterMark: mark, Burned: s.row.Used - before, Margin: mark - known, Left: s.perm.Size() - mark,
 	}
 }
 

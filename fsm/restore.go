@@ -108,7 +108,7 @@ func (m *Machine) restoreBackup(op *pb.RestoreBackup) (*pb.Result, error) {
 	case m.staged == nil || m.staged.Restore != op.Restore || m.staged.Parts != op.Parts:
 		return refuse(pb.Code_NOT_STAGED, "%s, %d parts", op.Restore, op.Parts), nil
 	}
-	r := &restoration{m: m, floors: Floors{op.Floor, op.Floors}, result: &pb.Restored{}}
+	r := &restoration{m: m, floors: Floors{op.Floor, op.Floors}, grow: op.Grow, result: &pb.Restored{}}
 	err := r.run(func(store.Table, []byte, []byte) error { return nil })
 	switch {
 	case r.refused != nil:

@@ -20,7 +20,10 @@ import (
 type restoration struct {
 	m      *Machine
 	floors Floors
+	grow   bool
 	put    func(t store.Table, key, value []byte) error
+
+	nextKeyspace uint32 // id
 
 	spaces  []*restoredSpace // by id; nil until the plan is made
 	owners  map[string]uint64
@@ -221,7 +224,7 @@ func (r *restoration) putState() error {
 	state, h := proto.CloneOf(r.m.state), r.backup.header
 	state.Clock = max(state.Clock, h.Clock)
 	state.NextLease = max(state.NextLease, h.NextLease)
-	state.NextKeyspace = max(state.NextKeyspace, h.NextKeyspace)
+	state.NextKeyspace = r.nextKeyspace
 	state.Links = r.result.Links
 	return r.putRow(store.Meta, stateRow, state)
 }

@@ -25,10 +25,12 @@ func (r *restoration) plan(backup []*pb.Keyspace) {
 	case r.backup.header.Version > inUse(r.m.state):
 		r.refused = tooNew(r.backup.header, inUse(r.m.state))
 	case !r.result.Adopted:
-		for _, s := range r.m.spaces {
-			r.burn(s.perm.Size(), continued(s.row, find(backup, s.row.Id)), restoreMargin)
+		rows := rowsOf(r.m.spaces)
+		for i, own := range rows {
+			rows[i] = continued(own, find(backup, own.Id))
 		}
-		if name := r.floors.unknown(r.rows()); name != "" {
+		r.burn(rows, margin{restoreMargin, marginShare})
+		if name := r.floors.unknown(rows); name != "" {
 			r.refused = noSuchFloor(name)
 		}
 	case r.floors.missing(backup) != nil || r.floors.unknown(backup) != "":
@@ -36,14 +38,11 @@ func (r *restoration) plan(backup []*pb.Keyspace) {
 	case !r.m.pristine():
 		r.refused = refuse(pb.Code_RESTORE_REFUSED, "it has the key spaces of cluster %s, but this cluster has issued keys of its own; form a new cluster for it", r.backup.header.ClusterId)
 	default:
-		for _, row := range backup {
-			s, err := newSpace(row)
-			if err != nil { // checked before
-				r.refused = refuse(pb.Code_INVALID, "%v", err)
-				return
-			}
-			r.burn(s.perm.Size(), adopted(row), adoptMargin)
+		rows := make([]*pb.Keyspace, len(backup))
+		for i, row := range backup {
+			rows[i] = adopted(row)
 		}
+		r.burn(rows, adoptedMargin(r.grow))
 	}
 }
 
@@ -67,30 +66,81 @@ func adopted(backup *pb.Keyspace) *pb.Keyspace {
 	return row
 }
 
-// burn adds a key space whose row has the mark that is known of.
-func (r *restoration) burn(size uint64, row *pb.Keyspace, margin uint64) {
-	known := row.HighWaterMark
-	floor, _ := r.floors.Of(row.Name)
-	if refused := r.floors.beyond(row.Name, size); refused != nil {
-		r.refused = refused
-		return
+// margin is how many positions above the high-water mark are burned: so many, of a
+// small key space at most one in so many.
+type margin struct{ positions, share uint64 }
+
+func (m margin) of(size uint64) uint64 { return min(m.positions, size/m.share) }
+
+// adoptedMargin is that of key spaces of which somebody elsewhere may have had more.
+// Since key spaces grow, leaders generate a hundredth of a small one at a time: a
+// tenth holds some such steps, and the largest request.
+func adoptedMargin(grow bool) margin {
+	if grow {
+		return margin{adoptMargin, marginShare / 10}
 	}
-	row.HighWaterMark = max(known+min(margin, size/marginShare, size-known), floor)
-	row.Unused, row.Used, row.Returned, row.LeasedTo = 0, 0, 0, row.HighWaterMark
-	told := &pb.RestoredKeyspace{
-		Name: row.Name, HighWaterMark: row.HighWaterMark,
-		Margin: row.HighWaterMark - known, Left: size - row.HighWaterMark,
+	return margin{adoptMargin, marginShare}
+}
+
+// burn adds the key spaces whose rows have the marks that are known of, and the
+// lengths that they reach when that is burned which may have been issued.
+func (r *restoration) burn(rows []*pb.Keyspace, m margin) {
+	r.nextKeyspace = max(r.m.state.NextKeyspace, r.backup.header.NextKeyspace)
+	for i := 0; i < len(rows) && r.refused == nil; i++ {
+		row := rows[i]
+		size, known, mark := spaceOf(row).Size(), row.HighWaterMark, row.HighWaterMark
+		if before, last := placeOf(row, rows); last {
+			mark += m.of(size)
+			floor, named := r.floors.Of(row.Name)
+			if floor > before {
+				mark = max(mark, floor-before)
+			}
+			if grown := mark >= size && r.growTo(row, &rows); !grown || !named { // a floor for others may leave nothing by mistake
+				r.refused = r.floors.beyond(row.Name, before+size)
+			}
+		}
+		r.add(row, min(mark, size), known, size)
+	}
+}
+
+// placeOf tells how many positions the lengths of a name before this row's have,
+// and whether it is the last one.
+func placeOf(row *pb.Keyspace, rows []*pb.Keyspace) (before uint64, last bool) {
+	for _, other := range rows {
+		if other.Name == row.Name && other.Id < row.Id {
+			before += spaceOf(other).Size()
+		} else if other.Name == row.Name && other.Id > row.Id {
+			return before, false
+		}
+	}
+	return before, true
+}
+
+// growTo adds the row of the next length, if there may be one.
+func (r *restoration) growTo(row *pb.Keyspace, rows *[]*pb.Keyspace) bool {
+	if !r.grow {
+		return false
+	}
+	next, refused := nextLength(row, *rows)
+	if refused != nil {
+		return false
+	}
+	next.Id, next.CreatedAt = r.nextKeyspace, r.m.state.Clock
+	r.nextKeyspace++
+	*rows = append(*rows, next)
+	return true
+}
+
+// add adds a key space that is burned up to the mark.
+func (r *restoration) add(row *pb.Keyspace, mark, known, size uint64) {
+	row.HighWaterMark = mark
+	row.Unused, row.Used, row.Returned, row.LeasedTo = 0, 0, 0, mark
+	told := &pb.RestoredKeyspace{Name: row.Name, HighWaterMark: mark, Margin: mark - known, Left: size - mark}
+	if r.grow {
+		told.Length = row.Length
 	}
 	r.spaces = append(r.spaces, &restoredSpace{row: row, told: told})
 	r.result.Keyspaces = append(r.result.Keyspaces, told)
-}
-
-// rows are those of the key spaces as they will be.
-func (r *restoration) rows() (rows []*pb.Keyspace) {
-	for _, s := range r.spaces {
-		rows = append(rows, s.row)
-	}
-	return rows
 }
 
 // hasSpaces: each of the key spaces is one of this machine's, the same in all

@@ -43,7 +43,7 @@ func (d *driver) restored(file []byte, floor uint64) *pb.Restored {
 	for i, row := range must(d.m.Keyspaces()) {
 		d.checkCounters(row.Name)
 		told := r.Restored.Keyspaces[i]
-		if told.Name != row.Name || told.HighWaterMark != row.HighWaterMark || told.Left != d.perm(row.Name).Size()-row.HighWaterMark {
+		if told.Name != row.Name || told.HighWaterMark != row.HighWaterMark || told.Left != spaceOf(row).Size()-row.HighWaterMark {
 			d.t.Fatalf("told %v of %v", told, row)
 		}
 	}

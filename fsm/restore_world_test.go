@@ -58,8 +58,9 @@ func (w *world) backupCommand() *pb.Command {
 
 func (w *world) beginRestore() {
 	b := w.backups
-	file := pick(w, b.made, "backup")
+	file, floors := pick(w, b.made, "backup"), w.floors()
 	if w.chance(8, "damaged") {
+		floors = nil // a refusal may come before the damage is found
 		file = bytes.Clone(file)
 		file[w.draw(len(file), "damage")] ^= 1
 	}
@@ -68,7 +69,7 @@ func (w *world) beginRestore() {
 		b.parts, file = append(b.parts, file[:len(file)/(n+1)]), file[len(file)/(n+1):]
 	}
 	b.parts = append(b.parts, file)
-	b.op = &pb.RestoreBackup{Restore: fmt.Sprint("r", w.index), Parts: uint64(len(b.parts)), Floor: uint64(w.draw(3, "floor") * 2000), Floors: w.floors()}
+	b.op = &pb.RestoreBackup{Restore: fmt.Sprint("r", w.index), Parts: uint64(len(b.parts)), Floor: uint64(w.draw(3, "floor") * 2000), Floors: floors, Grow: w.chance(2, "grow")}
 }
 
 // Random logs with backups and restores among all else are answered as the model
@@ -81,27 +82,35 @@ func TestRestoreAgainstModel(t *testing.T) {
 		w := newWorld(evenly(t))
 		w.backups = &backups{}
 		h := play(t, w, times(10+w.draw(60, "entries")))
-		l := &leased{t: t, held: map[position]bool{}, ever: map[position]bool{}, burned: map[position]bool{}}
-		seen := map[*pb.Result]bool{} // a request twice in one entry has one result
-		for i, entry := range h.entries {
-			for j, c := range decoded(t, entry.Data).Commands {
-				if r := h.results[i][j]; r.Code == pb.Code_OK && r.Index == entry.Index && !r.Replayed && !seen[r] {
-					seen[r] = true
-					l.applied(w, c, r)
-					if c.GetRestoreBackup() != nil {
-						restores++
-					}
-				}
-			}
-		}
+		restores += h.expectDistinct(t, w)
 	})
 	if restores < runs/5 { // a short run has fewer
 		t.Errorf("only %d restores in %d runs", restores, runs)
 	}
 }
 
+// expectDistinct sees that nobody was given what somebody else has, or had before a
+// restore. It returns how many of these there were.
+func (h *history) expectDistinct(t tester, w *world) (restores int) {
+	t.Helper()
+	l := &leased{t: t, held: map[position]bool{}, ever: map[position]bool{}, burned: map[position]bool{}}
+	seen := map[*pb.Result]bool{} // a request twice in one entry has one result
+	for i, entry := range h.entries {
+		for j, c := range decoded(t, entry.Data).Commands {
+			if r := h.results[i][j]; r.Code == pb.Code_OK && r.Index == entry.Index && !r.Replayed && !seen[r] {
+				seen[r] = true
+				l.applied(w, c, r)
+				if c.GetRestoreBackup() != nil {
+					restores++
+				}
+			}
+		}
+	}
+	return restores
+}
+
 type position struct {
-	space string
+	space uint32
 	pos   uint64
 }
 
@@ -113,11 +122,14 @@ type leased struct {
 }
 
 func (l *leased) applied(w *world, c *pb.Command, r *pb.Result) {
-	space := func(name string) string { return w.model.Space(name).Row.Name }
 	each := func(name string, visit func(position)) {
 		for _, g := range r.Grants {
+			id := g.Space
+			if id == 0 {
+				id = w.model.Lengths(name)[0].Row.Id
+			}
 			for pos := g.From; pos < g.From+g.Count; pos++ {
-				visit(position{space(name), pos})
+				visit(position{id, pos})
 			}
 		}
 	}
@@ -136,9 +148,9 @@ func (l *leased) applied(w *world, c *pb.Command, r *pb.Result) {
 		s := w.model.Spaces[receipt.Space-1]
 		for _, key := range c.GetReturnKeys().Keys {
 			pos, _ := s.Perm.Position(key)
-			delete(l.held, position{s.Row.Name, pos})
+			delete(l.held, position{s.Row.Id, pos})
 		}
-	case c.GetRestoreBackup() != nil:
+	case c.GetRestoreBackup() != nil, c.GetRecoverCluster() != nil:
 		maps.Copy(l.burned, l.ever)
 	}
 }

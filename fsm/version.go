@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/kgs-cluster/kgs/fsm/pb"
 	"github.com/kgs-cluster/kgs/store"
@@ -13,7 +14,8 @@ import (
 // proposed before, and changes nothing before. Versions:
 //
 //	1  the first
-//	2  RaiseVersion; floors of key spaces in a restore and a recovery
+//	2  RaiseVersion; floors of key spaces in a restore and a recovery; key spaces that
+//	   grow
 //
 // A new command or field of a command, or a command with another effect, needs a
 // new version, unless the newest one is in no release yet: it is named here and in
@@ -26,16 +28,28 @@ func Needs(cmd *pb.Command) uint32 {
 	switch op := cmd.Op.(type) {
 	case *pb.Command_RaiseVersion:
 		return max(op.RaiseVersion.GetVersion(), 2)
+	case *pb.Command_GrowKeyspace, *pb.Command_UpdateKeyspace:
+		newer = true
+	case *pb.Command_InitCluster:
+		newer = slices.ContainsFunc(op.InitCluster.Keyspaces, saysGrow)
+	case *pb.Command_CreateKeyspace:
+		newer = saysGrow(op.CreateKeyspace.Keyspace)
+	case *pb.Command_Lease:
+		newer = op.Lease.LastLength
+	case *pb.Command_Release:
+		newer = slices.ContainsFunc(op.Release.Grants, func(g *pb.Grant) bool { return g.Space != 0 })
 	case *pb.Command_RestoreBackup:
-		newer = len(op.RestoreBackup.Floors) > 0
+		newer = len(op.RestoreBackup.Floors) > 0 || op.RestoreBackup.Grow
 	case *pb.Command_RecoverCluster:
-		newer = len(op.RecoverCluster.Floors) > 0
+		newer = len(op.RecoverCluster.Floors) > 0 || op.RecoverCluster.Grow
 	}
 	if newer {
 		return 2
 	}
 	return 1
 }
+
+func saysGrow(row *pb.Keyspace) bool { return row != nil && row.Grow != nil }
 
 // Version is the version of the command set that the cluster uses. It is for
 // readers: a command sees inUse of its machine's state.

@@ -28,6 +28,7 @@ type world struct {
 	fronts      map[uint64]*frontEnd
 	both        []string // keys at low positions of hex that are keys of digits too
 	backups     *backups // nil: there are none in this world
+	grown       bool     // key spaces are used up and grow
 	recovery    int      // entries until the cluster is recovered; 0: it is not
 }
 
@@ -86,7 +87,7 @@ func (w *world) next() (e *pb.Entry, want []*pb.Result) {
 	} else if w.backups != nil && w.chance(3, "backups") {
 		e.Commands = append(e.Commands, w.backupCommand())
 	} else if w.recovery--; w.recovery == 0 {
-		e.Commands = append(e.Commands, cmd(&pb.RecoverCluster{Node: w.drawNode(), Floor: pick(w, []uint64{0, 20_000, 2_000_000}, "floor"), Floors: w.floors()}))
+		e.Commands = append(e.Commands, cmd(&pb.RecoverCluster{Node: w.drawNode(), Floor: pick(w, []uint64{0, 20_000, 2_000_000}, "floor"), Floors: w.floors(), Grow: w.chance(2, "grow")}))
 	} else if w.chance(40, "upgrade") {
 		e.Version = uint32(w.between(uint64(e.Version), Version, "entry version"))
 		e.Commands = append(e.Commands, cmd(&pb.RaiseVersion{Version: uint32(w.draw(Version+2, "version"))}))
@@ -121,7 +122,11 @@ func (w *world) floors() (floors []*pb.Floor) {
 		if w.chance(20, "no such") {
 			name = "nope"
 		}
-		floors = append(floors, &pb.Floor{Keyspace: name, Position: pick(w, []uint64{0, 3000, 15_000, 1_000_000, 1_100_000}, "named floor")})
+		pos := pick(w, []uint64{0, 500, 3000, 5000}, "named floor")
+		if w.chance(30, "a high one") { // the model takes its time
+			pos = pick(w, []uint64{999_600, 1_000_000, 1_000_100}, "high floor")
+		}
+		floors = append(floors, &pb.Floor{Keyspace: name, Position: pos})
 	}
 	return floors
 }
@@ -241,6 +246,9 @@ func (w *world) tags() []string {
 }
 
 func (w *world) operation() *pb.Command {
+	if w.grown && w.chance(6, "growing") {
+		return w.generateOrGrow()
+	}
 	switch w.draw(50, "operation") {
 	case 0:
 		return cmd(testInit())
@@ -249,9 +257,9 @@ func (w *world) operation() *pb.Command {
 	case 2:
 		return cmd(&pb.RemoveNode{Id: w.drawNode().Id})
 	case 3, 4, 5:
-		return generate(w.space(), uint64(w.draw(80, "generate")))
+		return w.generateOrGrow()
 	case 6, 7, 8, 9, 10:
-		return cmd(&pb.Lease{Keyspace: w.space(), Count: uint64(w.draw(40, "lease")),
+		return cmd(&pb.Lease{Keyspace: w.space(), Count: uint64(w.draw(40, "lease")), LastLength: w.chance(6, "last length"),
 			Direct: w.chance(3, "direct"), Owner: w.owner(), HandedOut: uint64(w.draw(30, "handed out"))})
 	case 11, 12, 13:
 		first := w.grant()
@@ -314,10 +322,31 @@ func (w *world) operation() *pb.Command {
 	case 37:
 		return cmd(&pb.RevokeToken{Id: w.tokenID()})
 	case 43, 44, 45:
+		if w.grown && !w.chance(8, "in the way") { // of seven digits
+			return createKeyspace(vouchers)
+		}
 		return cmd(&pb.CreateKeyspace{Keyspace: pick(w, laterSpaces, "key space")})
 	default:
 		return cmd(&pb.DeleteLink{Key: w.key(), As: w.owner()})
 	}
+}
+
+func (w *world) generateOrGrow() *pb.Command {
+	space := w.space()
+	s := w.model.Space(space)
+	count := uint64(w.draw(80, "generate"))
+	switch {
+	case w.grown && w.chance(12, "may grow"):
+		return mayGrow(pick(w, []string{digits, "d7", hex}, "grows"), !w.chance(4, "not"))
+	case w.grown && s != nil && s.Row.HighWaterMark == s.Perm.Size():
+		if w.chance(3, "generate at the end") {
+			break
+		}
+		return grow(space, s.Row.Length-uint32(w.draw(6, "of another length")/5))
+	case w.grown && s != nil && s.Perm.Size() == 1_000_000 && w.chance(3, "generate much"):
+		count = s.Perm.Size() - s.Row.HighWaterMark - uint64(w.draw(3, "but"))/2*10
+	}
+	return generate(space, count)
 }
 
 // laterSpaces are made while the world goes on, or refused.

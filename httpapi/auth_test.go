@@ -34,6 +34,7 @@ var leastRoles = map[string]pb.Role{
 	"GET /v1/keyspaces":              pb.Role_READ,
 	"POST /v1/keyspaces":             pb.Role_ADMIN,
 	"GET /v1/keyspaces/:name":        pb.Role_READ,
+	"PATCH /v1/keyspaces/:name":      pb.Role_ADMIN,
 	"GET /v1/keyspaces/:name/unused": pb.Role_READ,
 	"GET /v1/keyspaces/:name/used":   pb.Role_READ,
 

@@ -29,7 +29,7 @@ func stockedNode(fault int) *fakenode.Node {
 			"moved":  {Url: "https://example.org/", Redirect: 301, Alias: true},
 		},
 		State:  fsm.KeyState{Keyspace: "default", Row: used},
-		Rows:   []fsm.KeyRow{{Run: keyspace.Run{From: 1, To: 5}, Used: used}, {Run: keyspace.Run{From: 7, To: 1 << 62}}},
+		Rows:   []cluster.KeyRow{{Length: 6, KeyRow: fsm.KeyRow{Run: keyspace.Run{From: 1, To: 5}, Used: used}}, {Length: 7, KeyRow: fsm.KeyRow{Run: keyspace.Run{From: 7, To: 1 << 62}}}},
 		Spaces: []cluster.KeyspaceStats{{Name: "default", Length: 6, Size: 1e6}},
 		Stat:   cluster.Status{ClusterID: "c", Leader: "n1", Nodes: []cluster.NodeStatus{{ID: "n1", Role: cluster.RoleLeader}}},
 		Checks: []cluster.Check{{Name: "raft", OK: true}},

@@ -121,12 +121,39 @@ func TestKeyspaces(t *testing.T) {
 	send(t, s, "GET", "/v1/keyspaces/default", "").wantStatus(200).wantBody(want + "\n")
 	send(t, s, "GET", "/v1/keyspaces/nope", "").wantProblem(404, "keyspace_not_found")
 	send(t, s, "POST", "/v1/keyspaces", `{"name":"default","alphabet":"digits","length":6}`).wantStatus(200).wantBody(want + "\n")
+
+	node.Spaces[0].Grows = true
+	node.Spaces[0].Lengths = []cluster.LengthStats{{Length: 5, Size: 32, Used: 2}, {Length: 6, Size: 32, Unused: 1}}
+	want = strings.TrimSuffix(want, "}") + `,"grows":true,"lengths":[{"length":5,"size":32,"unused":0,"used":2},{"length":6,"size":32,"unused":1,"used":0}]}`
+	send(t, s, "GET", "/v1/keyspaces/default", "").wantStatus(200).wantBody(want + "\n")
+	node.Spaces[0] = cluster.KeyspaceStats{Name: "default", GrowthBlocked: "why"}
+	if e := send(t, s, "GET", "/v1/keyspaces/default", ""); !strings.Contains(e.Body.String(), `,"growth_blocked":"why"}`) {
+		t.Error(e.Body)
+	}
+}
+
+func TestUpdateKeyspace(t *testing.T) {
+	node := &fakenode.Node{Spaces: []cluster.KeyspaceStats{{Name: "default"}}}
+	s := newServer(t, node)
+	for body, want := range map[string]*bool{`{"grow":false}`: new(bool), `{}`: nil} {
+		send(t, s, "PATCH", "/v1/keyspaces/default", body, "Idempotency-Key: k").wantStatus(200).wantHeader("X-Kgs-Index", "10")
+		args := node.Asked()[0].(fakenode.Call).Args
+		if !reflect.DeepEqual(args[:2], []any{"default", want}) || args[2].(*cluster.Idempotency).Key != "k" {
+			t.Errorf("%s asks for %v", body, args)
+		}
+	}
+	send(t, s, "PATCH", "/v1/keyspaces/nope", `{"grow":true}`).wantProblem(404, "keyspace_not_found")
+	node.Asked()
+	for _, body := range []string{``, `{"grow":1}`, `{"grow":null}`, `{"length":9}`} {
+		send(t, s, "PATCH", "/v1/keyspaces/default", body).wantProblem(400, "invalid_request")
+	}
+	wantUnasked(t, node)
 }
 
 func TestCreateKeyspace(t *testing.T) {
 	node := &fakenode.Node{}
 	s := newServer(t, node)
-	body := `{"name":"vouchers","alphabet":"crockford32","length":10,"prefix":"V-","check":true,"blocklist":["Foo"]}`
+	body := `{"name":"vouchers","alphabet":"crockford32","length":10,"prefix":"V-","check":true,"blocklist":["Foo"],"grow":true}`
 	e := send(t, s, "POST", "/v1/keyspaces", body, "Idempotency-Key: k").wantStatus(201)
 	e.wantBody(`{"name":"vouchers","alphabet":"0123456789ABCDEFGHJKMNPQRSTVWXYZ","length":10,"prefix":"V-","check":true,"blocked_words":1,` +
 		`"size":1125899906842624,"generated":0,"unused":0,"used":0,"returned":0,"buffered":0,"lost":0,"rate":0,"exhausted_in_seconds":null}` + "\n")
@@ -134,7 +161,8 @@ func TestCreateKeyspace(t *testing.T) {
 		t.Errorf("headers %v", e.Header())
 	}
 	args := node.Asked()[0].(fakenode.Call).Args
-	want := cluster.KeyspaceRequest{Name: "vouchers", Blocklist: []string{"foo"},
+	grow := true
+	want := cluster.KeyspaceRequest{Name: "vouchers", Blocklist: []string{"foo"}, Grow: &grow,
 		Space: keyspace.Space{Alphabet: keyspace.Alphabets["crockford32"], Length: 10, Prefix: "V-", Check: true}}
 	if !reflect.DeepEqual(args[0], want) || args[1].(*cluster.Idempotency).Key != "k" {
 		t.Errorf("asked for %v", args)
@@ -162,23 +190,27 @@ func TestCreateKeyspace(t *testing.T) {
 }
 
 func TestKeyRows(t *testing.T) {
-	node := &fakenode.Node{Rows: []fsm.KeyRow{
-		{Run: keyspace.Run{From: 0, To: 10}, Used: &pb.Used{Lease: 1, Node: "n1"}},
-		{Run: keyspace.Run{From: 12, To: 13}, Used: &pb.Used{Purpose: pb.Purpose_ALIAS}},
+	node := &fakenode.Node{Rows: []cluster.KeyRow{
+		{Length: 6, KeyRow: fsm.KeyRow{Run: keyspace.Run{From: 0, To: 10}, Used: &pb.Used{Lease: 1, Node: "n1"}}},
+		{Length: 7, KeyRow: fsm.KeyRow{Run: keyspace.Run{From: 12, To: 13}, Used: &pb.Used{Purpose: pb.Purpose_ALIAS}}},
 	}}
 	s := newServer(t, node)
 	send(t, s, "GET", "/v1/keyspaces/default/used?limit=1", "").wantStatus(200).
-		wantBody(`{"keyspace":"default","rows":[{"from_position":0,"to_position":10,"count":10,"purpose":"lease",` +
-			`"lease":{"id":"1","node":"n1","term":0,"index":0,"time":"1970-01-01T00:00:00.000Z"}}],"next_cursor":"MTI"}` + "\n")
-	e := send(t, s, "GET", "/v1/keyspaces/default/used?limit=1&cursor=MTI", "").wantStatus(200)
+		wantBody(`{"keyspace":"default","rows":[{"length":6,"from_position":0,"to_position":10,"count":10,"purpose":"lease",` +
+			`"lease":{"id":"1","node":"n1","term":0,"index":0,"time":"1970-01-01T00:00:00.000Z"}}],"next_cursor":"Ny4xMg"}` + "\n")
+	e := send(t, s, "GET", "/v1/keyspaces/default/used?limit=1&cursor=Ny4xMg", "").wantStatus(200)
 	if body := e.Body.String(); !strings.Contains(body, `"from_position":12`) || !strings.Contains(body, `"next_cursor":null`) {
 		t.Errorf("second page %s", body)
 	}
+	send(t, s, "GET", "/v1/keyspaces/default/used?cursor=MTI", "").wantStatus(200) // without a length, as it once was
+	if args := node.Asked()[2].(fakenode.Call).Args; args[3] != (cluster.KeyPlace{Position: 12}) {
+		t.Errorf("asked for %v", args)
+	}
 	node.Rows[0].Used = nil
 	send(t, s, "GET", "/v1/keyspaces/default/unused?limit=1", "").wantStatus(200).
-		wantBody(`{"keyspace":"default","rows":[{"from_position":0,"to_position":10,"count":10}],"next_cursor":"MTI"}` + "\n")
+		wantBody(`{"keyspace":"default","rows":[{"length":6,"from_position":0,"to_position":10,"count":10}],"next_cursor":"Ny4xMg"}` + "\n")
 	node.Asked()
-	for _, query := range []string{"limit=0", "cursor=!", "cursor=eHg", "consistency=no"} {
+	for _, query := range []string{"limit=0", "cursor=!", "cursor=eHg", "cursor=eC4x", "cursor=MS54", "consistency=no"} {
 		send(t, s, "GET", "/v1/keyspaces/default/unused?"+query, "").wantProblem(400, "invalid_request")
 	}
 	wantUnasked(t, node)

@@ -2,13 +2,14 @@ package httpapi
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/kgs-cluster/kgs/cluster"
-	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/fsm/keyspace"
 )
 
@@ -19,7 +20,7 @@ type keyspaceJSON struct {
 	Length    int      `json:"length"` // without prefix and check character
 	Prefix    string   `json:"prefix,omitempty"`
 	Check     bool     `json:"check,omitempty"`
-	Blocked   int      `json:"blocked_words,omitempty"`
+	Words     int      `json:"blocked_words,omitempty"`
 	Size      uint64   `json:"size"`
 	Generated uint64   `json:"generated"`
 	Unused    uint64   `json:"unused"`
@@ -29,13 +30,31 @@ type keyspaceJSON struct {
 	Lost      uint64   `json:"lost"`
 	Rate      float64  `json:"rate"`                 // keys per second
 	Exhausted *float64 `json:"exhausted_in_seconds"` // null: not in sight
+
+	Grows   bool         `json:"grows,omitempty"` // with longer keys, instead
+	Blocked string       `json:"growth_blocked,omitempty"`
+	Lengths []lengthJSON `json:"lengths,omitempty"` // once it has grown
+}
+
+// lengthJSON is where one length of a key space stands.
+type lengthJSON struct {
+	Length int    `json:"length"`
+	Size   uint64 `json:"size"`
+	Unused uint64 `json:"unused"`
+	Used   uint64 `json:"used"`
 }
 
 func newKeyspaceJSON(k cluster.KeyspaceStats) keyspaceJSON {
 	j := keyspaceJSON{
-		Name: k.Name, Alphabet: k.Alphabet, Length: k.Length, Prefix: k.Prefix, Check: k.Check, Blocked: k.Blocked, Size: k.Size,
+		Name: k.Name, Alphabet: k.Alphabet, Length: k.Length, Prefix: k.Prefix, Check: k.Check, Words: k.Blocked, Size: k.Size,
 		Generated: k.Generated, Unused: k.Unused, Used: k.Used,
 		Returned: k.Returned, Buffered: k.Buffered, Lost: k.Lost, Rate: k.Rate,
+		Grows: k.Grows, Blocked: k.GrowthBlocked,
+	}
+	if len(k.Lengths) > 1 {
+		for _, l := range k.Lengths {
+			j.Lengths = append(j.Lengths, lengthJSON(l))
+		}
 	}
 	if k.Exhausted > 0 {
 		seconds := k.Exhausted.Seconds()
@@ -97,6 +116,10 @@ func (s *Server) createKeyspace(ctx context.Context, c echo.Context) error {
 		return err
 	}
 	made, err := s.service.CreateKeyspace(ctx, request, idem)
+	return respondKeyspace(c, made, err)
+}
+
+func respondKeyspace(c echo.Context, made cluster.CreatedKeyspace, err error) error {
 	markMutation(c.Response().Header(), made.Index, made.Replayed)
 	if err != nil {
 		return err
@@ -108,6 +131,24 @@ func (s *Server) createKeyspace(ctx context.Context, c echo.Context) error {
 	return respondJSON(c, status, newKeyspaceJSON(made.Stats))
 }
 
+// updateKeyspace is PATCH /v1/keyspaces/{name}.
+func (s *Server) updateKeyspace(ctx context.Context, c echo.Context) error {
+	body, err := requireJSON(c)
+	if err != nil {
+		return err
+	}
+	var grow *bool
+	if err := decodeObject(body, nullIsWrong, field{"grow", &grow, wantBool}); err != nil {
+		return err
+	}
+	idem, err := idempotency(c, body)
+	if err != nil {
+		return err
+	}
+	changed, err := s.service.UpdateKeyspace(ctx, pathParam(c, "name"), grow, idem)
+	return respondKeyspace(c, changed, err)
+}
+
 func decodeKeyspace(body []byte) (r cluster.KeyspaceRequest, err error) {
 	err = decodeObject(body, nullIsAbsent,
 		field{"name", &r.Name, wantString},
@@ -115,7 +156,8 @@ func decodeKeyspace(body []byte) (r cluster.KeyspaceRequest, err error) {
 		field{"length", &r.Space.Length, "a whole number"},
 		field{"prefix", &r.Space.Prefix, wantString},
 		field{"check", &r.Space.Check, wantBool},
-		field{"blocklist", &r.Blocklist, wantStrings})
+		field{"blocklist", &r.Blocklist, wantStrings},
+		field{"grow", &r.Grow, wantBool})
 	if err != nil {
 		return r, err
 	}
@@ -134,6 +176,7 @@ func decodeKeyspace(body []byte) (r cluster.KeyspaceRequest, err error) {
 // rowJSON is a row of unused_keys or used_keys: a run of positions, without the
 // keys that they stand for.
 type rowJSON struct {
+	Length  int        `json:"length,omitempty"` // of the keys
 	From    uint64     `json:"from_position"`
 	To      uint64     `json:"to_position"` // the first one after the run
 	Count   uint64     `json:"count"`
@@ -171,9 +214,17 @@ func (s *Server) keyRows(ctx context.Context, c echo.Context, used bool) error {
 	if err != nil {
 		return err
 	}
-	var from uint64
+	var from cluster.KeyPlace
 	if cursor != "" {
-		if from, err = strconv.ParseUint(cursor, 10, 64); err != nil {
+		length, position, found := strings.Cut(cursor, ".")
+		if !found { // of the first length
+			length, position = "0", cursor
+		}
+		from.Length, err = strconv.Atoi(length)
+		if err == nil {
+			from.Position, err = strconv.ParseUint(position, 10, 64)
+		}
+		if err != nil {
 			return errCursor
 		}
 	}
@@ -185,14 +236,14 @@ func (s *Server) keyRows(ctx context.Context, c echo.Context, used bool) error {
 	return respondJSON(c, http.StatusOK, newRowPage(name, rows, limit))
 }
 
-func newRowPage(name string, rows []fsm.KeyRow, limit int) rowPage {
+func newRowPage(name string, rows []cluster.KeyRow, limit int) rowPage {
 	page := rowPage{Keyspace: name, Rows: []rowJSON{}}
 	if len(rows) > limit {
-		page.Next = newCursor(strconv.FormatUint(rows[limit].From, 10))
+		page.Next = newCursor(fmt.Sprintf("%d.%d", rows[limit].Length, rows[limit].From))
 		rows = rows[:limit]
 	}
 	for _, row := range rows {
-		j := rowJSON{From: row.From, To: row.To, Count: row.Len()}
+		j := rowJSON{Length: row.Length, From: row.From, To: row.To, Count: row.Len()}
 		if row.Used != nil {
 			j.Purpose, j.Lease = purpose(row.Used), newLeaseJSON(row.Used)
 		}

@@ -232,7 +232,7 @@ func TestOpenAPIRequestsAreWhatIsDecoded(t *testing.T) {
 	fields["decodeNewShortURL"] = append(fields["decodeNewShortURL"], fields["editable"]...)
 	for function, schema := range map[string]string{
 		"decodeTake": "TakeKeys", "returnKeys": "ReturnKeys", "decodeCreate": "NewLink", "readBatch": "LineExtras", "appendCommon": "LinkChanges",
-		"decodeKeyspace": "NewKeyspace", "joinNode": "NewNode", "transferLeader": "Transfer", "decodeToken": "NewToken",
+		"decodeKeyspace": "NewKeyspace", "updateKeyspace": "KeyspaceChanges", "joinNode": "NewNode", "transferLeader": "Transfer", "decodeToken": "NewToken",
 		"decodeNewShortURL": "NewShortUrl", "editable": "ShortUrlChanges",
 	} {
 		properties := specificationFor(t).specified.Components.Schemas[schema].Value.Properties

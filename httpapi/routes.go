@@ -55,6 +55,7 @@ func (s *Server) apiRoutes() []route {
 		{http.MethodGet, "/v1/keyspaces", read, s.listKeyspaces},
 		{http.MethodPost, "/v1/keyspaces", admin, s.createKeyspace},
 		{http.MethodGet, "/v1/keyspaces/:name", read, s.getKeyspace},
+		{http.MethodPatch, "/v1/keyspaces/:name", admin, s.updateKeyspace},
 		{http.MethodGet, "/v1/keyspaces/:name/unused", read, s.unusedRows},
 		{http.MethodGet, "/v1/keyspaces/:name/used", read, s.usedRows},
 

@@ -30,7 +30,8 @@ type KeyService interface {
 	Keyspaces(ctx context.Context, l cluster.Level) ([]cluster.KeyspaceStats, error)
 	Keyspace(ctx context.Context, l cluster.Level, name string) (cluster.KeyspaceStats, error)
 	CreateKeyspace(ctx context.Context, r cluster.KeyspaceRequest, idem *cluster.Idempotency) (cluster.CreatedKeyspace, error)
-	KeyRows(ctx context.Context, l cluster.Level, used bool, space string, from uint64, limit int) ([]fsm.KeyRow, error)
+	UpdateKeyspace(ctx context.Context, name string, grow *bool, idem *cluster.Idempotency) (cluster.CreatedKeyspace, error)
+	KeyRows(ctx context.Context, l cluster.Level, used bool, space string, from cluster.KeyPlace, limit int) ([]cluster.KeyRow, error)
 }
 
 // LinkService stores links. CreateLinks answers in the order of its argument.

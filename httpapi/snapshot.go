@@ -95,6 +95,7 @@ type backupJSON struct {
 
 type restoredKeyspaceJSON struct {
 	Name          string `json:"name"`
+	Length        int    `json:"length,omitempty"` // of a key space that has grown each is told of
 	Burned        uint64 `json:"burned"`
 	HighWaterMark uint64 `json:"high_water_mark"`
 	Left          uint64 `json:"left"`
@@ -166,19 +167,29 @@ func newRestoredJSON(r cluster.RestoreResult) restoredJSON {
 		Adopted: r.Restored.Adopted, Links: r.Restored.Links, LinksLost: r.Restored.LinksLost,
 		Keyspaces: []restoredKeyspaceJSON{},
 	}
+	last := map[string]*pb.RestoredKeyspace{} // of the lengths of each
 	for _, k := range r.Restored.Keyspaces {
-		answer.Keyspaces = append(answer.Keyspaces, restoredKeyspaceJSON{k.Name, k.Burned, k.HighWaterMark, k.Left})
-		answer.Warnings = append(answer.Warnings, warnings(r.Restored.Adopted, h, k)...)
+		last[k.Name] = k
+	}
+	for _, k := range r.Restored.Keyspaces {
+		answer.Keyspaces = append(answer.Keyspaces, restoredKeyspaceJSON{k.Name, int(k.Length), k.Burned, k.HighWaterMark, k.Left})
+		if last[k.Name] == k {
+			answer.Warnings = append(answer.Warnings, warnings(r.Restored.Adopted, h, k)...)
+		}
 	}
 	return answer
 }
 
 func warnings(adopted bool, h *pb.BackupHeader, k *pb.RestoredKeyspace) (texts []string) {
+	length := ""
+	if k.Length != 0 {
+		length = fmt.Sprintf(" of length %d", k.Length)
+	}
 	if k.Left == 0 {
 		texts = append(texts, fmt.Sprintf("key space %q has no key left", k.Name))
 	} else if adopted {
-		texts = append(texts, fmt.Sprintf("if cluster %s went on after the backup and issued keys of %q from position %d on, these can come again here",
-			h.ClusterId, k.Name, k.HighWaterMark))
+		texts = append(texts, fmt.Sprintf("if cluster %s went on after the backup and issued keys%s of %q from position %d on, these can come again here",
+			h.ClusterId, length, k.Name, k.HighWaterMark))
 	}
 	return texts
 }

@@ -289,6 +289,7 @@ func TestRestoreOfAnotherClustersBackup(t *testing.T) {
 
 	c := harness.Start(t, 3, nil)
 	leader, follower := c.WaitLeader(), c.Followers(c.WaitLeader())[0]
+	current(t, c)
 	if _, err := restore(patient(t), c.Node(follower), file, cluster.RestoreRequest{}); !errors.Is(err, fsm.ErrRestoreRefused) || !strings.Contains(err.Error(), "floor") {
 		t.Errorf("without a floor: %v", err)
 	}

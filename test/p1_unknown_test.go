@@ -62,7 +62,7 @@ func TestP1_ALeaseOfUnknownOutcomeIsNeitherUsedNorReturned(t *testing.T) {
 // leases are the rows of used_keys by their lease; each lease is one run here.
 func leases(t *testing.T, n *cluster.Node) map[uint64]fsm.KeyRow {
 	t.Helper()
-	rows, err := n.Machine().KeyRows(store.UsedKeys, "", 0, 1000)
+	rows, err := n.Machine().KeyRows(store.UsedKeys, 1, 0, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}

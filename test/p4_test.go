@@ -74,6 +74,12 @@ func TestP4_AWholeKeySpaceWithAliasesAmongIt(t *testing.T) {
 		cfg.Keyspace = keyspace.Space{Alphabet: "0123456789", Length: 6}
 		cfg.Heartbeat, cfg.Election = time.Second, time.Second // a lease that an election cuts off is lost
 	})
+	c.WaitLeader()
+	current(t, c)
+	ends := false
+	if _, err := c.Node(c.WaitLeader()).UpdateKeyspace(patient(t), "", &ends, nil); err != nil {
+		t.Fatal(err)
+	}
 	var mu sync.Mutex
 	seen := make(map[string]string, size)
 	add := func(how string, keys ...string) {

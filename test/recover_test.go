@@ -221,7 +221,7 @@ func recoverNode(t *testing.T, cfg cluster.Config) cluster.Survivor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, floor := range []string{"dafault=5", "default=56800235585", "56800235584"} {
+	for _, floor := range []string{"dafault=5", "56800235584"} {
 		var floors cluster.Floors
 		if err := errors.Join(floors.Set(floor), stopped.Recover(floors)); !errors.Is(err, cluster.ErrRefused) {
 			t.Fatalf("the floor %s: %v", floor, err)

@@ -28,7 +28,7 @@ whose last entry is the newest, by term, then by index.
   - What only lost nodes had is lost: links are gone, deleted ones and revoked
     tokens are back, aliases are free again. Keys that they may have given are
     burned, so that none comes twice: all that were unused, and 10 million more or
-    a hundredth of a smaller key space. Name a higher --floor if that node was
+    a tenth of a smaller key space. Name a higher --floor if that node was
     away for so long that the others may have gone further. Keys taken before can
     still be bound to links, but not be returned.
   - The lost nodes are removed. They must not run again with their data: one alone

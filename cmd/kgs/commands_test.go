@@ -158,6 +158,10 @@ func TestKeyspaceCreate(t *testing.T) {
 	if want := `{"name":"vouchers","alphabet":"digits","length":10,"prefix":"V-","check":true,"blocklist":["foo","bar"]}`; body != want {
 		t.Errorf("sent %s, want %s", body, want)
 	}
+	kgs(t, "", "keyspace", "create", "v", "--alphabet", "digits", "--length", "10", "--grow=false", "--addr", url)
+	if want := `{"name":"v","alphabet":"digits","length":10,"grow":false}`; body != want {
+		t.Errorf("sent %s, want %s", body, want)
+	}
 	for _, args := range [][]string{
 		{"vouchers"}, {"vouchers", "--alphabet", "digits"}, {"--alphabet", "digits", "--length", "7"},
 		{"vouchers", "--alphabet", "digits", "--length", "7", "--blocklist", words + "-none"},
@@ -168,11 +172,35 @@ func TestKeyspaceCreate(t *testing.T) {
 	}
 }
 
+func TestKeyspaceUpdate(t *testing.T) {
+	var body string
+	url := api(t, map[string]http.HandlerFunc{
+		"PATCH /v1/keyspaces/d": func(w http.ResponseWriter, r *http.Request) {
+			sent, _ := io.ReadAll(r.Body)
+			body = string(sent)
+			answers(200, `{"name":"d","alphabet":"01","length":21,"size":3145728,"grows":true,"lengths":[{"length":20,"size":1048576,"used":1048576},{"length":21,"size":2097152,"unused":5}]}`)(w, r)
+		},
+	})
+	got := kgs(t, "", "keyspace", "update", "d", "--grow", "--addr", url)
+	want := "name      d\nalphabet  01\nlength    21\nsize      3145728\n  length  20: 1048576 keys, 1048576 used, 0 unused\n" +
+		"  length  21: 2097152 keys, 0 used, 5 unused\ngrows     to length 22 when all are used\n"
+	if got.code != exitDone || got.stdout != want || body != `{"grow":true}` {
+		t.Errorf("sent %s: %+v, want %q", body, got, want)
+	}
+	if got := kgs(t, "", "keyspace", "update", "d", "--addr", url); got.code != exitLocal || !strings.Contains(got.stderr, "--grow") {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestExhaustion(t *testing.T) {
 	for seconds, want := range map[float64]string{3600: "in 1h0m0s", 86400 * 10: "in 10 days", 1e300: "not in sight"} {
 		if got := exhaustion(client.Keyspace{ExhaustedInSeconds: &seconds}); got != want {
 			t.Errorf("%g s: %q", seconds, got)
 		}
+	}
+	soon := 5.0
+	if got := exhaustion(client.Keyspace{ExhaustedInSeconds: &soon, Grows: true}); got != "in 5s, then longer keys" {
+		t.Error(got)
 	}
 	if got := exhaustion(client.Keyspace{}); got != "not in sight" {
 		t.Error(got)

@@ -35,6 +35,7 @@ var printing = map[string]struct{ args, route string }{
 	"kgs keys return":             {"--receipt r abc", "POST /v1/keys/return"},
 	"kgs keyspace list":           {"", "GET /v1/keyspaces"},
 	"kgs keyspace create":         {"v --alphabet digits --length 8", "POST /v1/keyspaces"},
+	"kgs keyspace update":         {"d --grow", "PATCH /v1/keyspaces/{name}"},
 	"kgs keyspace stats":          {"", "GET /v1/keyspaces/{name}"},
 	"kgs cluster status":          {"", "GET /v1/cluster"},
 	"kgs cluster transfer-leader": {"n2", "POST /v1/cluster/transfer"},

@@ -18,7 +18,7 @@ import (
 func newKeyspace() *cobra.Command {
 	f := &clientFlags{}
 	return f.register(newGroup("keyspace", "The key spaces and where they stand",
-		newKeyspaceList(f), newKeyspaceCreate(f), newKeyspaceStats(f)))
+		newKeyspaceList(f), newKeyspaceCreate(f), newKeyspaceUpdate(f), newKeyspaceStats(f)))
 }
 
 func newKeyspaceList(f *clientFlags) *cobra.Command {
@@ -58,6 +58,56 @@ func describe(t *table, k client.Keyspace) {
 		t.row("blocked", fmt.Sprintf("%d words", k.Blocked))
 	}
 	t.row("size", k.Size)
+	if len(k.Lengths) > 1 {
+		for _, l := range k.Lengths {
+			t.row("  length", fmt.Sprintf("%d: %d keys, %d used, %d unused", l.Length, l.Size, l.Used, l.Unused))
+		}
+	}
+	switch {
+	case k.Grows:
+		t.row("grows", fmt.Sprintf("to length %d when all are used", k.Length+1))
+	case k.GrowthBlocked != "":
+		t.row("grows", "no: "+k.GrowthBlocked)
+	}
+}
+
+// growFlag is --grow; without it, nothing is said.
+func growFlag(cmd *cobra.Command, usage string) (given func() *bool) {
+	grow := cmd.Flags().Bool("grow", false, usage)
+	return func() *bool {
+		if !cmd.Flags().Changed("grow") {
+			return nil
+		}
+		return grow
+	}
+}
+
+func newKeyspaceUpdate(f *clientFlags) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "update NAME --grow=true|false",
+		Short: "Let a key space grow, or not",
+		Long: `Let a key space grow, or not: when all its keys are used it goes on with keys of one
+character more, or ends. The key space "default" grows unless it is told not to,
+others if they are told to.`,
+		Example:           `  kgs keyspace update default --grow=false`,
+		Args:              wantArgs("NAME"),
+		ValidArgsFunction: f.completeFirst(askKeyspaces),
+	}
+	grow := growFlag(cmd, "whether it goes on with keys of one character more when all are used")
+	update := f.run(func(ctx context.Context, s *session, args []string) error {
+		k, err := s.UpdateKeyspace(ctx, args[0], client.KeyspaceChanges{Grow: grow()})
+		if err != nil {
+			return err
+		}
+		return s.out.print(k, func(t *table) { describe(t, k) })
+	})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if grow() == nil {
+			return usageError(cmd, "say --grow=true or --grow=false")
+		}
+		return update(cmd, args)
+	}
+	return cmd
 }
 
 func newKeyspaceCreate(f *clientFlags) *cobra.Command {
@@ -82,8 +132,9 @@ Alphabets: ` + strings.Join(slices.Sorted(maps.Keys(keyspace.Alphabets)), ", ") 
 	cmd.Flags().StringVar(&k.Prefix, "prefix", "", "what each key begins with")
 	cmd.Flags().BoolVar(&k.Check, "check", false, "a check character at the end")
 	cmd.Flags().StringVar(&blocklist, "blocklist", "", "`FILE` of words, one a line, that no key may contain, in any case of letters; # begins a comment")
+	grow := growFlag(cmd, "go on with keys of one character more when all are used")
 	create := f.run(func(ctx context.Context, s *session, args []string) error {
-		k.Name = args[0]
+		k.Name, k.Grow = args[0], grow()
 		made, err := s.CreateKeyspace(ctx, k)
 		if err != nil {
 			return err
@@ -161,8 +212,12 @@ func exhaustion(k client.Keyspace) string {
 		return "not in sight"
 	}
 	left := time.Duration(*k.ExhaustedInSeconds * float64(time.Second))
+	text := "in " + left.Round(time.Second).String()
 	if left >= 2*day {
-		return fmt.Sprintf("in %d days", left/day)
+		text = fmt.Sprintf("in %d days", left/day)
 	}
-	return "in " + left.Round(time.Second).String()
+	if k.Grows {
+		text += ", then longer keys"
+	}
+	return text
 }

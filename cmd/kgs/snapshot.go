@@ -174,7 +174,11 @@ func (s *session) printRestored(done client.Restored) error {
 		t.row("links", done.Links)
 		t.row("links lost", done.LinksLost)
 		for _, k := range done.Keyspaces {
-			t.row("key space", fmt.Sprintf("%s: %d keys burned, new ones from position %d on, %d left", k.Name, k.Burned, k.HighWaterMark, k.Left))
+			of := k.Name
+			if k.Length != 0 {
+				of = fmt.Sprintf("%s, length %d", k.Name, k.Length)
+			}
+			t.row("key space", fmt.Sprintf("%s: %d keys burned, new ones from position %d on, %d left", of, k.Burned, k.HighWaterMark, k.Left))
 		}
 	})
 }

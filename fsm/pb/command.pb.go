@@ -296,6 +296,8 @@ type Command struct {
 	//	*Command_RevokeToken
 	//	*Command_RecoverCluster
 	//	*Command_CreateKeyspace
+	//	*Command_GrowKeyspace
+	//	*Command_UpdateKeyspace
 	//	*Command_VisitLink
 	//	*Command_AddVisits
 	//	*Command_RaiseVersion
@@ -499,6 +501,24 @@ func (x *Command) GetCreateKeyspace() *CreateKeyspace {
 	return nil
 }
 
+func (x *Command) GetGrowKeyspace() *GrowKeyspace {
+	if x != nil {
+		if x, ok := x.Op.(*Command_GrowKeyspace); ok {
+			return x.GrowKeyspace
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetUpdateKeyspace() *UpdateKeyspace {
+	if x != nil {
+		if x, ok := x.Op.(*Command_UpdateKeyspace); ok {
+			return x.UpdateKeyspace
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetVisitLink() *VisitLink {
 	if x != nil {
 		if x, ok := x.Op.(*Command_VisitLink); ok {
@@ -594,6 +614,14 @@ type Command_CreateKeyspace struct {
 	CreateKeyspace *CreateKeyspace `protobuf:"bytes,40,opt,name=create_keyspace,json=createKeyspace,proto3,oneof"`
 }
 
+type Command_GrowKeyspace struct {
+	GrowKeyspace *GrowKeyspace `protobuf:"bytes,41,opt,name=grow_keyspace,json=growKeyspace,proto3,oneof"`
+}
+
+type Command_UpdateKeyspace struct {
+	UpdateKeyspace *UpdateKeyspace `protobuf:"bytes,42,opt,name=update_keyspace,json=updateKeyspace,proto3,oneof"`
+}
+
 type Command_VisitLink struct {
 	VisitLink *VisitLink `protobuf:"bytes,30,opt,name=visit_link,json=visitLink,proto3,oneof"`
 }
@@ -637,6 +665,10 @@ func (*Command_RevokeToken) isCommand_Op() {}
 func (*Command_RecoverCluster) isCommand_Op() {}
 
 func (*Command_CreateKeyspace) isCommand_Op() {}
+
+func (*Command_GrowKeyspace) isCommand_Op() {}
+
+func (*Command_UpdateKeyspace) isCommand_Op() {}
 
 func (*Command_VisitLink) isCommand_Op() {}
 
@@ -981,7 +1013,10 @@ type Lease struct {
 	// Keys that the leader's buffer handed out since it last said so.
 	HandedOut uint64 `protobuf:"varint,4,opt,name=handed_out,json=handedOut,proto3" json:"handed_out,omitempty"`
 	// Of a direct lease: who takes it.
-	Owner         string `protobuf:"bytes,5,opt,name=owner,proto3" json:"owner,omitempty"`
+	Owner string `protobuf:"bytes,5,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Of the last length only, as a direct lease is: a caller gets keys of one
+	// length. Else of the first length that has so many.
+	LastLength    bool `protobuf:"varint,6,opt,name=last_length,json=lastLength,proto3" json:"last_length,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1049,6 +1084,13 @@ func (x *Lease) GetOwner() string {
 		return x.Owner
 	}
 	return ""
+}
+
+func (x *Lease) GetLastLength() bool {
+	if x != nil {
+		return x.LastLength
+	}
+	return false
 }
 
 // Release gives never handed-out positions of a leader's own lease back.
@@ -1764,8 +1806,10 @@ type RestoreBackup struct {
 	Floor uint64 `protobuf:"varint,3,opt,name=floor,proto3" json:"floor,omitempty"`
 	// Term in which the leader has stopped to hand out keys; in another one the
 	// command is refused, since a buffer may be full again.
-	Term          uint64   `protobuf:"varint,4,opt,name=term,proto3" json:"term,omitempty"`
-	Floors        []*Floor `protobuf:"bytes,5,rep,name=floors,proto3" json:"floors,omitempty"`
+	Term   uint64   `protobuf:"varint,4,opt,name=term,proto3" json:"term,omitempty"`
+	Floors []*Floor `protobuf:"bytes,5,rep,name=floors,proto3" json:"floors,omitempty"`
+	// What is to be burned of a key space that grows may reach into its next length.
+	Grow          bool `protobuf:"varint,6,opt,name=grow,proto3" json:"grow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1835,7 +1879,15 @@ func (x *RestoreBackup) GetFloors() []*Floor {
 	return nil
 }
 
-// Floor is a position of a key space below which none is issued any more.
+func (x *RestoreBackup) GetGrow() bool {
+	if x != nil {
+		return x.Grow
+	}
+	return false
+}
+
+// Floor is a position of a key space below which none is issued any more. The
+// positions of the second length follow those of the first, and so on.
 type Floor struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Keyspace      string                 `protobuf:"bytes,1,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
@@ -2030,6 +2082,7 @@ type RecoverCluster struct {
 	// As in RestoreBackup.
 	Floor         uint64   `protobuf:"varint,2,opt,name=floor,proto3" json:"floor,omitempty"`
 	Floors        []*Floor `protobuf:"bytes,3,rep,name=floors,proto3" json:"floors,omitempty"`
+	Grow          bool     `protobuf:"varint,4,opt,name=grow,proto3" json:"grow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2083,6 +2136,13 @@ func (x *RecoverCluster) GetFloors() []*Floor {
 		return x.Floors
 	}
 	return nil
+}
+
+func (x *RecoverCluster) GetGrow() bool {
+	if x != nil {
+		return x.Grow
+	}
+	return false
 }
 
 // CreateKeyspace adds a key space; of the row, what describes it. One that is
@@ -2177,19 +2237,128 @@ func (x *RaiseVersion) GetVersion() uint32 {
 	return 0
 }
 
+// GrowKeyspace adds the next length to a key space of which all is generated. Who
+// finds that it has another length already finds it done.
+type GrowKeyspace struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keyspace      string                 `protobuf:"bytes,1,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
+	FromLength    uint32                 `protobuf:"varint,2,opt,name=from_length,json=fromLength,proto3" json:"from_length,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrowKeyspace) Reset() {
+	*x = GrowKeyspace{}
+	mi := &file_fsm_pb_command_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrowKeyspace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrowKeyspace) ProtoMessage() {}
+
+func (x *GrowKeyspace) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_command_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrowKeyspace.ProtoReflect.Descriptor instead.
+func (*GrowKeyspace) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *GrowKeyspace) GetKeyspace() string {
+	if x != nil {
+		return x.Keyspace
+	}
+	return ""
+}
+
+func (x *GrowKeyspace) GetFromLength() uint32 {
+	if x != nil {
+		return x.FromLength
+	}
+	return 0
+}
+
+// UpdateKeyspace changes the fields that are present.
+type UpdateKeyspace struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keyspace      string                 `protobuf:"bytes,1,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
+	Grow          *bool                  `protobuf:"varint,2,opt,name=grow,proto3,oneof" json:"grow,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateKeyspace) Reset() {
+	*x = UpdateKeyspace{}
+	mi := &file_fsm_pb_command_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateKeyspace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateKeyspace) ProtoMessage() {}
+
+func (x *UpdateKeyspace) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_pb_command_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateKeyspace.ProtoReflect.Descriptor instead.
+func (*UpdateKeyspace) Descriptor() ([]byte, []int) {
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *UpdateKeyspace) GetKeyspace() string {
+	if x != nil {
+		return x.Keyspace
+	}
+	return ""
+}
+
+func (x *UpdateKeyspace) GetGrow() bool {
+	if x != nil && x.Grow != nil {
+		return *x.Grow
+	}
+	return false
+}
+
 // Grant is a run [from, from+count) of positions of one lease.
 type Grant struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Lease         uint64                 `protobuf:"varint,1,opt,name=lease,proto3" json:"lease,omitempty"`
-	From          uint64                 `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"`
-	Count         uint64                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Lease uint64                 `protobuf:"varint,1,opt,name=lease,proto3" json:"lease,omitempty"`
+	From  uint64                 `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"`
+	Count uint64                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	// Id of the key space's row; 0: that of its first length.
+	Space         uint32 `protobuf:"varint,4,opt,name=space,proto3" json:"space,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_fsm_pb_command_proto_msgTypes[26]
+	mi := &file_fsm_pb_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2201,7 +2370,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[26]
+	mi := &file_fsm_pb_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2214,7 +2383,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{26}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Grant) GetLease() uint64 {
@@ -2238,6 +2407,13 @@ func (x *Grant) GetCount() uint64 {
 	return 0
 }
 
+func (x *Grant) GetSpace() uint32 {
+	if x != nil {
+		return x.Space
+	}
+	return 0
+}
+
 // Result answers one command.
 type Result struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2254,14 +2430,14 @@ type Result struct {
 	Key  string `protobuf:"bytes,6,opt,name=key,proto3" json:"key,omitempty"`
 	Link *Link  `protobuf:"bytes,7,opt,name=link,proto3" json:"link,omitempty"`
 	// Lease: what was leased. Release, ReturnKeys: count of positions.
-	// CreateKeyspace: count is 1 if it was not there before.
+	// CreateKeyspace, GrowKeyspace: count is 1 if it was not there before.
 	Grants []*Grant `protobuf:"bytes,8,rep,name=grants,proto3" json:"grants,omitempty"`
 	Count  uint64   `protobuf:"varint,9,opt,name=count,proto3" json:"count,omitempty"`
 	// RestoreBackup: what it did.
 	Restored *Restored `protobuf:"bytes,10,opt,name=restored,proto3" json:"restored,omitempty"`
 	// CreateToken: the row, without its hash.
 	Token *Token `protobuf:"bytes,11,opt,name=token,proto3" json:"token,omitempty"`
-	// CreateKeyspace: the row, without its permutation key.
+	// CreateKeyspace, GrowKeyspace, UpdateKeyspace: the row, without its permutation key.
 	Keyspace *Keyspace `protobuf:"bytes,40,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
 	// CreateLink: the link was there already.
 	Found         bool `protobuf:"varint,30,opt,name=found,proto3" json:"found,omitempty"`
@@ -2271,7 +2447,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_fsm_pb_command_proto_msgTypes[27]
+	mi := &file_fsm_pb_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2283,7 +2459,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[27]
+	mi := &file_fsm_pb_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2296,7 +2472,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{27}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Result) GetCode() Code {
@@ -2405,7 +2581,7 @@ type Restored struct {
 
 func (x *Restored) Reset() {
 	*x = Restored{}
-	mi := &file_fsm_pb_command_proto_msgTypes[28]
+	mi := &file_fsm_pb_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2417,7 +2593,7 @@ func (x *Restored) String() string {
 func (*Restored) ProtoMessage() {}
 
 func (x *Restored) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[28]
+	mi := &file_fsm_pb_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2430,7 +2606,7 @@ func (x *Restored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restored.ProtoReflect.Descriptor instead.
 func (*Restored) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{28}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Restored) GetAdopted() bool {
@@ -2471,14 +2647,17 @@ type RestoredKeyspace struct {
 	// Of burned, those that lie above all that backup and cluster knew of.
 	Margin uint64 `protobuf:"varint,4,opt,name=margin,proto3" json:"margin,omitempty"`
 	// Positions that can still be generated.
-	Left          uint64 `protobuf:"varint,5,opt,name=left,proto3" json:"left,omitempty"`
+	Left uint64 `protobuf:"varint,5,opt,name=left,proto3" json:"left,omitempty"`
+	// Of the row, as there may be several of the name; 0: there was one when this
+	// was told.
+	Length        uint32 `protobuf:"varint,6,opt,name=length,proto3" json:"length,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RestoredKeyspace) Reset() {
 	*x = RestoredKeyspace{}
-	mi := &file_fsm_pb_command_proto_msgTypes[29]
+	mi := &file_fsm_pb_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2490,7 +2669,7 @@ func (x *RestoredKeyspace) String() string {
 func (*RestoredKeyspace) ProtoMessage() {}
 
 func (x *RestoredKeyspace) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_pb_command_proto_msgTypes[29]
+	mi := &file_fsm_pb_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2503,7 +2682,7 @@ func (x *RestoredKeyspace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoredKeyspace.ProtoReflect.Descriptor instead.
 func (*RestoredKeyspace) Descriptor() ([]byte, []int) {
-	return file_fsm_pb_command_proto_rawDescGZIP(), []int{29}
+	return file_fsm_pb_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RestoredKeyspace) GetName() string {
@@ -2541,6 +2720,13 @@ func (x *RestoredKeyspace) GetLeft() uint64 {
 	return 0
 }
 
+func (x *RestoredKeyspace) GetLength() uint32 {
+	if x != nil {
+		return x.Length
+	}
+	return 0
+}
+
 var File_fsm_pb_command_proto protoreflect.FileDescriptor
 
 const file_fsm_pb_command_proto_rawDesc = "" +
@@ -2555,7 +2741,8 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\vcheck_index\x18\x05 \x01(\x06R\n" +
 	"checkIndex\x12\x1f\n" +
 	"\vcheck_chain\x18\x06 \x01(\x06R\n" +
-	"checkChain\"\xe2\t\n" +
+	"checkChain\"\xea\n" +
+	"\n" +
 	"\aCommand\x12/\n" +
 	"\arequest\x18\x01 \x01(\v2\x15.kgs.fsm.v1.RequestIDR\arequest\x12<\n" +
 	"\vidempotency\x18\x02 \x01(\v2\x1a.kgs.fsm.v1.IdempotencyKeyR\vidempotency\x12<\n" +
@@ -2580,7 +2767,9 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\fcreate_token\x18\x16 \x01(\v2\x17.kgs.fsm.v1.CreateTokenH\x00R\vcreateToken\x12<\n" +
 	"\frevoke_token\x18\x17 \x01(\v2\x17.kgs.fsm.v1.RevokeTokenH\x00R\vrevokeToken\x12E\n" +
 	"\x0frecover_cluster\x18\x18 \x01(\v2\x1a.kgs.fsm.v1.RecoverClusterH\x00R\x0erecoverCluster\x12E\n" +
-	"\x0fcreate_keyspace\x18( \x01(\v2\x1a.kgs.fsm.v1.CreateKeyspaceH\x00R\x0ecreateKeyspace\x126\n" +
+	"\x0fcreate_keyspace\x18( \x01(\v2\x1a.kgs.fsm.v1.CreateKeyspaceH\x00R\x0ecreateKeyspace\x12?\n" +
+	"\rgrow_keyspace\x18) \x01(\v2\x18.kgs.fsm.v1.GrowKeyspaceH\x00R\fgrowKeyspace\x12E\n" +
+	"\x0fupdate_keyspace\x18* \x01(\v2\x1a.kgs.fsm.v1.UpdateKeyspaceH\x00R\x0eupdateKeyspace\x126\n" +
 	"\n" +
 	"visit_link\x18\x1e \x01(\v2\x15.kgs.fsm.v1.VisitLinkH\x00R\tvisitLink\x126\n" +
 	"\n" +
@@ -2606,14 +2795,16 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"<\n" +
 	"\bGenerate\x12\x1a\n" +
 	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x04R\x05count\"\x86\x01\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"\xa7\x01\n" +
 	"\x05Lease\x12\x1a\n" +
 	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\x12\x16\n" +
 	"\x06direct\x18\x03 \x01(\bR\x06direct\x12\x1d\n" +
 	"\n" +
 	"handed_out\x18\x04 \x01(\x04R\thandedOut\x12\x14\n" +
-	"\x05owner\x18\x05 \x01(\tR\x05owner\"o\n" +
+	"\x05owner\x18\x05 \x01(\tR\x05owner\x12\x1f\n" +
+	"\vlast_length\x18\x06 \x01(\bR\n" +
+	"lastLength\"o\n" +
 	"\aRelease\x12\x1a\n" +
 	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12)\n" +
 	"\x06grants\x18\x02 \x03(\v2\x11.kgs.fsm.v1.GrantR\x06grants\x12\x1d\n" +
@@ -2680,13 +2871,14 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\vStageBackup\x12\x18\n" +
 	"\arestore\x18\x01 \x01(\tR\arestore\x12\x12\n" +
 	"\x04part\x18\x02 \x01(\x04R\x04part\x12\x12\n" +
-	"\x04data\x18\x03 \x01(\fR\x04data\"\x94\x01\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\"\xa8\x01\n" +
 	"\rRestoreBackup\x12\x18\n" +
 	"\arestore\x18\x01 \x01(\tR\arestore\x12\x14\n" +
 	"\x05parts\x18\x02 \x01(\x04R\x05parts\x12\x14\n" +
 	"\x05floor\x18\x03 \x01(\x04R\x05floor\x12\x12\n" +
 	"\x04term\x18\x04 \x01(\x04R\x04term\x12)\n" +
-	"\x06floors\x18\x05 \x03(\v2\x11.kgs.fsm.v1.FloorR\x06floors\"?\n" +
+	"\x06floors\x18\x05 \x03(\v2\x11.kgs.fsm.v1.FloorR\x06floors\x12\x12\n" +
+	"\x04grow\x18\x06 \x01(\bR\x04grow\"?\n" +
 	"\x05Floor\x12\x1a\n" +
 	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\x04R\bposition\"\x9a\x01\n" +
@@ -2698,19 +2890,29 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x03ttl\x18\x05 \x01(\x03R\x03ttl\x12\x1b\n" +
 	"\tmax_links\x18\x06 \x01(\x04R\bmaxLinks\"\x1d\n" +
 	"\vRevokeToken\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"w\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x8b\x01\n" +
 	"\x0eRecoverCluster\x12$\n" +
 	"\x04node\x18\x01 \x01(\v2\x10.kgs.fsm.v1.NodeR\x04node\x12\x14\n" +
 	"\x05floor\x18\x02 \x01(\x04R\x05floor\x12)\n" +
-	"\x06floors\x18\x03 \x03(\v2\x11.kgs.fsm.v1.FloorR\x06floors\"B\n" +
+	"\x06floors\x18\x03 \x03(\v2\x11.kgs.fsm.v1.FloorR\x06floors\x12\x12\n" +
+	"\x04grow\x18\x04 \x01(\bR\x04grow\"B\n" +
 	"\x0eCreateKeyspace\x120\n" +
 	"\bkeyspace\x18\x01 \x01(\v2\x14.kgs.fsm.v1.KeyspaceR\bkeyspace\"(\n" +
 	"\fRaiseVersion\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\rR\aversion\"G\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\"K\n" +
+	"\fGrowKeyspace\x12\x1a\n" +
+	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12\x1f\n" +
+	"\vfrom_length\x18\x02 \x01(\rR\n" +
+	"fromLength\"N\n" +
+	"\x0eUpdateKeyspace\x12\x1a\n" +
+	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12\x17\n" +
+	"\x04grow\x18\x02 \x01(\bH\x00R\x04grow\x88\x01\x01B\a\n" +
+	"\x05_grow\"]\n" +
 	"\x05Grant\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\x04R\x05count\"\xa8\x03\n" +
+	"\x05count\x18\x03 \x01(\x04R\x05count\x12\x14\n" +
+	"\x05space\x18\x04 \x01(\rR\x05space\"\xa8\x03\n" +
 	"\x06Result\x12$\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x10.kgs.fsm.v1.CodeR\x04code\x12\x16\n" +
 	"\x06detail\x18\x02 \x01(\tR\x06detail\x12\x14\n" +
@@ -2731,13 +2933,14 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x05links\x18\x02 \x01(\x04R\x05links\x12\x1d\n" +
 	"\n" +
 	"links_lost\x18\x03 \x01(\x04R\tlinksLost\x12:\n" +
-	"\tkeyspaces\x18\x04 \x03(\v2\x1c.kgs.fsm.v1.RestoredKeyspaceR\tkeyspaces\"\x92\x01\n" +
+	"\tkeyspaces\x18\x04 \x03(\v2\x1c.kgs.fsm.v1.RestoredKeyspaceR\tkeyspaces\"\xaa\x01\n" +
 	"\x10RestoredKeyspace\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06burned\x18\x02 \x01(\x04R\x06burned\x12&\n" +
 	"\x0fhigh_water_mark\x18\x03 \x01(\x04R\rhighWaterMark\x12\x16\n" +
 	"\x06margin\x18\x04 \x01(\x04R\x06margin\x12\x12\n" +
-	"\x04left\x18\x05 \x01(\x04R\x04left*\xb1\x05\n" +
+	"\x04left\x18\x05 \x01(\x04R\x04left\x12\x16\n" +
+	"\x06length\x18\x06 \x01(\rR\x06length*\xb1\x05\n" +
 	"\x04Code\x12\x06\n" +
 	"\x02OK\x10\x00\x12\x13\n" +
 	"\x0fUNKNOWN_COMMAND\x10\x01\x12\x16\n" +
@@ -2792,7 +2995,7 @@ func file_fsm_pb_command_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_pb_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fsm_pb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_fsm_pb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_fsm_pb_command_proto_goTypes = []any{
 	(Code)(0),                // 0: kgs.fsm.v1.Code
 	(*Entry)(nil),            // 1: kgs.fsm.v1.Entry
@@ -2821,16 +3024,18 @@ var file_fsm_pb_command_proto_goTypes = []any{
 	(*RecoverCluster)(nil),   // 24: kgs.fsm.v1.RecoverCluster
 	(*CreateKeyspace)(nil),   // 25: kgs.fsm.v1.CreateKeyspace
 	(*RaiseVersion)(nil),     // 26: kgs.fsm.v1.RaiseVersion
-	(*Grant)(nil),            // 27: kgs.fsm.v1.Grant
-	(*Result)(nil),           // 28: kgs.fsm.v1.Result
-	(*Restored)(nil),         // 29: kgs.fsm.v1.Restored
-	(*RestoredKeyspace)(nil), // 30: kgs.fsm.v1.RestoredKeyspace
-	(*Keyspace)(nil),         // 31: kgs.fsm.v1.Keyspace
-	(*Node)(nil),             // 32: kgs.fsm.v1.Node
-	(*Link)(nil),             // 33: kgs.fsm.v1.Link
-	(*Visits)(nil),           // 34: kgs.fsm.v1.Visits
-	(Role)(0),                // 35: kgs.fsm.v1.Role
-	(*Token)(nil),            // 36: kgs.fsm.v1.Token
+	(*GrowKeyspace)(nil),     // 27: kgs.fsm.v1.GrowKeyspace
+	(*UpdateKeyspace)(nil),   // 28: kgs.fsm.v1.UpdateKeyspace
+	(*Grant)(nil),            // 29: kgs.fsm.v1.Grant
+	(*Result)(nil),           // 30: kgs.fsm.v1.Result
+	(*Restored)(nil),         // 31: kgs.fsm.v1.Restored
+	(*RestoredKeyspace)(nil), // 32: kgs.fsm.v1.RestoredKeyspace
+	(*Keyspace)(nil),         // 33: kgs.fsm.v1.Keyspace
+	(*Node)(nil),             // 34: kgs.fsm.v1.Node
+	(*Link)(nil),             // 35: kgs.fsm.v1.Link
+	(*Visits)(nil),           // 36: kgs.fsm.v1.Visits
+	(Role)(0),                // 37: kgs.fsm.v1.Role
+	(*Token)(nil),            // 38: kgs.fsm.v1.Token
 }
 var file_fsm_pb_command_proto_depIdxs = []int32{
 	2,  // 0: kgs.fsm.v1.Entry.commands:type_name -> kgs.fsm.v1.Command
@@ -2852,33 +3057,35 @@ var file_fsm_pb_command_proto_depIdxs = []int32{
 	23, // 16: kgs.fsm.v1.Command.revoke_token:type_name -> kgs.fsm.v1.RevokeToken
 	24, // 17: kgs.fsm.v1.Command.recover_cluster:type_name -> kgs.fsm.v1.RecoverCluster
 	25, // 18: kgs.fsm.v1.Command.create_keyspace:type_name -> kgs.fsm.v1.CreateKeyspace
-	15, // 19: kgs.fsm.v1.Command.visit_link:type_name -> kgs.fsm.v1.VisitLink
-	16, // 20: kgs.fsm.v1.Command.add_visits:type_name -> kgs.fsm.v1.AddVisits
-	26, // 21: kgs.fsm.v1.Command.raise_version:type_name -> kgs.fsm.v1.RaiseVersion
-	31, // 22: kgs.fsm.v1.InitCluster.keyspaces:type_name -> kgs.fsm.v1.Keyspace
-	32, // 23: kgs.fsm.v1.PutNode.node:type_name -> kgs.fsm.v1.Node
-	27, // 24: kgs.fsm.v1.Release.grants:type_name -> kgs.fsm.v1.Grant
-	13, // 25: kgs.fsm.v1.CreateLink.generated:type_name -> kgs.fsm.v1.GeneratedKey
-	33, // 26: kgs.fsm.v1.CreateLink.link:type_name -> kgs.fsm.v1.Link
-	17, // 27: kgs.fsm.v1.AddVisits.links:type_name -> kgs.fsm.v1.LinkVisits
-	34, // 28: kgs.fsm.v1.LinkVisits.visits:type_name -> kgs.fsm.v1.Visits
-	21, // 29: kgs.fsm.v1.RestoreBackup.floors:type_name -> kgs.fsm.v1.Floor
-	35, // 30: kgs.fsm.v1.CreateToken.role:type_name -> kgs.fsm.v1.Role
-	32, // 31: kgs.fsm.v1.RecoverCluster.node:type_name -> kgs.fsm.v1.Node
-	21, // 32: kgs.fsm.v1.RecoverCluster.floors:type_name -> kgs.fsm.v1.Floor
-	31, // 33: kgs.fsm.v1.CreateKeyspace.keyspace:type_name -> kgs.fsm.v1.Keyspace
-	0,  // 34: kgs.fsm.v1.Result.code:type_name -> kgs.fsm.v1.Code
-	33, // 35: kgs.fsm.v1.Result.link:type_name -> kgs.fsm.v1.Link
-	27, // 36: kgs.fsm.v1.Result.grants:type_name -> kgs.fsm.v1.Grant
-	29, // 37: kgs.fsm.v1.Result.restored:type_name -> kgs.fsm.v1.Restored
-	36, // 38: kgs.fsm.v1.Result.token:type_name -> kgs.fsm.v1.Token
-	31, // 39: kgs.fsm.v1.Result.keyspace:type_name -> kgs.fsm.v1.Keyspace
-	30, // 40: kgs.fsm.v1.Restored.keyspaces:type_name -> kgs.fsm.v1.RestoredKeyspace
-	41, // [41:41] is the sub-list for method output_type
-	41, // [41:41] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	27, // 19: kgs.fsm.v1.Command.grow_keyspace:type_name -> kgs.fsm.v1.GrowKeyspace
+	28, // 20: kgs.fsm.v1.Command.update_keyspace:type_name -> kgs.fsm.v1.UpdateKeyspace
+	15, // 21: kgs.fsm.v1.Command.visit_link:type_name -> kgs.fsm.v1.VisitLink
+	16, // 22: kgs.fsm.v1.Command.add_visits:type_name -> kgs.fsm.v1.AddVisits
+	26, // 23: kgs.fsm.v1.Command.raise_version:type_name -> kgs.fsm.v1.RaiseVersion
+	33, // 24: kgs.fsm.v1.InitCluster.keyspaces:type_name -> kgs.fsm.v1.Keyspace
+	34, // 25: kgs.fsm.v1.PutNode.node:type_name -> kgs.fsm.v1.Node
+	29, // 26: kgs.fsm.v1.Release.grants:type_name -> kgs.fsm.v1.Grant
+	13, // 27: kgs.fsm.v1.CreateLink.generated:type_name -> kgs.fsm.v1.GeneratedKey
+	35, // 28: kgs.fsm.v1.CreateLink.link:type_name -> kgs.fsm.v1.Link
+	17, // 29: kgs.fsm.v1.AddVisits.links:type_name -> kgs.fsm.v1.LinkVisits
+	36, // 30: kgs.fsm.v1.LinkVisits.visits:type_name -> kgs.fsm.v1.Visits
+	21, // 31: kgs.fsm.v1.RestoreBackup.floors:type_name -> kgs.fsm.v1.Floor
+	37, // 32: kgs.fsm.v1.CreateToken.role:type_name -> kgs.fsm.v1.Role
+	34, // 33: kgs.fsm.v1.RecoverCluster.node:type_name -> kgs.fsm.v1.Node
+	21, // 34: kgs.fsm.v1.RecoverCluster.floors:type_name -> kgs.fsm.v1.Floor
+	33, // 35: kgs.fsm.v1.CreateKeyspace.keyspace:type_name -> kgs.fsm.v1.Keyspace
+	0,  // 36: kgs.fsm.v1.Result.code:type_name -> kgs.fsm.v1.Code
+	35, // 37: kgs.fsm.v1.Result.link:type_name -> kgs.fsm.v1.Link
+	29, // 38: kgs.fsm.v1.Result.grants:type_name -> kgs.fsm.v1.Grant
+	31, // 39: kgs.fsm.v1.Result.restored:type_name -> kgs.fsm.v1.Restored
+	38, // 40: kgs.fsm.v1.Result.token:type_name -> kgs.fsm.v1.Token
+	33, // 41: kgs.fsm.v1.Result.keyspace:type_name -> kgs.fsm.v1.Keyspace
+	32, // 42: kgs.fsm.v1.Restored.keyspaces:type_name -> kgs.fsm.v1.RestoredKeyspace
+	43, // [43:43] is the sub-list for method output_type
+	43, // [43:43] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_fsm_pb_command_proto_init() }
@@ -2904,18 +3111,21 @@ func file_fsm_pb_command_proto_init() {
 		(*Command_RevokeToken)(nil),
 		(*Command_RecoverCluster)(nil),
 		(*Command_CreateKeyspace)(nil),
+		(*Command_GrowKeyspace)(nil),
+		(*Command_UpdateKeyspace)(nil),
 		(*Command_VisitLink)(nil),
 		(*Command_AddVisits)(nil),
 		(*Command_RaiseVersion)(nil),
 	}
 	file_fsm_pb_command_proto_msgTypes[13].OneofWrappers = []any{}
+	file_fsm_pb_command_proto_msgTypes[27].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_pb_command_proto_rawDesc), len(file_fsm_pb_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   30,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -131,7 +131,8 @@ func (Role) EnumDescriptor() ([]byte, []int) {
 	return file_fsm_pb_rows_proto_rawDescGZIP(), []int{1}
 }
 
-// Keyspace is a row of keyspaces.
+// Keyspace is a row of keyspaces: a key space, or one of its lengths. The rows of
+// one name are its lengths, in the order of their ids.
 type Keyspace struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Name     string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -165,7 +166,10 @@ type Keyspace struct {
 	Blocklist []string `protobuf:"bytes,17,rep,name=blocklist,proto3" json:"blocklist,omitempty"`
 	// Links from this key on may be aliases that are keys of this key space and not
 	// claimed yet. Nothing is generated before all are. "": they are.
-	ClaimFrom     string `protobuf:"bytes,18,opt,name=claim_from,json=claimFrom,proto3" json:"claim_from,omitempty"`
+	ClaimFrom string `protobuf:"bytes,18,opt,name=claim_from,json=claimFrom,proto3" json:"claim_from,omitempty"`
+	// Whether it goes on with keys of one character more when all are generated.
+	// Absent: the default one does. Of several lengths, the last one's counts.
+	Grow          *bool `protobuf:"varint,19,opt,name=grow,proto3,oneof" json:"grow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -324,6 +328,13 @@ func (x *Keyspace) GetClaimFrom() string {
 		return x.ClaimFrom
 	}
 	return ""
+}
+
+func (x *Keyspace) GetGrow() bool {
+	if x != nil && x.Grow != nil {
+		return *x.Grow
+	}
+	return false
 }
 
 // Used is a row of used_keys; the row's key holds the first position of the run.
@@ -1491,7 +1502,7 @@ var File_fsm_pb_rows_proto protoreflect.FileDescriptor
 const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\n" +
 	"\x11fsm/pb/rows.proto\x12\n" +
-	"kgs.fsm.v1\"\xf3\x03\n" +
+	"kgs.fsm.v1\"\x95\x04\n" +
 	"\bKeyspace\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\balphabet\x18\x02 \x01(\tR\balphabet\x12\x16\n" +
@@ -1514,7 +1525,9 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\x05check\x18\x10 \x01(\bR\x05check\x12\x1c\n" +
 	"\tblocklist\x18\x11 \x03(\tR\tblocklist\x12\x1d\n" +
 	"\n" +
-	"claim_from\x18\x12 \x01(\tR\tclaimFrom\"\xdb\x01\n" +
+	"claim_from\x18\x12 \x01(\tR\tclaimFrom\x12\x17\n" +
+	"\x04grow\x18\x13 \x01(\bH\x00R\x04grow\x88\x01\x01B\a\n" +
+	"\x05_grow\"\xdb\x01\n" +
 	"\x04Used\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\x04R\x02to\x12-\n" +
 	"\apurpose\x18\x02 \x01(\x0e2\x13.kgs.fsm.v1.PurposeR\apurpose\x12\x14\n" +
@@ -1699,6 +1712,7 @@ func file_fsm_pb_rows_proto_init() {
 	if File_fsm_pb_rows_proto != nil {
 		return
 	}
+	file_fsm_pb_rows_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

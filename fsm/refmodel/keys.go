@@ -57,17 +57,36 @@ func (s *Space) Used(pos uint64) *pb.Used {
 // Unused tells whether the position is generated and not used.
 func (s *Space) Unused(pos uint64) bool { return pos < s.Row.HighWaterMark && s.Used(pos) == nil }
 
-// Space finds a key space; "" is the default one.
+// Space finds the last length of a key space; "" is the default one.
 func (m *Model) Space(name string) *Space {
+	all := m.Lengths(name)
+	if len(all) == 0 {
+		return nil
+	}
+	return all[len(all)-1]
+}
+
+// Lengths are those of a key space, the first one first.
+func (m *Model) Lengths(name string) (all []*Space) {
 	if name == "" {
 		name = defaultKeyspace
 	}
 	for _, s := range m.Spaces {
 		if s.Row.Name == name {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// spaceOfKey is the length of which the key may be, the last one if it is of none.
+func (m *Model) spaceOfKey(name, key string) *Space {
+	for _, s := range m.Lengths(name) {
+		if len(patterns(s.Row)) == len(key) {
 			return s
 		}
 	}
-	return nil
+	return m.Space(name)
 }
 
 // newRow is a row of used_keys as the present entry makes it. It is in force
@@ -165,13 +184,20 @@ func (m *Model) generate(op *pb.Generate) *pb.Result {
 }
 
 func (m *Model) lease(op *pb.Lease) *pb.Result {
-	s := m.Space(op.Keyspace)
-	if s == nil {
+	all := m.Lengths(op.Keyspace)
+	if len(all) == 0 {
 		return code(pb.Code_KEYSPACE_NOT_FOUND)
 	}
-	m.endQuarantine(s)
 	count := min(op.Count, maxMoved)
-	if count == 0 || count > s.Row.Unused {
+	var s *Space
+	for i, length := range all {
+		m.endQuarantine(length)
+		may := i == len(all)-1 || !op.Direct && !op.LastLength
+		if s == nil && may && count <= length.Row.Unused {
+			s = length
+		}
+	}
+	if count == 0 || s == nil {
 		return code(pb.Code_NOT_ENOUGH_UNUSED)
 	}
 	used := m.newRow(s, pb.Purpose_LEASE)
@@ -190,15 +216,19 @@ func (m *Model) lease(op *pb.Lease) *pb.Result {
 		} else if n == maxLeaseRuns {
 			break
 		} else {
-			r.Grants = append(r.Grants, &pb.Grant{Lease: used.Lease, From: s.first, Count: 1})
+			g := &pb.Grant{Lease: used.Lease, From: s.first, Count: 1}
+			if s != all[0] {
+				g.Space = s.Row.Id
+			}
+			r.Grants = append(r.Grants, g)
 		}
 		s.set(s.first)
 		r.Count++
 		s.Row.LeasedTo = max(s.Row.LeasedTo, s.first+1)
 	}
-	s.handedOut(m.term, op.HandedOut)
+	all[0].handedOut(m.term, op.HandedOut)
 	if !op.Direct {
-		s.Row.Buffered += r.Count
+		all[0].Row.Buffered += r.Count
 	}
 	return r
 }
@@ -213,12 +243,18 @@ func (s *Space) handedOut(term, n uint64) {
 }
 
 func (m *Model) release(op *pb.Release) *pb.Result {
-	s := m.Space(op.Keyspace)
-	if s == nil {
+	all := m.Lengths(op.Keyspace)
+	if len(all) == 0 {
 		return code(pb.Code_KEYSPACE_NOT_FOUND)
 	}
 	r := &pb.Result{}
 	for _, g := range op.Grants {
+		s := all[0]
+		if g.Space != 0 {
+			if s = m.spaceOf(uint64(g.Space)); s == nil || s.Row.Name != all[0].Row.Name {
+				continue
+			}
+		}
 		to := g.From + g.Count
 		mine := to > g.From
 		for pos := g.From; mine && pos < to; pos++ {
@@ -233,8 +269,8 @@ func (m *Model) release(op *pb.Release) *pb.Result {
 			r.Count += g.Count
 		}
 	}
-	s.handedOut(m.term, op.HandedOut)
-	s.Row.Buffered -= min(s.Row.Buffered, r.Count)
+	all[0].handedOut(m.term, op.HandedOut)
+	all[0].Row.Buffered -= min(all[0].Row.Buffered, r.Count)
 	return r
 }
 

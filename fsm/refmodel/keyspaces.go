@@ -1,6 +1,8 @@
 package refmodel
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"maps"
 	"slices"
 	"strings"
@@ -42,17 +44,18 @@ func (m *Model) createKeyspace(given *pb.Keyspace) *pb.Result {
 		return code(pb.Code_INVALID_KEYSPACE)
 	}
 	row := &pb.Keyspace{Name: name, Alphabet: given.Alphabet, Length: given.Length, Prefix: given.Prefix, Check: given.Check,
-		PermutationKey: given.PermutationKey, Id: m.State.NextKeyspace, CreatedAt: m.State.Clock}
+		PermutationKey: given.PermutationKey, Id: m.State.NextKeyspace, CreatedAt: m.State.Clock, Grow: given.Grow}
 	words, err := keyspace.CleanBlocklist(described(row), given.Blocklist)
 	if described(row).Validate() != nil || err != nil {
 		return code(pb.Code_INVALID_KEYSPACE)
 	}
 	row.Blocklist = words
-	if old := m.Space(name); old != nil {
-		if described(old.Row) != described(row) || !slices.Equal(old.Row.Blocklist, words) {
+	if all := m.Lengths(name); len(all) > 0 {
+		old, last := all[0].Row, m.Space(name).Row
+		if described(old) != described(row) || !slices.Equal(old.Blocklist, words) || row.Grow != nil && row.GetGrow() != mayGrow(last) {
 			return code(pb.Code_KEYSPACE_EXISTS)
 		}
-		return &pb.Result{Keyspace: told(old.Row)}
+		return &pb.Result{Keyspace: told(last)}
 	}
 	if len(m.Spaces) >= maxKeyspaces {
 		return code(pb.Code_TOO_MANY_KEYSPACES)
@@ -72,6 +75,64 @@ func (m *Model) createKeyspace(given *pb.Keyspace) *pb.Result {
 	m.State.NextKeyspace++
 	m.claim(s)
 	return &pb.Result{Keyspace: told(row), Count: 1}
+}
+
+func mayGrow(row *pb.Keyspace) bool {
+	return row.GetGrow() || row.Grow == nil && row.Name == defaultKeyspace
+}
+
+func (m *Model) growKeyspace(op *pb.GrowKeyspace) *pb.Result {
+	s := m.Space(op.Keyspace)
+	switch {
+	case s == nil:
+		return code(pb.Code_KEYSPACE_NOT_FOUND)
+	case s.Row.Length != op.FromLength:
+		return &pb.Result{Keyspace: told(s.Row)}
+	case s.Row.HighWaterMark != s.Perm.Size():
+		return code(pb.Code_INVALID)
+	}
+	next, why := nextOf(s, m.Spaces)
+	if next == nil {
+		return code(why)
+	}
+	next.Row.Id, next.Row.CreatedAt = m.State.NextKeyspace, m.State.Clock
+	m.State.NextKeyspace++
+	m.Spaces = append(m.Spaces, next)
+	m.claim(next)
+	return &pb.Result{Keyspace: told(next.Row), Count: 1}
+}
+
+// nextOf is what the key space grows to, but for id and time; else the reason.
+func nextOf(s *Space, all []*Space) (*Space, pb.Code) {
+	if !mayGrow(s.Row) {
+		return nil, pb.Code_KEYSPACE_EXHAUSTED
+	}
+	mac := hmac.New(sha256.New, s.Row.PermutationKey)
+	mac.Write([]byte("one character more"))
+	row := &pb.Keyspace{Name: s.Row.Name, Alphabet: s.Row.Alphabet, Length: s.Row.Length + 1, Prefix: s.Row.Prefix, Check: s.Row.Check,
+		Blocklist: s.Row.Blocklist, Grow: s.Row.Grow, PermutationKey: mac.Sum(nil)}
+	perm, err := keyspace.NewPermutation(described(row), row.PermutationKey)
+	if err != nil {
+		return nil, pb.Code_INVALID_KEYSPACE
+	}
+	for _, other := range all {
+		if meet(patterns(other.Row), patterns(row)) {
+			return nil, pb.Code_KEYSPACES_MEET
+		}
+	}
+	row.ClaimFrom = claimStart(row)
+	return newSpace(row, perm), pb.Code_OK
+}
+
+func (m *Model) updateKeyspace(op *pb.UpdateKeyspace) *pb.Result {
+	s := m.Space(op.Keyspace)
+	if s == nil {
+		return code(pb.Code_KEYSPACE_NOT_FOUND)
+	}
+	if op.Grow != nil {
+		s.Row.Grow = op.Grow
+	}
+	return &pb.Result{Keyspace: told(s.Row)}
 }
 
 func told(row *pb.Keyspace) *pb.Keyspace {

@@ -151,7 +151,7 @@ func (m *Model) checkAlias(key string) pb.Code {
 }
 
 func (m *Model) checkTaken(op *pb.CreateLink) pb.Code {
-	key, s := op.TakenKey, m.Space(op.Keyspace)
+	key, s := op.TakenKey, m.spaceOfKey(op.Keyspace, op.TakenKey)
 	if s == nil {
 		return pb.Code_KEYSPACE_NOT_FOUND
 	}
@@ -172,7 +172,7 @@ func (m *Model) checkTaken(op *pb.CreateLink) pb.Code {
 }
 
 func (m *Model) checkGenerated(space string, g *pb.GeneratedKey) pb.Code {
-	s := m.Space(space)
+	s := m.spaceOfKey(space, g.GetKey())
 	if s == nil {
 		return pb.Code_KEYSPACE_NOT_FOUND
 	}

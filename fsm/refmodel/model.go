@@ -103,6 +103,10 @@ func (m *Model) execute(c *pb.Command) *pb.Result {
 		r = m.revokeToken(op.RevokeToken.Id)
 	case *pb.Command_CreateKeyspace:
 		r = m.createKeyspace(op.CreateKeyspace.GetKeyspace())
+	case *pb.Command_GrowKeyspace:
+		r = m.growKeyspace(op.GrowKeyspace)
+	case *pb.Command_UpdateKeyspace:
+		r = m.updateKeyspace(op.UpdateKeyspace)
 	case *pb.Command_RecoverCluster:
 		r = m.recoverCluster(op.RecoverCluster)
 	case *pb.Command_RaiseVersion:

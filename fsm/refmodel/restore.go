@@ -122,12 +122,12 @@ func (m *Model) restoreBackup(op *pb.RestoreBackup) *pb.Result {
 	if b.header.Version > max(m.State.Version, 1) {
 		return code(pb.Code_RESTORE_REFUSED)
 	}
-	spaces, margin, adopts := m.Spaces, uint64(restoreMargin), !m.hasSpaces(b)
+	spaces, margin, share, adopts := slices.Clone(m.Spaces), uint64(restoreMargin), uint64(marginShare), !m.hasSpaces(b)
 	if adopts {
 		if !eachHasFloor(b.Spaces, op) || !m.pristine() {
 			return code(pb.Code_RESTORE_REFUSED)
 		}
-		spaces, margin = b.Spaces, adoptMargin
+		spaces, margin, share = slices.Clone(b.Spaces), adoptMargin, widened(op.Grow)
 	}
 	for _, f := range op.Floors {
 		if !slices.ContainsFunc(spaces, func(s *Space) bool { return s.Row.Name == f.Keyspace }) {
@@ -135,22 +135,35 @@ func (m *Model) restoreBackup(op *pb.RestoreBackup) *pb.Result {
 		}
 	}
 	told := &pb.Restored{Adopted: adopts}
+	nextID := max(m.State.NextKeyspace, b.header.NextKeyspace)
 	var next []*Space
-	for _, s := range spaces {
+	for i := 0; i < len(spaces); i++ {
+		s := spaces[i]
 		theirs := b.spaceOf(uint64(s.Row.Id))
 		if theirs == nil {
 			theirs = newSpace(&pb.Keyspace{ClaimFrom: "all"}, s.Perm)
 		}
 		size, known := s.Perm.Size(), max(s.Row.HighWaterMark, theirs.Row.HighWaterMark)
-		floor := floorOf(s, op.Floor, op.Floors)
-		if floor > size || floor == size && !named(s, op.Floors) {
-			return code(pb.Code_RESTORE_REFUSED)
+		mark := known
+		lengths := (&Model{Spaces: spaces}).Lengths(s.Row.Name)
+		if lengths[len(lengths)-1] == s {
+			mark = s.mark(lengths, known, margin, share, floorOf(s, op.Floor, op.Floors))
+			grown, _ := nextOf(s, spaces)
+			grows := mark >= size && op.Grow && grown != nil
+			if grows {
+				grown.Row.Id, grown.Row.CreatedAt = nextID, m.State.Clock
+				nextID++
+				spaces = append(spaces, grown)
+			}
+			if over := s.mark(lengths, 0, 0, 1, floorOf(s, op.Floor, op.Floors)); (over > size && !(grows && named(s, op.Floors))) || over == size && !named(s, op.Floors) {
+				return code(pb.Code_RESTORE_REFUSED)
+			}
+			mark = min(mark, size)
 		}
-		mark := max(floor, known+min(margin, size/marginShare, size-known))
 		burnt := m.burn(s, theirs, mark)
 		next = append(next, burnt)
 		told.Keyspaces = append(told.Keyspaces, &pb.RestoredKeyspace{
-			Name: s.Row.Name, Burned: burnt.Row.Used - theirs.Row.Used, HighWaterMark: mark, Margin: mark - known, Left: size - mark,
+			Name: s.Row.Name, Burned: burnt.Row.Used - theirs.Row.Used, HighWaterMark: mark, Margin: mark - known, Left: size - mark, Length: lengthTold(s, op.Grow),
 		})
 	}
 	links, lost := m.mergeLinks(b)
@@ -159,7 +172,7 @@ func (m *Model) restoreBackup(op *pb.RestoreBackup) *pb.Result {
 		m.Spaces, m.Links, m.Visits, m.State.Links = next, links, b.Visits, b.header.Links
 		m.State.Clock = max(m.State.Clock, b.header.Clock)
 		m.State.NextLease = max(m.State.NextLease, b.header.NextLease)
-		m.State.NextKeyspace = max(m.State.NextKeyspace, b.header.NextKeyspace)
+		m.State.NextKeyspace = nextID
 	}
 	return &pb.Result{Restored: told}
 }

@@ -175,7 +175,7 @@ func TestBatch(t *testing.T) {
 func TestKeyspaces(t *testing.T) {
 	node := &fakenode.Node{
 		Spaces: []cluster.KeyspaceStats{{Name: "default", Length: 6, Size: 64, Exhausted: time.Minute}},
-		Rows:   []fsm.KeyRow{{Run: keyspace.Run{From: 1, To: 3}}, {Run: keyspace.Run{From: 5, To: 6}}},
+		Rows:   []cluster.KeyRow{{Length: 6, KeyRow: fsm.KeyRow{Run: keyspace.Run{From: 1, To: 3}}}, {Length: 6, KeyRow: fsm.KeyRow{Run: keyspace.Run{From: 5, To: 6}}}},
 	}
 	c, ctx := newPair(t, node), t.Context()
 	if spaces := must(c.Keyspaces(ctx))(t); len(spaces) != 1 || *spaces[0].ExhaustedInSeconds != 60 {
@@ -185,12 +185,16 @@ func TestKeyspaces(t *testing.T) {
 		t.Errorf("%+v", space)
 	}
 	page := must(c.KeyRows(ctx, "default", client.UnusedKeys, 1, ""))(t)
-	if len(page.Rows) != 1 || page.Rows[0] != (client.KeyRow{From: 1, To: 3, Count: 2}) {
+	if len(page.Rows) != 1 || page.Rows[0] != (client.KeyRow{Length: 6, From: 1, To: 3, Count: 2}) {
 		t.Errorf("%+v", page)
 	}
 	page = must(c.KeyRows(ctx, "default", client.UsedKeys, 1, page.NextCursor))(t)
 	if len(page.Rows) != 1 || page.Rows[0].From != 5 || page.NextCursor != "" {
 		t.Errorf("%+v", page)
+	}
+	grow := true
+	if space := must(c.UpdateKeyspace(ctx, "default", client.KeyspaceChanges{Grow: &grow}))(t); !space.Grows {
+		t.Errorf("%+v", space)
 	}
 }
 

@@ -24,6 +24,17 @@ type Keyspace struct {
 	Rate      float64 `json:"rate"` // keys per second
 	// ExhaustedInSeconds at that rate; nil: not in sight.
 	ExhaustedInSeconds *float64 `json:"exhausted_in_seconds"`
+	Grows              bool     `json:"grows,omitempty"`          // with longer keys, then
+	GrowthBlocked      string   `json:"growth_blocked,omitempty"` // why it does not, though it may
+	Lengths            []Length `json:"lengths,omitempty"`        // once it has grown
+}
+
+// Length is where one length of a key space stands.
+type Length struct {
+	Length int    `json:"length"`
+	Size   uint64 `json:"size"`
+	Unused uint64 `json:"unused"`
+	Used   uint64 `json:"used"`
 }
 
 // Keyspaces lists the key spaces.
@@ -51,12 +62,28 @@ type NewKeyspace struct {
 	Prefix    string   `json:"prefix,omitempty"`
 	Check     bool     `json:"check,omitempty"`
 	Blocklist []string `json:"blocklist,omitempty"`
+	// Grow has it go on with longer keys when all are used; nil: only "default" does.
+	Grow *bool `json:"grow,omitempty"`
 }
 
 // CreateKeyspace creates a key space. One that is there as described is the
 // answer, too; code keyspace_exists if the name is another one's.
 func (c *Client) CreateKeyspace(ctx context.Context, k NewKeyspace, opts ...Option) (Keyspace, error) {
-	call, err := jsonCall(http.MethodPost, "/v1/keyspaces", k)
+	return c.changeKeyspace(ctx, http.MethodPost, "/v1/keyspaces", k, opts)
+}
+
+// KeyspaceChanges are the fields of a key space to change; nil ones stay.
+type KeyspaceChanges struct {
+	Grow *bool `json:"grow,omitempty"` // as in NewKeyspace
+}
+
+// UpdateKeyspace changes a key space.
+func (c *Client) UpdateKeyspace(ctx context.Context, name string, changes KeyspaceChanges, opts ...Option) (Keyspace, error) {
+	return c.changeKeyspace(ctx, http.MethodPatch, "/v1/keyspaces/"+url.PathEscape(name), changes, opts)
+}
+
+func (c *Client) changeKeyspace(ctx context.Context, method, path string, body any, opts []Option) (Keyspace, error) {
+	call, err := jsonCall(method, path, body)
 	if err != nil {
 		return Keyspace{}, err
 	}
@@ -80,6 +107,7 @@ const (
 
 // KeyRow is a row of a key table: the positions [From, To).
 type KeyRow struct {
+	Length  int    `json:"length"` // of the keys
 	From    uint64 `json:"from_position"`
 	To      uint64 `json:"to_position"`
 	Count   uint64 `json:"count"`

@@ -58,7 +58,8 @@ type BackupOrigin struct {
 // RestoredKeyspace is a key space after a restore.
 type RestoredKeyspace struct {
 	Name          string `json:"name"`
-	Burned        uint64 `json:"burned"` // keys that can be had no more
+	Length        int    `json:"length,omitempty"` // of a key space that has grown each is told of
+	Burned        uint64 `json:"burned"`           // keys that can be had no more
 	HighWaterMark uint64 `json:"high_water_mark"`
 	Left          uint64 `json:"left"` // keys that can still be generated
 }

@@ -66,8 +66,9 @@ function draw(s, k) {
   s.used.style.width = `${(100 * k.used) / k.size}%`;
   s.unused.style.width = `${(100 * k.unused) / k.size}%`;
   const seconds = k.exhausted_in_seconds;
-  const left = seconds === null ? "no end in sight" : `exhausted in ${span(seconds)} at this rate`;
-  s.forecast.dataset.state = seconds !== null && seconds < 30 * 86400 ? "bad" : k.used > 0.9 * k.size ? "tight" : "good";
+  const end = k.grows ? "longer ones" : "exhausted";
+  const left = seconds === null ? "no end in sight" : `${end} in ${span(seconds)} at this rate`;
+  s.forecast.dataset.state = !k.grows && seconds !== null && seconds < 30 * 86400 ? "bad" : k.used > 0.9 * k.size ? "tight" : "good";
   put(s.forecast, `${percent(k.used, k.size)} of ${about(k.size)} used, ${left}`);
   s.bar.setAttribute("aria-label", s.forecast.textContent);
 }
@@ -101,7 +102,7 @@ function drawNew() {
   const fits = size >= 1e6 && size <= 2 ** 63;
   $("space-size").classList.toggle("warn", !fits);
   const characters = fresh.prefix.value.length + fresh.length.valueAsNumber + fresh.check.checked;
-  put($("space-size"), fits ? `${about(size)} keys of ${characters} characters. A key space never changes, and cannot be deleted.`
+  put($("space-size"), fits ? `${about(size)} keys of ${characters} characters. It cannot be changed or deleted.`
     : "A key space has a million to 9.2 quintillion keys: choose another length.");
 }
 

@@ -23,8 +23,8 @@ func Conserved(m *fsm.Machine, lostBound uint64) []Violation {
 		report := func(format string, args ...any) {
 			found = append(found, Violation{"conservation", row.Name + ": " + fmt.Sprintf(format, args...)})
 		}
-		unused, err1 := m.KeyRows(store.UnusedKeys, row.Name, 0, math.MaxInt)
-		used, err2 := m.KeyRows(store.UsedKeys, row.Name, 0, math.MaxInt)
+		unused, err1 := m.KeyRows(store.UnusedKeys, row.Id, 0, math.MaxInt)
+		used, err2 := m.KeyRows(store.UsedKeys, row.Id, 0, math.MaxInt)
 		if err1 != nil || err2 != nil {
 			report("%v, %v", err1, err2)
 			continue

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kgs-cluster/kgs/fsm/pb"
+	"github.com/kgs-cluster/kgs/fsm/refmodel"
 )
 
 // Check compares the history with the log: what was acknowledged is there, with
@@ -23,19 +24,19 @@ func (r *Replayed) Check(h *History, rules Rules) []Violation {
 // takes judges the keys that clients were given.
 func (m *matching) takes(h *History) {
 	returned := returns(h.Ops())
-	space := m.Model.Space("")
-	slices.SortFunc(m.leases, func(a, b *pb.Grant) int { return cmp.Compare(a.From, b.From) })
+	lengths := m.Model.Lengths("")
+	slices.SortFunc(m.leases, func(a, b *pb.Grant) int { return cmp.Or(cmp.Compare(a.Space, b.Space), cmp.Compare(a.From, b.From)) })
 	for i := range h.Ops() {
 		op := &h.Ops()[i]
 		if op.Kind != Take || op.Outcome != OK {
 			continue
 		}
 		for _, key := range op.GotKeys {
-			pos, ok := space.Perm.Position(key)
+			space, of, pos := locate(lengths, key)
 			switch {
-			case !ok:
+			case space == nil:
 				m.report("%s is no key: %v", key, op)
-			case m.first == 0 && !m.leased(pos):
+			case m.first == 0 && !m.leased(of, pos):
 				m.report("%s was never leased: %v", key, op)
 			case space.Used(pos) == nil && len(returned[key]) == 0:
 				m.report("%s is not in used_keys, and nobody returned it: %v", key, op)
@@ -44,11 +45,25 @@ func (m *matching) takes(h *History) {
 	}
 }
 
+// locate finds the length that a key is of, and as what grants say it.
+func locate(lengths []*refmodel.Space, key string) (s *refmodel.Space, of uint32, pos uint64) {
+	for i, s := range lengths {
+		if pos, ok := s.Perm.Position(key); ok && i == 0 {
+			return s, 0, pos
+		} else if ok {
+			return s, s.Row.Id, pos
+		}
+	}
+	return nil, 0, 0
+}
+
 // leased: a grant of some lease holds the position. Grants of different leases
 // overlap only in keys that came back, which are few.
-func (m *matching) leased(pos uint64) bool {
-	at, _ := slices.BinarySearchFunc(m.leases, pos, func(g *pb.Grant, pos uint64) int { return cmp.Compare(g.From, pos+1) })
-	for at--; at >= 0; at-- {
+func (m *matching) leased(of uint32, pos uint64) bool {
+	at, _ := slices.BinarySearchFunc(m.leases, pos, func(g *pb.Grant, pos uint64) int {
+		return cmp.Or(cmp.Compare(g.Space, of), cmp.Compare(g.From, pos+1))
+	})
+	for at--; at >= 0 && m.leases[at].Space == of; at-- {
 		if g := m.leases[at]; pos < g.From+g.Count {
 			return true
 		}

@@ -26,7 +26,7 @@ type Node struct {
 	Misses   uint64
 	Endless  bool // there are always more links
 	State    fsm.KeyState
-	Rows     []fsm.KeyRow
+	Rows     []cluster.KeyRow
 	Spaces   []cluster.KeyspaceStats
 	Stat     cluster.Status
 	Checks   []cluster.Check
@@ -348,11 +348,24 @@ func (n *Node) CreateKeyspace(ctx context.Context, r cluster.KeyspaceRequest, id
 	return made, nil
 }
 
-func (n *Node) KeyRows(ctx context.Context, l cluster.Level, used bool, space string, from uint64, limit int) ([]fsm.KeyRow, error) {
+func (n *Node) UpdateKeyspace(ctx context.Context, name string, grow *bool, idem *cluster.Idempotency) (cluster.CreatedKeyspace, error) {
+	if err := n.enter(ctx, "UpdateKeyspace", name, grow, idem); err != nil {
+		return cluster.CreatedKeyspace{}, err
+	}
+	for _, s := range n.Spaces {
+		if s.Name == name {
+			s.Grows = grow != nil && *grow
+			return cluster.CreatedKeyspace{Index: 10, Stats: s}, nil
+		}
+	}
+	return cluster.CreatedKeyspace{Index: 10}, fsm.ErrKeyspaceNotFound
+}
+
+func (n *Node) KeyRows(ctx context.Context, l cluster.Level, used bool, space string, from cluster.KeyPlace, limit int) ([]cluster.KeyRow, error) {
 	err := n.enter(ctx, "KeyRows", l, used, space, from, limit)
-	var rows []fsm.KeyRow
+	var rows []cluster.KeyRow
 	for _, row := range n.Rows {
-		if row.From >= from && len(rows) < limit {
+		if (row.Length > from.Length || row.Length == from.Length && row.From >= from.Position) && len(rows) < limit {
 			rows = append(rows, row)
 		}
 	}
