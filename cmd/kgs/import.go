@@ -52,7 +52,8 @@ rows were refused, 0 if none was.
 
 An import that was interrupted is run again: rows that were done are not done twice for
 24 hours, wherever they stand in the file then, and rows with a key of their own never.
---anew makes links anew of rows that were imported before.`,
+--anew makes links anew of rows that were imported before. Nodes remember 4 million rows:
+more in 24 hours are refused.`,
 		Example: `  kgs links import urls.txt > keys.tsv
   kgs links import --from shlink --keep-codes --rejects rejects.csv short_urls.csv
   kgs links import rejects.csv --from shlink --keep-codes       # once corrected

@@ -189,6 +189,14 @@ func TestImportRejects(t *testing.T) {
 			t.Errorf("%+v, %v", got, err)
 		}
 	})
+	t.Run("many", func(t *testing.T) {
+		rejects := filepath.Join(t.TempDir(), "r")
+		got := kgs(t, strings.Repeat("ftp://a/\n", maxShown+2), "links", "import", "-", "--rejects", rejects, "--addr", newLinkAPI(t, healthy).url)
+		text, _ := os.ReadFile(rejects)
+		if strings.Count(got.stderr, "invalid_url") != maxShown || strings.Count(string(text), "invalid_url") != maxShown+2 || !strings.Contains(got.stderr, "further ones are in "+rejects) {
+			t.Errorf("%+v\n%s", got, text)
+		}
+	})
 	t.Run("the input", func(t *testing.T) {
 		file := writeFile(t, "http://a/\n")
 		got := kgs(t, "", "links", "import", file, "--rejects", file)
