@@ -47,6 +47,7 @@ var leastRoles = map[string]pb.Role{
 
 	"POST /v1/tokens":       pb.Role_ADMIN,
 	"GET /v1/tokens":        pb.Role_ADMIN,
+	"GET /v1/tokens/self":   pb.Role_READ,
 	"DELETE /v1/tokens/:id": pb.Role_ADMIN,
 
 	"GET /v1/cluster/watch": pb.Role_READ,
@@ -261,6 +262,17 @@ func TestWithoutAuthentication(t *testing.T) {
 	s := newServer(t, &fakenode.Node{AuthErr: cluster.ErrNoLeader})
 	send(t, s, "POST", "/v1/keys", "").wantStatus(201)
 	send(t, s, "POST", "/v1/keys", "", "Authorization: Bearer bad").wantStatus(201)
+}
+
+// A client can ask what it may do.
+func TestOwnToken(t *testing.T) {
+	node := newGuardedNode(t)
+	node.Name = "n1"
+	text, id := node.addToken(t, pb.Role_WRITE, 0)
+	s := guardedServer(t, node)
+	send(t, s, "GET", "/v1/tokens/self", "", "X-Api-Key: "+text).wantStatus(200).wantHeader("Cache-Control", "no-store").
+		wantBody(`{"auth":true,"role":"write","owner":"` + id + `"}` + "\n")
+	send(t, newServer(t, &fakenode.Node{}), "GET", "/v1/tokens/self", "").wantStatus(200).wantBody(`{"auth":false,"role":"admin"}` + "\n")
 }
 
 func TestTokenRoutes(t *testing.T) {

@@ -69,6 +69,7 @@ func (s *Server) apiRoutes() []route {
 
 		{http.MethodPost, "/v1/tokens", admin, s.createToken},
 		{http.MethodGet, "/v1/tokens", admin, s.listTokens},
+		{http.MethodGet, "/v1/tokens/self", read, s.ownToken},
 		{http.MethodDelete, "/v1/tokens/:id", admin, s.revokeToken},
 
 		{http.MethodGet, "/livez", public, s.livez},

@@ -109,6 +109,21 @@ func (s *Server) listTokens(ctx context.Context, c echo.Context) error {
 	return respondJSON(c, http.StatusOK, answer)
 }
 
+// ownToken is GET /v1/tokens/self: what the request's own token may do. Without
+// authentication everybody may do all.
+func (s *Server) ownToken(_ context.Context, c echo.Context) error {
+	answer := struct {
+		Auth  bool   `json:"auth"`
+		Role  string `json:"role"`
+		Owner string `json:"owner,omitempty"` // of what is made with it
+	}{s.auth, roleNames[admin], ""}
+	if b := bearerOf(c); s.auth {
+		answer.Role, answer.Owner = roleNames[b.Role], b.Owner
+	}
+	c.Response().Header()["Cache-Control"] = noStore
+	return respondJSON(c, http.StatusOK, answer)
+}
+
 // revokeToken is DELETE /v1/tokens/{id}.
 func (s *Server) revokeToken(ctx context.Context, c echo.Context) error {
 	idem, err := idempotency(c, nil)

@@ -76,13 +76,28 @@ export async function call(method, path, body, { once = true } = {}) {
 
 async function problem(response) {
   const body = await response.json().catch(() => ({}));
-  const detail = body.detail ? `: ${body.detail}` : "";
-  return new Problem(response.status, body.code ?? "", `${body.title ?? response.statusText}${detail}`);
+  const title = body.title ?? response.statusText;
+  const detail = body.detail ?? "";
+  const said = detail.toLowerCase().startsWith(title.toLowerCase()) ? [detail] : [title, detail]; // not the same twice
+  return new Problem(response.status, body.code ?? "", said.filter(Boolean).join(": "));
 }
 
-// wantsToken asks without one: does this node look at tokens?
-export async function wantsToken() {
-  return (await fetch(address("v1/cluster"), { cache: "no-store" })).status === 401;
+// self is what the token in use may do. The page shows just that; the node decides.
+export const self = { auth: false, role: "", owner: "" };
+
+const roles = ["", "read", "keys", "write", "admin"];
+
+export const may = (role) => roles.indexOf(self.role) >= roles.indexOf(role);
+
+export const mayChange = (link) => may("write") && (may("admin") || !link.owner || link.owner === self.owner);
+
+export async function learnSelf() {
+  try {
+    Object.assign(self, { owner: "" }, await call("GET", "v1/tokens/self"));
+  } catch (error) {
+    if (error.status === 401) Object.assign(self, { auth: true, role: "", owner: "" });
+  }
+  document.dispatchEvent(new Event("kgs-self"));
 }
 
 const silence = 25_000; // ms; the node says something every 10 s

@@ -1,18 +1,17 @@
 // The frame of the page: parts, theme, token, and the line to the cluster.
 import { $, announce, clock, fault, h, onSubmit, put } from "./dom.js";
-import { token, wantsToken, watch } from "./api.js";
+import { learnSelf, may, self, token, watch } from "./api.js";
 import { cluster } from "./cluster.js";
 import { keys } from "./keys.js";
 import { links } from "./links.js";
 import { tokens } from "./tokens.js";
 
-let withoutTokens = false; // this node does not look at them
 const parts = { cluster, keys, links, tokens };
 
 function show() {
   const name = location.hash.slice(1);
   if (name === "main" && document.querySelector("main > section:not([hidden])")) return; // the skip link
-  const part = name in parts && !(name === "tokens" && withoutTokens) ? name : "cluster";
+  const part = name in parts && !document.querySelector(`nav a[href="#${name}"]`).hidden ? name : "cluster";
   const changed = $(part).hidden;
   for (const other of Object.keys(parts)) $(other).hidden = other !== part;
   for (const link of document.querySelectorAll("nav a")) {
@@ -33,7 +32,7 @@ const themes = ["auto", "light", "dark"];
 
 function showTheme() {
   const now = document.documentElement.dataset.theme ?? "auto";
-  put($("theme"), now);
+  put($("theme-name"), now);
   $("theme").setAttribute("aria-label", `Theme: ${now === "auto" ? "the system's" : now}. Change it`);
 }
 
@@ -65,14 +64,16 @@ function useToken(text) {
 $("use-token").addEventListener("click", () => askToken());
 $("forget").addEventListener("click", () => useToken(""));
 onSubmit($("token-dialog").querySelector("form"), async (form) => useToken(form.get("token").trim()));
-document.addEventListener("kgs-unauthorized", ({ detail }) => {
-  showAuth();
-  askToken(token.get() ? detail.message : "");
-});
+document.addEventListener("kgs-unauthorized", ({ detail }) => askToken(token.get() ? detail.message : ""));
 
-function showAuth() {
-  for (const el of document.querySelectorAll("[data-auth]")) el.hidden = false;
-}
+// What needs a token, or a role, is there for who has it.
+document.addEventListener("kgs-self", () => {
+  for (const el of document.querySelectorAll("[data-auth], [data-needs]")) {
+    el.hidden = ("auth" in el.dataset && !self.auth) || !may(el.dataset.needs ?? "");
+  }
+  put($("use-token"), self.role ? `Token: ${self.role}` : "Token");
+  show();
+});
 
 // The line to the cluster.
 let others = []; // nodes with a page of their own
@@ -86,7 +87,8 @@ function banner(error) {
   const parts = [h("strong", {}, "Reconnecting."), ` No word from ${cluster.node || "this node"} since ${clock(lostAt)}; what you see is older. ${why}`];
   const elsewhere = others.map((n) => h("a", { href: `${n.http}/ui/${location.hash}` }, n.id));
   if (elsewhere.length) parts.push(h("span", {}, "This page at another node: ", ...elsewhere.flatMap((a, i) => (i ? [" · ", a] : [a])), "."));
-  el.replaceChildren(...parts);
+  const now = h("div", {}, ...parts);
+  if (now.innerHTML !== el.innerHTML) el.replaceChildren(...now.childNodes); // not with each try: it would be read out, and a link lose the focus
 }
 
 watch({
@@ -99,6 +101,7 @@ watch({
   state(state, error) {
     const live = $("live");
     live.dataset.state = state;
+    if (state === "live" || error?.status === 401) learnSelf();
     put($("live-text"), { wait: error?.status === 403 ? "not allowed" : "needs a token", live: "live", lost: "reconnecting" }[state]);
     live.title = error?.message ?? "";
     document.body.classList.toggle("stale", state === "lost");
@@ -116,9 +119,3 @@ watch({
 showTheme();
 addEventListener("hashchange", show);
 show();
-wantsToken().then((wants) => {
-  withoutTokens = !wants;
-  if (!wants) return show();
-  showAuth();
-  if (!token.get()) askToken();
-}, () => { /* no answer: the banner says so */ });

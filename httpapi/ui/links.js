@@ -1,6 +1,6 @@
 // Links: create, find, change, delete.
 import { $, announce, busy, confirm, copy, count, fault, h, onSubmit, plural, put, when } from "./dom.js";
-import { address, call } from "./api.js";
+import { address, call, mayChange } from "./api.js";
 import { Fields } from "./fields.js";
 import { follow } from "./visits.js";
 
@@ -32,7 +32,7 @@ $("search").addEventListener("submit", (event) => {
   load();
 });
 $("more").addEventListener("click", () => load(cursor));
-document.addEventListener("kgs-token", () => { if (!$("links").hidden) load(); });
+document.addEventListener("kgs-self", () => { if (!$("links").hidden) load(); });
 
 // load shows the first page of what is searched, or the next one.
 async function load(from = null) {
@@ -76,10 +76,11 @@ function item(link) {
       h("p", { className: "bar-line" }, shortLink(link), copyButton(link)),
       link.title && h("p", { className: "name" }, link.title),
       h("p", { className: "target", title: link.url }, link.url),
-      h("p", { className: "dim meta" }, when(link.created_at), link.alias ? " · alias" : "", ` · ${link.redirect}`, ...limits(link),
+      h("p", { className: "dim meta" }, when(link.created_at), link.alias ? " · alias" : "", ` · ${link.redirect}`, ...limits(link), link.owner ? ` · of ${link.owner}` : "",
         ...(link.tags ?? []).flatMap((tag) => [" ", tagButton(tag)]))),
     h("div", { className: "acts" },
-      act("Details", () => details(link)), act("Edit", () => change(link, li)), act("Delete", () => remove(link, li), "small danger")));
+      act("Details", () => details(link)),
+      mayChange(link) && act("Edit", () => change(link, li)), mayChange(link) && act("Delete", () => remove(link, li), "small danger")));
   return li;
 }
 
@@ -142,7 +143,7 @@ function details(link) {
     h("dl", { className: "facts" },
       row("short URL", shortLink(link)), row("long URL", h("span", { className: "break" }, link.url)),
       link.title ? row("title", link.title) : "", row("redirect", String(link.redirect)),
-      row("created", when(link.created_at)), link.updated_at ? row("changed", when(link.updated_at)) : "",
+      row("created", when(link.created_at)), link.updated_at ? row("changed", when(link.updated_at)) : "", link.owner ? row("owner", link.owner) : "",
       link.not_before ? row("begins", when(link.not_before)) : "", link.expires_at ? row("ends", when(link.expires_at)) : ""),
     visits);
   const dialog = $("detail-dialog");

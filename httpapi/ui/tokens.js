@@ -1,6 +1,6 @@
 // Tokens: list, create, revoke.
-import { $, announce, confirm, copy, fault, h, onSubmit, put, when } from "./dom.js";
-import { call } from "./api.js";
+import { $, announce, confirm, copy, fault, h, onSubmit, plural, put, when } from "./dom.js";
+import { call, token } from "./api.js";
 
 export const tokens = { show: load };
 
@@ -15,15 +15,16 @@ async function load() {
   }
 }
 
-document.addEventListener("kgs-token", () => { if (!$("tokens").hidden) load(); });
+document.addEventListener("kgs-self", () => { if (!$("tokens").hidden) load(); });
 
 function item(t) {
   const name = t.name || t.id;
   const li = h("li", { className: "item" },
     h("div", { className: "what" },
-      h("p", { className: "bar-line" }, h("span", { className: "mono key" }, t.id), h("span", { className: "role" }, t.role)),
+      h("p", { className: "bar-line" }, h("span", { className: "mono key" }, t.id), h("span", { className: "role" }, t.role),
+        token.get().startsWith(`kgs_${t.id}_`) && h("span", { className: "dim" }, "in use here")),
       t.name && h("p", { className: "name" }, t.name),
-      h("p", { className: "dim meta" }, "made ", when(t.created_at), " · ", ...(t.expires_at ? ["valid until ", when(t.expires_at)] : ["valid for ever"]))),
+      h("p", { className: "dim meta" }, "made ", when(t.created_at), " · ", ...(t.expires_at ? ["valid until ", when(t.expires_at)] : ["valid for ever"]), t.max_links ? ` · up to ${plural(t.max_links, "link")}` : "")),
     h("div", { className: "acts" },
       h("button", { type: "button", className: "small danger", "aria-label": `Revoke ${name}`, onclick: () => revoke(t, name, li) }, "Revoke")));
   return li;
