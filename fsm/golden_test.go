@@ -6,6 +6,8 @@ import (
 	"os"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/kgs-cluster/kgs/fsm/pb"
 )
 
@@ -22,6 +24,10 @@ var golden = map[string]struct {
 	"testdata/v1.growth.entries": {writeGrowth, func(t *testing.T, d *driver) {
 		equal(t, d.keyspace(digits).Length, uint32(8))
 		equal(t, len(must(d.m.Lengths(digits))), 3)
+	}},
+	"testdata/v1.forward.entries": {writeForward, func(t *testing.T, d *driver) {
+		equal(t, d.link("passes").ForwardQuery, false)
+		equal(t, d.link("forwards").ForwardQuery, true)
 	}},
 }
 
@@ -113,4 +119,13 @@ func writeGrowth(g *goldenLog) {
 	g.apply(cmd(&pb.Release{Keyspace: digits, Grants: leased.Grants, HandedOut: 3}), cmd(&pb.Lease{Keyspace: digits, Count: 1, LastLength: true}))
 	g.apply(cmd(&pb.RecoverCluster{Node: &pb.Node{Id: "n1"}, Grow: true, Floors: []*pb.Floor{{Keyspace: digits, Position: 11_000_005}, {Keyspace: hex, Position: 20}}}))
 	g.apply(generate(digits, 10), lease(digits, 5))
+}
+
+// writeForward has links that take the query along.
+func writeForward(g *goldenLog) {
+	forwards := cmd(&pb.CreateLink{Alias: "forwards", Link: &pb.Link{Url: "https://go.dev/", ForwardQuery: true}})
+	passes := cmd(&pb.CreateLink{Alias: "passes", Link: &pb.Link{Url: "https://go.dev/"}, FindIfExists: true})
+	g.apply(cmd(testInit()))
+	g.apply(request(idempotent(forwards, "k"), 1, 1, 0), passes)
+	g.apply(cmd(&pb.UpdateLink{Key: "passes", ForwardQuery: proto.Bool(true)}), cmd(&pb.UpdateLink{Key: "passes", ForwardQuery: proto.Bool(false)}))
 }

@@ -63,7 +63,7 @@ func (m *Machine) visitLink(op *pb.VisitLink) (*pb.Result, error) {
 }
 
 // findLink finds a link that does what the wanted one would: of the same URL,
-// owner, status of redirect and limits, with at least its tags, and with visits left;
+// owner, status of redirect, forwarding and limits, with at least its tags, and with visits left;
 // under the alias or taken key, if one is asked for. Of several it is the first
 // in the order of keys. nil: there is none.
 func (m *Machine) findLink(op *pb.CreateLink, want *pb.Link) (*pb.Result, error) {
@@ -99,7 +99,7 @@ func (m *Machine) keysOf(url string) (keys []string) {
 func doesAs(link, want *pb.Link) bool {
 	return link.Url == want.Url && link.Owner == want.Owner && status(link) == status(want) &&
 		link.ExpiresAt == want.ExpiresAt && link.NotBefore == want.NotBefore &&
-		link.MaxVisits == want.MaxVisits && (link.MaxVisits == 0 || link.Visits < link.MaxVisits) &&
+		link.ForwardQuery == want.ForwardQuery && link.MaxVisits == want.MaxVisits && (link.MaxVisits == 0 || link.Visits < link.MaxVisits) &&
 		!slices.ContainsFunc(want.Tags, func(tag string) bool { return !slices.Contains(link.Tags, tag) })
 }
 
@@ -196,6 +196,7 @@ func updated(link *pb.Link, op *pb.UpdateLink, clock int64) *pb.Link {
 	set(&link.ExpiresAt, op.ExpiresAt)
 	set(&link.NotBefore, op.NotBefore)
 	set(&link.MaxVisits, op.MaxVisits)
+	set(&link.ForwardQuery, op.ForwardQuery)
 	if op.Ttl != nil {
 		link.ExpiresAt = clock + *op.Ttl
 	}

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -10,6 +11,27 @@ import (
 	"github.com/kgs-cluster/kgs/fsm/pb"
 	"github.com/kgs-cluster/kgs/store"
 )
+
+func TestForwardQuery(t *testing.T) {
+	d := newDriver(t)
+	create := func(forward bool) *pb.Result {
+		return d.ok(cmd(&pb.CreateLink{Alias: fmt.Sprint("forwards-", forward, d.index), FindIfExists: true,
+			Link: &pb.Link{Url: "https://a.example", ForwardQuery: forward}}))
+	}
+	plain, forwards := create(false), create(true)
+	if plain.Found || forwards.Found || plain.Link.ForwardQuery || !forwards.Link.ForwardQuery {
+		t.Fatalf("%v, %v", plain, forwards)
+	}
+	again := d.ok(cmd(&pb.CreateLink{FindIfExists: true, Link: &pb.Link{Url: "https://a.example", ForwardQuery: true}}))
+	equal(t, again.Key, forwards.Key)
+	d.ok(cmd(&pb.UpdateLink{Key: plain.Key, ForwardQuery: proto.Bool(true)}))
+	d.ok(cmd(&pb.UpdateLink{Key: plain.Key, Title: proto.String("t")}))
+	equal(t, d.link(plain.Key).ForwardQuery, true)
+	d.ok(cmd(&pb.UpdateLink{Key: plain.Key, ForwardQuery: proto.Bool(false)}))
+	d.reopen()
+	equal(t, d.link(plain.Key).ForwardQuery, false)
+	equal(t, d.link(forwards.Key).ForwardQuery, true)
+}
 
 func (d *driver) link(key string) *pb.Link {
 	d.t.Helper()

@@ -15,7 +15,7 @@ import (
 //
 //	1  the first
 //	2  RaiseVersion; floors of key spaces in a restore and a recovery; key spaces that
-//	   grow
+//	   grow; links that forward queries
 //
 // A new command or field of a command, or a command with another effect, needs a
 // new version, unless the newest one is in no release yet: it is named here and in
@@ -34,6 +34,10 @@ func Needs(cmd *pb.Command) uint32 {
 		newer = slices.ContainsFunc(op.InitCluster.Keyspaces, saysGrow)
 	case *pb.Command_CreateKeyspace:
 		newer = saysGrow(op.CreateKeyspace.Keyspace)
+	case *pb.Command_CreateLink:
+		newer = op.CreateLink.GetLink().GetForwardQuery()
+	case *pb.Command_UpdateLink:
+		newer = op.UpdateLink.ForwardQuery != nil
 	case *pb.Command_Lease:
 		newer = op.Lease.LastLength
 	case *pb.Command_Release:

@@ -227,6 +227,8 @@ func (w *world) link() *pb.Link {
 		ExpiresAt: w.time(),
 		NotBefore: w.time(),
 		MaxVisits: uint64(max(0, w.draw(6, "max visits")-3)),
+
+		ForwardQuery: w.chance(8, "forward query"),
 	}
 }
 
@@ -291,6 +293,9 @@ func (w *world) operation() *pb.Command {
 		}
 		if op.SetTags = w.chance(2, "sets tags"); op.SetTags {
 			op.Tags = w.tags()
+		}
+		if w.chance(6, "sets forwarding") {
+			op.ForwardQuery = proto.Bool(w.chance(2, "forward query"))
 		}
 		switch w.draw(8, "sets limits") {
 		case 0:

@@ -180,13 +180,14 @@ func FuzzDecodeObject(f *testing.F) {
 		TTL       *string `json:"ttl,omitempty"`
 		NotBefore *string `json:"not_before,omitempty"`
 		MaxVisits *int    `json:"max_visits,omitempty"`
+		Forward   *bool   `json:"forward_query,omitempty"`
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		decode := func(data []byte) (link, error) {
 			var fields linkFields
 			err := decodeObject(data, nullIsAbsent, fields.common()...)
 			return link{fields.url, fields.title, fields.redirect, fields.tags,
-				fields.expiresAt, fields.ttl, fields.notBefore, fields.maxVisits}, err
+				fields.expiresAt, fields.ttl, fields.notBefore, fields.maxVisits, fields.forward}, err
 		}
 		got, err := decode(data)
 		var want link

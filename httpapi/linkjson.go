@@ -15,6 +15,7 @@ type linkFields struct {
 	url, title *string
 	redirect   *int
 	tags       *[]string
+	forward    *bool
 	// Limits.
 	expiresAt, ttl, notBefore *string
 	maxVisits                 *int
@@ -43,7 +44,8 @@ func (f *linkFields) appendCommon(to []field) []field {
 		field{"expires_at", &f.expiresAt, wantTime},
 		field{"ttl", &f.ttl, wantDuration},
 		field{"not_before", &f.notBefore, wantTime},
-		field{"max_visits", &f.maxVisits, "a whole number"})
+		field{"max_visits", &f.maxVisits, "a whole number"},
+		field{"forward_query", &f.forward, wantBool})
 }
 
 func (f *linkFields) check(own ownOrigins, r *http.Request) error {
@@ -121,6 +123,7 @@ func (f *linkFields) create() (*pb.CreateLink, error) {
 		Link: &pb.Link{
 			Url: *f.url, Title: value(f.title), Tags: value(f.tags), Redirect: uint32(value(f.redirect)),
 			ExpiresAt: value(f.expires), NotBefore: value(f.starts), MaxVisits: value(f.visits),
+			ForwardQuery: value(f.forward),
 		},
 	}, nil
 }
@@ -136,18 +139,18 @@ func (s *Server) decodeUpdate(body []byte, r *http.Request) (*pb.UpdateLink, err
 	}
 	update := f.update()
 	if update == nil {
-		return nil, invalidf("nothing to change: give url, title, tags, redirect, expires_at, ttl, not_before or max_visits")
+		return nil, invalidf("nothing to change: give url, title, tags, redirect, expires_at, ttl, not_before, max_visits or forward_query")
 	}
 	return update, nil
 }
 
 // update is the changes, which have been checked; nil if there are none.
 func (f *linkFields) update() *pb.UpdateLink {
-	if f.url == nil && f.title == nil && f.redirect == nil && f.tags == nil && f.limits == (limits{}) {
+	if f.url == nil && f.title == nil && f.redirect == nil && f.tags == nil && f.forward == nil && f.limits == (limits{}) {
 		return nil
 	}
 	update := &pb.UpdateLink{Url: f.url, Title: f.title,
-		ExpiresAt: f.expires, Ttl: f.lives, NotBefore: f.starts, MaxVisits: f.visits}
+		ExpiresAt: f.expires, Ttl: f.lives, NotBefore: f.starts, MaxVisits: f.visits, ForwardQuery: f.forward}
 	if f.redirect != nil {
 		redirect := uint32(*f.redirect)
 		update.Redirect = &redirect
@@ -180,6 +183,7 @@ type linkJSON struct {
 	ExpiresAt string   `json:"expires_at,omitempty"`
 	NotBefore string   `json:"not_before,omitempty"`
 	MaxVisits uint64   `json:"max_visits,omitempty"`
+	Forward   bool     `json:"forward_query,omitempty"`
 	Owner     string   `json:"owner,omitempty"`
 	Visits    *uint64  `json:"visits,omitempty"` // of a link with max_visits
 }
@@ -200,7 +204,7 @@ func (s *Server) newLinkJSON(r *http.Request, key string, link *pb.Link) linkJSO
 	if link.GetNotBefore() != 0 {
 		j.NotBefore = timestamp(link.GetNotBefore())
 	}
-	j.Owner = link.GetOwner()
+	j.Owner, j.Forward = link.GetOwner(), link.GetForwardQuery()
 	if j.MaxVisits = link.GetMaxVisits(); j.MaxVisits != 0 {
 		j.Visits = &link.Visits
 	}
@@ -211,7 +215,7 @@ func (s *Server) newLinkJSON(r *http.Request, key string, link *pb.Link) linkJSO
 // hand: a batch answers thousands.
 func (s *Server) appendLink(buf *bytes.Buffer, r *http.Request, key string, link *pb.Link) error {
 	short := s.shortURL(r, key)
-	if !isPlain(short) || link.GetTitle() != "" || len(link.GetTags()) > 0 || link.GetUpdatedAt() != 0 || isLimited(link) || link.GetOwner() != "" || !isPlain(link.GetUrl()) {
+	if !isPlain(short) || link.GetTitle() != "" || len(link.GetTags()) > 0 || link.GetUpdatedAt() != 0 || isLimited(link) || link.GetOwner() != "" || link.GetForwardQuery() || !isPlain(link.GetUrl()) {
 		return encodeTo(buf, s.newLinkJSON(r, key, link))
 	}
 	dst := buf.AvailableBuffer()

@@ -25,6 +25,7 @@ func TestAppendLink(t *testing.T) {
 		"updated":          {"a.example", &pb.Link{Url: "https://b.example/", UpdatedAt: 1}},
 		"expires":          {"a.example", &pb.Link{Url: "https://b.example/", ExpiresAt: 1}},
 		"starts":           {"a.example", &pb.Link{Url: "https://b.example/", NotBefore: 1}},
+		"forwards":         {"a.example", &pb.Link{Url: "https://b.example/", ForwardQuery: true}},
 		"visits":           {"a.example", &pb.Link{Url: "https://b.example/", MaxVisits: 2, Visits: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {

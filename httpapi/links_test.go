@@ -124,6 +124,8 @@ func TestCreateLinkLimits(t *testing.T) {
 		{with(`"max_visits":-1`), "invalid_request", "max_visits"},
 		{with(`"max_visits":1000000001`), "invalid_request", "max_visits"},
 		{with(`"max_visits":1.5`), "invalid_request", "max_visits"},
+		{with(`"forward_query":true`), "", ""},
+		{with(`"forward_query":"yes"`), "invalid_request", "forward_query"},
 		{with(`"find_if_exists":true`), "", ""},
 		{with(`"find_if_exists":"yes"`), "invalid_request", "find_if_exists"},
 		{with(`"nope":1`), "invalid_request", `"nope"`},

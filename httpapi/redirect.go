@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -40,12 +41,39 @@ func (s *Server) redirect(ctx context.Context, c echo.Context) error {
 	status := redirectStatus(link)
 	header := c.Response().Header()
 	header["Location"] = []string{link.Url} // as it was stored
+	if link.ForwardQuery && r.URL.RawQuery != "" {
+		header["Location"][0] = withQuery(link.Url, r.URL.RawQuery)
+	}
 	header["Cache-Control"] = noStore
 	if !isLimited(link) && (status == http.StatusMovedPermanently || status == http.StatusPermanentRedirect) {
 		header["Cache-Control"] = cachedHour
 	}
 	c.Response().WriteHeader(status)
 	return nil
+}
+
+// withQuery adds the query of a request to that of a target, before its fragment. A
+// name that is in both is there twice then: which one counts is the target's to say.
+func withQuery(target, query string) string {
+	var to strings.Builder
+	target, fragment, hasFragment := strings.Cut(target, "#")
+	to.WriteString(target)
+	if at := strings.IndexByte(target, '?'); at < 0 {
+		to.WriteByte('?')
+	} else if last := target[len(target)-1]; at < len(target)-1 && last != '&' {
+		to.WriteByte('&')
+	}
+	for i := range len(query) { // whatever the client sent: what may not stand in a URL is escaped
+		if c := query[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("\"#<>\\^`{|}", c) >= 0 {
+			fmt.Fprintf(&to, "%%%02X", c)
+		} else {
+			to.WriteByte(c)
+		}
+	}
+	if hasFragment {
+		to.WriteString("#" + fragment)
+	}
+	return to.String()
 }
 
 // follow is the link of a key, if it redirects now. visits: the log counts it,

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -38,6 +39,35 @@ func TestRedirect(t *testing.T) {
 	}
 	send(t, newServer(t, &fakenode.Node{}), "GET", "/aB3xZ9", "").wantProblem(404, "link_not_found")
 	send(t, newServer(t, &fakenode.Node{Err: cluster.ErrNoLeader}), "GET", "/aB3xZ9", "").wantProblem(503, "no_leader")
+}
+
+// A link that forwards queries takes that of the request along, after its own; one
+// that does not, and a request without, lead to what was stored.
+func TestRedirectForwardsQuery(t *testing.T) {
+	for _, c := range []struct{ url, query, want string }{
+		{"https://a.example/p", "?utm=x&b=%20", "https://a.example/p?utm=x&b=%20"},
+		{"https://a.example", "?a", "https://a.example?a"},
+		{"https://a.example/?q=1", "?q=2&r=3", "https://a.example/?q=1&q=2&r=3"},
+		{"https://a.example/?", "?q=2", "https://a.example/?q=2"},
+		{"https://a.example/?q&", "?q=2", "https://a.example/?q&q=2"},
+		{"https://a.example/?q=1#top?x", "?q=2", "https://a.example/?q=1&q=2#top?x"},
+		{"https://a.example/#/spa", "?q=2", "https://a.example/?q=2#/spa"},
+		{"https://a.example/%2F#", "?q", "https://a.example/%2F?q#"},
+		{"https://a.example/?q=é", "?é=%C3&<b>'\"", "https://a.example/?q=é&%C3%A9=%C3&%3Cb%3E'%22"},
+		{"https://a.example/", "?a=?&b=/", "https://a.example/?a=?&b=/"},
+		{"https://a.example/p?q=1#f", "", "https://a.example/p?q=1#f"},
+		{"https://a.example/p?q=1#f", "?", "https://a.example/p?q=1#f"},
+	} {
+		for forward, want := range map[bool]string{true: c.want, false: c.url} {
+			node := &fakenode.Node{Stored: map[string]*pb.Link{"abc": {Url: c.url, ForwardQuery: forward}}}
+			r := httptest.NewRequest("GET", "/abc", nil)
+			r.URL.RawQuery = strings.TrimPrefix(c.query, "?")
+			sendRequest(t, newServer(t, node), r).wantStatus(302).wantHeader("Location", want)
+			if got := node.Stored["abc"].Url; got != c.url {
+				t.Errorf("the link's URL became %s", got)
+			}
+		}
+	}
 }
 
 func TestPathsThatCannotBeKeys(t *testing.T) {

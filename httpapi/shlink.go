@@ -133,8 +133,8 @@ func (p *problem) forShlink() problemJSON {
 // shortURLFields are the members of a short URL that clients write.
 type shortURLFields struct {
 	linkFields
-	since, until            *string
-	crawlable, forwardQuery *bool
+	since, until *string
+	crawlable    *bool
 	// Of a new one only.
 	domain *string
 	length *int
@@ -149,16 +149,13 @@ func (f *shortURLFields) editable() []field {
 		field{"validUntil", &f.until, wantTime},
 		field{"maxVisits", &f.maxVisits, "a whole number"},
 		field{"crawlable", &f.crawlable, wantBool},
-		field{"forwardQuery", &f.forwardQuery, wantBool})
+		field{"forwardQuery", &f.forward, wantBool})
 }
 
 // check checks what was decoded, as of the members of /v1 that mean the same.
 func (f *shortURLFields) check(s *Server, r *http.Request) (err error) {
 	if f.crawlable != nil && !*f.crawlable {
 		return invalidf("crawlable: robots may follow all links of kgs; leave it out").of("crawlable")
-	}
-	if value(f.forwardQuery) {
-		return invalidf("forwardQuery: kgs redirects to the long URL as it is; leave it out, or send false").of("forwardQuery")
 	}
 	if f.length != nil {
 		return invalidf("shortCodeLength: it is that of the key space; leave it out, or give a customSlug").of("shortCodeLength")
@@ -320,7 +317,7 @@ func (s *Server) newShortURLJSON(r *http.Request, key string, link *pb.Link, vis
 	l := s.newLinkJSON(r, key, link)
 	j := shortURLJSON{
 		ShortCode: key, ShortURL: l.ShortURL, LongURL: l.URL, DateCreated: l.CreatedAt,
-		Tags: append([]string{}, l.Tags...), Crawlable: true, Title: orNull(l.Title),
+		Tags: append([]string{}, l.Tags...), Crawlable: true, ForwardQuery: l.Forward, Title: orNull(l.Title),
 		Meta: shortURLMetaJSON{orNull(l.NotBefore), orNull(l.ExpiresAt), orNull(l.MaxVisits)},
 	}
 	j.VisitsSummary.add(visits)

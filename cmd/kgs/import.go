@@ -33,7 +33,7 @@ func newLinksImport(f *clientFlags) *cobra.Command {
 says it where it does not:
 
   jsonl    {"url": "https://...", "alias"?, "title"?, "tags"?: [...], "redirect"?,
-           "expires_at"?, "not_before"?, "max_visits"?}, or what 'kgs links export' wrote
+           "expires_at"?, "not_before"?, "max_visits"?, "forward_query"?}, or what 'kgs links export' wrote
   csv      the same as columns, tags as a;b, in any order; a header row says which
   shlink   CSV of its web client or for its importer; JSON of its API
   yourls   CSV or TSV of the table yourls_url, CSV of the plugin Import Export; JSON of

@@ -37,7 +37,7 @@ var ownFormat = &format{
 	name: "csv", strict: true, separators: ";",
 	fields: map[string]string{
 		"url": "url", "alias": "alias", "key": "key", "title": "title", "tags": "tags", "redirect": "redirect",
-		"expiresat": "expires_at", "notbefore": "not_before", "maxvisits": "max_visits",
+		"expiresat": "expires_at", "notbefore": "not_before", "maxvisits": "max_visits", "forwardquery": "forward_query",
 		"shorturl": "", "createdat": "", "updatedat": "", "visits": "", "owner": "",
 	},
 }
@@ -228,6 +228,10 @@ func setField(link *client.NewLink, field, cell, separators string) (err error) 
 		link.ExpiresAt, err = parseTime(cell)
 	case "not_before":
 		link.NotBefore, err = parseTime(cell)
+	case "forward_query":
+		if link.ForwardQuery, err = strconv.ParseBool(cell); err != nil {
+			return fmt.Errorf("forward_query %q: want true or false", cell)
+		}
 	case "max_visits":
 		if link.MaxVisits, err = strconv.Atoi(cell); err != nil {
 			return fmt.Errorf("max_visits %q: want a number", cell)

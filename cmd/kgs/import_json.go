@@ -37,6 +37,8 @@ type importedLink struct {
 	NotBefore time.Time `json:"not_before"`
 	MaxVisits int       `json:"max_visits"`
 
+	ForwardQuery bool `json:"forward_query"`
+
 	Key       string          `json:"key"`
 	ShortURL  json.RawMessage `json:"short_url"`
 	CreatedAt json.RawMessage `json:"created_at"`
@@ -60,7 +62,7 @@ func parseJSONLink(text []byte) (client.NewLink, error) {
 		return client.NewLink{}, errors.New("not a link in JSON: more follows it on the line")
 	}
 	link := client.NewLink{URL: in.URL, Alias: in.Key, Title: in.Title, Tags: in.Tags, Redirect: in.Redirect,
-		ExpiresAt: in.ExpiresAt, NotBefore: in.NotBefore, MaxVisits: in.MaxVisits}
+		ExpiresAt: in.ExpiresAt, NotBefore: in.NotBefore, MaxVisits: in.MaxVisits, ForwardQuery: in.ForwardQuery}
 	switch string(in.Alias) {
 	case "", "null", "true", "false":
 		return link, nil

@@ -235,7 +235,7 @@ func (im *importer) findTaken(ctx context.Context, links []client.NewLink, resul
 func isAs(link client.Link, want client.NewLink) bool {
 	return link.URL == want.URL && link.Title == want.Title && slices.Equal(link.Tags, want.Tags) &&
 		link.Redirect == cmp.Or(want.Redirect, http.StatusFound) && link.MaxVisits == want.MaxVisits &&
-		link.ExpiresAt.Equal(want.ExpiresAt) && link.NotBefore.Equal(want.NotBefore)
+		link.ExpiresAt.Equal(want.ExpiresAt) && link.NotBefore.Equal(want.NotBefore) && link.ForwardQuery == want.ForwardQuery
 }
 
 // openResult is the first answer that another try may change; nil if none.

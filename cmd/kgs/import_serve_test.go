@@ -39,6 +39,7 @@ func TestExportImport(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
+	awaitCommands(t, c)
 	at := time.Date(2126, 1, 2, 3, 4, 5, 678e6, time.UTC)
 	links := []client.NewLink{
 		{URL: "https://a.example/?q=\"x\",y;z&\\t='#,"},
@@ -46,7 +47,7 @@ func TestExportImport(t *testing.T) {
 		{URL: "http://b.example/", Tags: []string{"a,b", "c;d", `e"f`, " g ", `\h`, "\u4e2d", "[i]"}, Redirect: 308},
 		{URL: "http://b.example/", Tags: []string{`["j"]`}, Title: `{"k":1}`},
 		{URL: "http://b.example/", Tags: []string{"plain", "tags"}, Title: "reason,url"},
-		{URL: "http://c.example/", ExpiresAt: at, NotBefore: at.Add(-time.Hour), MaxVisits: 3, Redirect: 301},
+		{URL: "http://c.example/", ExpiresAt: at, NotBefore: at.Add(-time.Hour), MaxVisits: 3, Redirect: 301, ForwardQuery: true},
 	}
 	made, err := c.CreateLinks(t.Context(), links)
 	if err != nil {
@@ -58,6 +59,12 @@ func TestExportImport(t *testing.T) {
 		}
 	}
 	for format, other := range to {
+		others, err := client.New(client.Config{Addrs: []string{other}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer others.Close()
+		awaitCommands(t, others)
 		file := kgs(t, "", "links", "export", "--to", format, "--addr", from)
 		if file.code != exitDone || file.stderr != "exported 6 links\n" {
 			t.Fatalf("%+v", file)
@@ -75,16 +82,25 @@ func TestExportImport(t *testing.T) {
 		if again := kgs(t, "", "links", "export", "--to", format, "--addr", other); !strings.Contains(again.stderr, "exported 6 links") {
 			t.Errorf("%s: %+v", format, again)
 		}
-		others, err := client.New(client.Config{Addrs: []string{other}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer others.Close()
 		for i, result := range made {
 			copied, err := others.GetLink(t.Context(), result.Link.Key)
 			if err != nil || !isAs(copied, links[i]) {
 				t.Errorf("%s: link %d: %v\nwas %+v\nis  %+v", format, i, err, result.Link, copied)
 			}
+		}
+	}
+}
+
+// awaitCommands waits until the cluster uses the newest commands.
+func awaitCommands(t *testing.T, c *client.Client) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		status, err := c.ClusterStatus(t.Context())
+		if err == nil && len(status.Nodes) > 0 && status.Commands == status.Nodes[0].Commands {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v, %v", status, err)
 		}
 	}
 }

@@ -48,6 +48,7 @@ the command ends: most nodes have it on disk.`,
 	flags.Var((*instant)(&link.ExpiresAt), "expires-at", "`TIME` from which on it does not redirect, as 2027-01-31T12:00:00Z")
 	flags.Var((*instant)(&link.NotBefore), "not-before", "`TIME` before which it does not redirect")
 	flags.IntVar(&link.MaxVisits, "max-visits", 0, "how often it redirects")
+	flags.BoolVar(&link.ForwardQuery, "forward-query", false, "a redirect takes the query of the request along")
 	flags.BoolVar(&link.FindIfExists, "find-if-exists", false, "show the link that does the same, if there is one, instead of making another")
 	return cmd
 }
@@ -132,6 +133,7 @@ func newLinksUpdate(f *clientFlags) *cobra.Command {
 	var tags []string
 	var redirect, maxVisits int
 	var ttl, expiresAt, notBefore string
+	var forward bool
 	cmd := &cobra.Command{
 		Use:   "update KEY",
 		Short: "Change a link's target, title, tags, redirect or limits",
@@ -149,6 +151,7 @@ func newLinksUpdate(f *clientFlags) *cobra.Command {
 	flags.StringVar(&expiresAt, "expires-at", "", "`TIME` from which on it does not redirect, as 2027-01-31T12:00:00Z")
 	flags.StringVar(&notBefore, "not-before", "", "`TIME` before which it does not redirect")
 	flags.IntVar(&maxVisits, "max-visits", 0, "how often it redirects in all")
+	flags.BoolVar(&forward, "forward-query", false, "a redirect takes the query of the request along; --forward-query=false: no more")
 	update := func(change client.LinkChange) action {
 		return func(ctx context.Context, s *session, args []string) error {
 			link, err := s.UpdateLink(ctx, args[0], change)
@@ -171,8 +174,9 @@ func newLinksUpdate(f *clientFlags) *cobra.Command {
 		given(flags, "expires-at", &change.ExpiresAt, &expiresAt)
 		given(flags, "not-before", &change.NotBefore, &notBefore)
 		given(flags, "max-visits", &change.MaxVisits, &maxVisits)
+		given(flags, "forward-query", &change.ForwardQuery, &forward)
 		if change == (client.LinkChange{}) {
-			return usageError(cmd, "nothing to change: give --url, --title, --tag, --redirect, --ttl, --expires-at, --not-before or --max-visits")
+			return usageError(cmd, "nothing to change: give --url, --title, --tag, --redirect, --ttl, --expires-at, --not-before, --max-visits or --forward-query")
 		}
 		return f.run(update(change))(cmd, args)
 	}
@@ -288,6 +292,9 @@ func (s *session) printLink(link client.Link) error {
 		}
 		if link.MaxVisits != 0 {
 			t.row("visits", fmt.Sprintf("%d of %d", link.Visits, link.MaxVisits))
+		}
+		if link.ForwardQuery {
+			t.row("query", "goes along")
 		}
 	})
 }

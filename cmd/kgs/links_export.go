@@ -74,7 +74,7 @@ func exportLinks(ctx context.Context, s *session, to string) error {
 
 // exportColumns are what a CSV file of links has; an import reads them, too.
 var exportColumns = []string{"key", "url", "short_url", "alias", "title", "tags", "redirect",
-	"created_at", "updated_at", "expires_at", "not_before", "max_visits", "visits", "owner"}
+	"created_at", "updated_at", "expires_at", "not_before", "max_visits", "visits", "owner", "forward_query"}
 
 // csvExport writes the header, and then links.
 func csvExport(out *bufio.Writer) (write func(client.Link) error, flush func() error) {
@@ -82,13 +82,20 @@ func csvExport(out *bufio.Writer) (write func(client.Link) error, flush func() e
 	w.Write(exportColumns) // its error is flush's
 	write = func(l client.Link) error {
 		return w.Write([]string{l.Key, l.URL, l.ShortURL, strconv.FormatBool(l.Alias), l.Title, joinTags(l.Tags, ownFormat.separators), strconv.Itoa(l.Redirect),
-			cellTime(l.CreatedAt), cellTime(l.UpdatedAt), cellTime(l.ExpiresAt), cellTime(l.NotBefore), cellCount(l.MaxVisits), cellCount(l.Visits), l.Owner})
+			cellTime(l.CreatedAt), cellTime(l.UpdatedAt), cellTime(l.ExpiresAt), cellTime(l.NotBefore), cellCount(l.MaxVisits), cellCount(l.Visits), l.Owner, cellFlag(l.ForwardQuery)})
 	}
 	flush = func() error {
 		w.Flush()
 		return errors.Join(w.Error(), out.Flush())
 	}
 	return write, flush
+}
+
+func cellFlag(set bool) string {
+	if !set {
+		return ""
+	}
+	return "true"
 }
 
 func cellTime(at time.Time) string {

@@ -1415,6 +1415,7 @@ type UpdateLink struct {
 	MaxVisits *uint64 `protobuf:"varint,10,opt,name=max_visits,json=maxVisits,proto3,oneof" json:"max_visits,omitempty"`
 	// Refused if the link has another owner than this; "": it may be anybody's.
 	As            string `protobuf:"bytes,11,opt,name=as,proto3" json:"as,omitempty"`
+	ForwardQuery  *bool  `protobuf:"varint,12,opt,name=forward_query,json=forwardQuery,proto3,oneof" json:"forward_query,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1524,6 +1525,13 @@ func (x *UpdateLink) GetAs() string {
 		return x.As
 	}
 	return ""
+}
+
+func (x *UpdateLink) GetForwardQuery() bool {
+	if x != nil && x.ForwardQuery != nil {
+		return *x.ForwardQuery
+	}
+	return false
 }
 
 // VisitLink counts a visit of a link with max_visits.
@@ -2830,7 +2838,7 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\fGeneratedKey\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\x04R\bposition\x12\x14\n" +
-	"\x05lease\x18\x03 \x01(\x04R\x05lease\"\x87\x03\n" +
+	"\x05lease\x18\x03 \x01(\x04R\x05lease\"\xc3\x03\n" +
 	"\n" +
 	"UpdateLink\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x15\n" +
@@ -2847,14 +2855,16 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\n" +
 	"max_visits\x18\n" +
 	" \x01(\x04H\x06R\tmaxVisits\x88\x01\x01\x12\x0e\n" +
-	"\x02as\x18\v \x01(\tR\x02asB\x06\n" +
+	"\x02as\x18\v \x01(\tR\x02as\x12(\n" +
+	"\rforward_query\x18\f \x01(\bH\aR\fforwardQuery\x88\x01\x01B\x06\n" +
 	"\x04_urlB\b\n" +
 	"\x06_titleB\v\n" +
 	"\t_redirectB\r\n" +
 	"\v_expires_atB\x06\n" +
 	"\x04_ttlB\r\n" +
 	"\v_not_beforeB\r\n" +
-	"\v_max_visits\"\x1d\n" +
+	"\v_max_visitsB\x10\n" +
+	"\x0e_forward_query\"\x1d\n" +
 	"\tVisitLink\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\"Q\n" +
 	"\tAddVisits\x12,\n" +

@@ -472,7 +472,9 @@ type Link struct {
 	MaxVisits uint64 `protobuf:"varint,11,opt,name=max_visits,json=maxVisits,proto3" json:"max_visits,omitempty"`
 	Visits    uint64 `protobuf:"varint,12,opt,name=visits,proto3" json:"visits,omitempty"`
 	// Whose token created it: see Token.name. "": nobody's, tokens were not looked at.
-	Owner         string `protobuf:"bytes,13,opt,name=owner,proto3" json:"owner,omitempty"`
+	Owner string `protobuf:"bytes,13,opt,name=owner,proto3" json:"owner,omitempty"`
+	// The redirect takes the query of the request along.
+	ForwardQuery  bool `protobuf:"varint,14,opt,name=forward_query,json=forwardQuery,proto3" json:"forward_query,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -596,6 +598,13 @@ func (x *Link) GetOwner() string {
 		return x.Owner
 	}
 	return ""
+}
+
+func (x *Link) GetForwardQuery() bool {
+	if x != nil {
+		return x.ForwardQuery
+	}
+	return false
 }
 
 // Owner is a row of owners: how many links an owner has.
@@ -1537,7 +1546,7 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\x05index\x18\x06 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04time\x18\a \x01(\x03R\x04time\x12\x16\n" +
 	"\x06direct\x18\b \x01(\bR\x06direct\x12\x14\n" +
-	"\x05owner\x18\t \x01(\tR\x05owner\"\xdc\x02\n" +
+	"\x05owner\x18\t \x01(\tR\x05owner\"\x81\x03\n" +
 	"\x04Link\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x1d\n" +
 	"\n" +
@@ -1558,7 +1567,8 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\n" +
 	"max_visits\x18\v \x01(\x04R\tmaxVisits\x12\x16\n" +
 	"\x06visits\x18\f \x01(\x04R\x06visits\x12\x14\n" +
-	"\x05owner\x18\r \x01(\tR\x05owner\"\x1d\n" +
+	"\x05owner\x18\r \x01(\tR\x05owner\x12#\n" +
+	"\rforward_query\x18\x0e \x01(\bR\fforwardQuery\"\x1d\n" +
 	"\x05Owner\x12\x14\n" +
 	"\x05links\x18\x01 \x01(\x04R\x05links\"\xe5\x03\n" +
 	"\x06Visits\x12\x16\n" +

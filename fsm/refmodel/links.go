@@ -88,7 +88,7 @@ func (m *Model) find(op *pb.CreateLink, want *pb.Link) string {
 			continue
 		}
 		does := has.DeletedAt == 0 && has.Url == want.Url && has.Owner == want.Owner && cmp.Or(has.Redirect, 302) == cmp.Or(want.Redirect, 302) &&
-			has.ExpiresAt == want.ExpiresAt && has.NotBefore == want.NotBefore && has.MaxVisits == want.MaxVisits
+			has.ExpiresAt == want.ExpiresAt && has.NotBefore == want.NotBefore && has.MaxVisits == want.MaxVisits && has.ForwardQuery == want.ForwardQuery
 		for _, tag := range want.Tags {
 			does = does && slices.Contains(has.Tags, tag)
 		}
@@ -218,6 +218,9 @@ func (m *Model) updateLink(op *pb.UpdateLink) *pb.Result {
 	}
 	if op.MaxVisits != nil {
 		link.MaxVisits = *op.MaxVisits
+	}
+	if op.ForwardQuery != nil {
+		link.ForwardQuery = *op.ForwardQuery
 	}
 	if (op.ExpiresAt != nil || op.Ttl != nil || op.NotBefore != nil) && m.neverRedirects(link) {
 		return code(pb.Code_LINK_TIMES)

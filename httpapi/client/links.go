@@ -24,8 +24,10 @@ type NewLink struct {
 	TTL       string    `json:"ttl,omitempty"` // instead of ExpiresAt, as "24h"
 	NotBefore time.Time `json:"not_before,omitzero"`
 	MaxVisits int       `json:"max_visits,omitempty"`
+	// ForwardQuery has a redirect take the query of the request along.
+	ForwardQuery bool `json:"forward_query,omitempty"`
 	// FindIfExists asks for a link that does the same, if there is one, instead
-	// of a new one: of this URL, redirect and limits, with at least these tags.
+	// of a new one: of this URL, redirect, forwarding and limits, with at least these tags.
 	FindIfExists bool `json:"find_if_exists,omitempty"`
 	// IdempotencyKey is this link's own, among those of CreateLinks only: it is
 	// made once, whatever batch it comes in again.
@@ -43,25 +45,28 @@ type LinkChange struct {
 	TTL       *string `json:"ttl,omitempty"`        // instead of ExpiresAt, from now on
 	NotBefore *string `json:"not_before,omitempty"` // as ExpiresAt
 	MaxVisits *int    `json:"max_visits,omitempty"` // 0 takes the limit away
+
+	ForwardQuery *bool `json:"forward_query,omitempty"`
 }
 
 // Link is a stored link.
 type Link struct {
-	Key       string    `json:"key"`
-	ShortURL  string    `json:"short_url"`
-	URL       string    `json:"url"`
-	CreatedAt time.Time `json:"created_at"`
-	UpdatedAt time.Time `json:"updated_at,omitzero"` // zero: never
-	Redirect  int       `json:"redirect"`
-	Alias     bool      `json:"alias"`
-	Title     string    `json:"title,omitempty"`
-	Tags      []string  `json:"tags,omitempty"`
-	ExpiresAt time.Time `json:"expires_at,omitzero"`
-	NotBefore time.Time `json:"not_before,omitzero"`
-	MaxVisits int       `json:"max_visits,omitempty"`
-	Owner     string    `json:"owner,omitempty"`  // name, or id, of the token that created it
-	Visits    int       `json:"visits,omitempty"` // counted here only if MaxVisits is set
-	Meta      Meta      `json:"-"`                // of the mutation that answered it
+	Key          string    `json:"key"`
+	ShortURL     string    `json:"short_url"`
+	URL          string    `json:"url"`
+	CreatedAt    time.Time `json:"created_at"`
+	UpdatedAt    time.Time `json:"updated_at,omitzero"` // zero: never
+	Redirect     int       `json:"redirect"`
+	Alias        bool      `json:"alias"`
+	Title        string    `json:"title,omitempty"`
+	Tags         []string  `json:"tags,omitempty"`
+	ExpiresAt    time.Time `json:"expires_at,omitzero"`
+	NotBefore    time.Time `json:"not_before,omitzero"`
+	MaxVisits    int       `json:"max_visits,omitempty"`
+	ForwardQuery bool      `json:"forward_query,omitempty"`
+	Owner        string    `json:"owner,omitempty"`  // name, or id, of the token that created it
+	Visits       int       `json:"visits,omitempty"` // counted here only if MaxVisits is set
+	Meta         Meta      `json:"-"`                // of the mutation that answered it
 }
 
 // CreateLink stores a link.

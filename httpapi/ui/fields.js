@@ -14,6 +14,7 @@ const all = {
   redirect: { label: "Redirect", options: { 302: "302, looked up each time", 307: "307, and the method stays", 301: "301, cached for an hour", 308: "308, both" }, read: Number },
   not_before: { label: "Begins", help: "in this browser's time; empty: at once", input: { type: "datetime-local" }, read: instant, show: local },
   expires_at: { label: "Ends", help: "in this browser's time; empty: never", input: { type: "datetime-local" }, read: instant, show: local },
+  forward_query: { label: "Query of the request", options: { false: "is left out", true: "goes along to the long URL" }, read: (text) => text === "true", show: (on) => String(on ?? false) },
   max_visits: { label: "Visits at most", help: "empty: any number", input: { type: "number", min: 1, max: 1e9, inputMode: "numeric" }, read: Number, show: (n) => (n ? String(n) : "") },
 };
 

@@ -5,8 +5,8 @@ import { Fields } from "./fields.js";
 import { follow } from "./visits.js";
 
 const page = 50;
-const create = new Fields($("create-more"), ["alias", "title", "tags", "redirect", "not_before", "expires_at", "max_visits"]);
-const edit = new Fields($("edit-fields"), ["url", "title", "tags", "redirect", "not_before", "expires_at", "max_visits"]);
+const create = new Fields($("create-more"), ["alias", "title", "tags", "redirect", "not_before", "expires_at", "max_visits", "forward_query"]);
+const edit = new Fields($("edit-fields"), ["url", "title", "tags", "redirect", "not_before", "expires_at", "max_visits", "forward_query"]);
 let cursor = null;
 let asked = 0; // the newest search: answers to older ones come too late
 let shown = 0;

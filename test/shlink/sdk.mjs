@@ -100,7 +100,7 @@ async function refusals() {
   await refused(first.createShortUrl({ longUrl, customSlug: 'my-slug' }), ErrorType.INVALID_SLUG, 400);
   for (const [member, data] of Object.entries({
     longUrl: { longUrl: 'nothing' }, customSlug: { longUrl, customSlug: 'a b' }, validUntil: { longUrl, validUntil: 'soon' },
-    maxVisits: { longUrl, maxVisits: -1 }, forwardQuery: { longUrl, forwardQuery: true }, domain: { longUrl, domain: 'other.example' },
+    maxVisits: { longUrl, maxVisits: -1 }, domain: { longUrl, domain: 'other.example' },
     shortCodeLength: { longUrl, shortCodeLength: 5 },
   })) await refused(second.createShortUrl(data), ErrorType.INVALID_ARGUMENT, 400, { invalidElements: [member] });
   const id = { shortCode: 'my-slug' };
