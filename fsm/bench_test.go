@@ -44,11 +44,16 @@ func applyAll(b *testing.B, d *driver, perEntry int, make func(i int) *pb.Comman
 	perCommand(b, perEntry)
 }
 
+// An entry has few links when few clients wait.
 func BenchmarkApplyGeneratedLinks(b *testing.B) {
-	d, id := benchDriver(b)
-	applyAll(b, d, 1000, func(i int) *pb.Command {
-		return request(d.generated(wide, id, uint64(i)), 77, uint64(i+1), uint64(max(1, i-2000)))
-	})
+	for _, n := range []int{1, 10, 1000} {
+		b.Run(fmt.Sprint("links=", n), func(b *testing.B) {
+			d, id := benchDriver(b)
+			applyAll(b, d, n, func(i int) *pb.Command {
+				return request(d.generated(wide, id, uint64(i)), 77, uint64(i+1), uint64(max(1, i-2000)))
+			})
+		})
+	}
 }
 
 func BenchmarkApplyGeneratedLinksIdempotent(b *testing.B) {

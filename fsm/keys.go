@@ -157,7 +157,6 @@ func (m *Machine) release(op *pb.Release) *pb.Result {
 	if refused != nil {
 		return refused
 	}
-	m.lastLease = leaseRow{}
 	result := &pb.Result{}
 	for _, g := range op.Grants {
 		s := grantSpace(lengths, g)
@@ -251,7 +250,6 @@ func runsOf(positions []uint64) []keyspace.Run {
 
 // quarantine turns leased positions, perhaps of several rows, into returned ones.
 func (m *Machine) quarantine(s *space, run keyspace.Run) {
-	m.lastLease = leaseRow{}
 	m.used(s).Cut(run, func(*pb.Used) bool { return true })
 	m.used(s).Insert(run, &pb.Used{
 		Purpose: pb.Purpose_RETURNED,
@@ -268,7 +266,6 @@ func (m *Machine) endQuarantine(s *space) {
 	if s.row.Returned == 0 {
 		return
 	}
-	m.lastLease = leaseRow{}
 	type row struct {
 		key []byte
 		run keyspace.Run

@@ -3,8 +3,6 @@ package fsm
 import (
 	"slices"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/kgs-cluster/kgs/fsm/pb"
 	"github.com/kgs-cluster/kgs/store"
 )
@@ -216,16 +214,15 @@ func (m *Machine) putLink(kind ChangeKind, key string, row *pb.Link) {
 	m.changes.Add(m.entry.index, kind, key, m.scratch)
 }
 
-// leased finds the used_keys row of a position. The generated keys of an entry
-// come from few leases, so the last row answers nearly always; whatever cuts rows
-// drops it.
+// leased finds the used_keys row of a position. Generated keys come from few
+// leases, so the last row answers nearly always, until it changes.
 func (m *Machine) leased(s *space, pos uint64) *pb.Used {
 	if m.lastLease.space != s || !m.lastLease.run.Contains(pos) {
 		run, row, ok := m.used(s).Find(pos)
 		if !ok {
 			return nil
 		}
-		m.lastLease = leaseRow{s, run, proto.CloneOf(row)}
+		m.lastLease = leaseRow{s, run, row}
 	}
 	return m.lastLease.row
 }

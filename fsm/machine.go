@@ -141,6 +141,7 @@ func (m *Machine) load() error {
 	}
 	m.setSpaces(spaces)
 	m.swept, m.expiry, m.linkExpiry, m.damage, m.dirtySessions, m.watched = 0, 0, 0, nil, nil, nil
+	m.lastLease = leaseRow{}
 	m.chains = chainRing{}
 	applied := m.db.Applied()
 	m.chains.add(applied.Index, applied.Chain)
@@ -229,7 +230,6 @@ func (m *Machine) applyEntry(e LogEntry) ([]*pb.Result, error) {
 	if err := m.compareChains(&entry); err != nil {
 		return nil, err
 	}
-	m.lastLease = leaseRow{}
 	m.entry = entryContext{index: e.Index, term: e.Term, version: entry.Version, node: entry.Node, alone: len(entry.Commands) == 1}
 	m.state.Clock = max(m.state.Clock, entry.Time)
 	results := make([]*pb.Result, len(entry.Commands))

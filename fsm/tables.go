@@ -167,13 +167,22 @@ func (r usedRows) Ceil(pos uint64) (keyspace.Run, *pb.Used, bool) {
 }
 
 func (r usedRows) Put(run keyspace.Run, used *pb.Used) {
+	r.changed(run.From)
 	row := proto.CloneOf(used) // the halves of a cut row share their value
 	row.To = run.To
 	r.m.put(store.UsedKeys, positionKey(r.space, run.From), row)
 }
 
 func (r usedRows) Delete(from uint64) {
+	r.changed(from)
 	r.m.batch.Delete(store.UsedKeys, positionKey(r.space, from))
+}
+
+// changed: whatever cuts a row writes or deletes it at its first position.
+func (r usedRows) changed(from uint64) {
+	if last := &r.m.lastLease; last.space != nil && last.space.row.Id == r.space && last.run.From == from {
+		*last = leaseRow{}
+	}
 }
 
 func usedRow(key, value []byte, ok bool) (keyspace.Run, *pb.Used, bool) {
