@@ -3,8 +3,12 @@ package cluster
 import (
 	"context"
 	"net"
+	"runtime"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kgs-cluster/kgs/fsm/pb"
 )
 
 // BenchmarkBufferPop is taking a key inside the process: at least 10 million a
@@ -54,6 +58,33 @@ func BenchmarkTakeThroughFollower(b *testing.B) {
 			cancel()
 		}
 	})
+}
+
+// BenchmarkCreateLinks is POST /v1/links at the leader without HTTP, of a cluster of
+// one, 256 requests at a time. What the disk does shows in ns/op, not in user-ns/op.
+func BenchmarkCreateLinks(b *testing.B) {
+	n := alone(b)
+	b.ReportAllocs()
+	b.SetParallelism(256 / runtime.GOMAXPROCS(0))
+	used := userTime()
+	b.RunParallel(func(more *testing.PB) {
+		for more.Next() {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			create := &pb.CreateLink{Link: &pb.Link{Url: "https://a.example/"}}
+			if o := n.CreateLinks(ctx, []CreateRequest{{Create: create}})[0]; o.Err != nil {
+				b.Error(o.Err)
+			}
+			cancel()
+		}
+	})
+	b.ReportMetric(float64(userTime()-used)/float64(b.N), "user-ns/op")
+}
+
+// userTime is the processor time of this process, without the kernel's.
+func userTime() time.Duration {
+	var usage syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
+	return time.Duration(usage.Utime.Nano())
 }
 
 // followerOfTwo is the follower of a cluster of two over loopback.

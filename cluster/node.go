@@ -123,7 +123,7 @@ func (n *Node) start(listener net.Listener) (err error) {
 		conn, _, err := n.wire.Dial(kindRPC, addr, dialTimeout)
 		return conn, err
 	})
-	n.proposer = newProposer(n.ctx, n.cfg.NodeID, n.raft, n.futures, n.machine, n.cfg.Now, n.admit, n.cfg.Tracer)
+	n.proposer = newProposer(n.ctx, n.cfg.NodeID, n.raft, n.futures, n.machine, n.cfg.Now, n.admit, &n.leader.pulse, n.cfg.Tracer)
 	n.server = newRPCServer(n.wire.AcceptRPC, n.handlers(), n.log.Named("rpc"))
 	n.registerMetrics()
 	if n.cfg.SnapshotThreshold == 0 && n.cfg.TrailingLogs == 0 {

@@ -10,7 +10,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	clusterpb "github.com/kgs-cluster/kgs/cluster/pb"
-	"github.com/kgs-cluster/kgs/fsm"
 	"github.com/kgs-cluster/kgs/fsm/pb"
 )
 
@@ -61,20 +60,14 @@ func (p *peers) get(n *Node, addr string) *peer {
 }
 
 // propose sends the commands with others' and returns an answer for each.
-// When ctx, or leader's time, ends first, all are unknown.
-func (p *peer) propose(ctx context.Context, leader target, commands []*pb.Command) []answer {
+// When ctx ends first, all are unknown.
+func (p *peer) propose(ctx context.Context, commands []*pb.Command) []answer {
 	c := newCall(ctx, commands, sizeOf(commands))
 	c.origin = p.node.origin(ctx)
 	if err := p.commands.add(ctx, c); err != nil {
 		return failAll(len(commands), err)
 	}
-	select {
-	case <-c.done:
-		return c.answers
-	case <-ctx.Done():
-	case <-leader.ctx.Done():
-	}
-	return failAll(len(commands), fsm.ErrOutcomeUnknown)
+	return c.wait(ctx, &p.node.leader.pulse)
 }
 
 // sendCommands makes one RPC. It ends when the leader is known to be another:
@@ -185,18 +178,15 @@ func (c *takeCall) size() (int, int) { return 1, c.count }
 
 // take asks the leader's buffer. Keys whose answer got lost on the way are
 // never seen by anybody: they are lost, not given twice.
-func (p *peer) take(ctx context.Context, leader target, space string, count int) ([]grant, error) {
+func (p *peer) take(ctx context.Context, space string, count int) ([]grant, error) {
 	c := &takeCall{space: space, count: count, origin: p.node.origin(ctx), deadline: deadlineOf(ctx), done: make(chan struct{})}
 	if err := p.takes.add(ctx, c); err != nil {
 		return nil, err
 	}
-	select {
-	case <-c.done:
-		return c.grants, c.err
-	case <-ctx.Done():
-	case <-leader.ctx.Done():
+	if !p.node.leader.pulse.await(ctx, c.done) {
+		return nil, errNoAnswer
 	}
-	return nil, errNoAnswer
+	return c.grants, c.err
 }
 
 // sendTakes makes one RPC, in which takes of the same key space are one. Where

@@ -108,13 +108,11 @@ func dropUnencodable(calls []*call) []*call {
 
 // wait returns the answers; when ctx ends first, all are unknown: the commands
 // may be in the log already.
-func (c *call) wait(ctx context.Context) []answer {
-	select {
-	case <-c.done:
-		return c.answers
-	case <-ctx.Done():
+func (c *call) wait(ctx context.Context, pulse *pulse) []answer {
+	if !pulse.await(ctx, c.done) {
 		return failAll(len(c.commands), fsm.ErrOutcomeUnknown)
 	}
+	return c.answers
 }
 
 // proposer turns waiting commands into log entries, on the leader.
@@ -125,6 +123,7 @@ type proposer struct {
 	machine *fsm.Machine // this replica
 	now     func() time.Time
 	admit   func(*call) error // why a call may not go into the log now
+	pulse   *pulse
 	group   *gather[*call]
 
 	tracer trace.Tracer // nil: none
@@ -132,8 +131,8 @@ type proposer struct {
 	commands, took prometheus.Histogram // of each entry
 }
 
-func newProposer(ctx context.Context, node string, r *raft.Raft, f *futures, machine *fsm.Machine, now func() time.Time, admit func(*call) error, tracer trace.Tracer) *proposer {
-	p := &proposer{node: node, raft: r, futures: f, machine: machine, now: now, admit: admit, tracer: tracer}
+func newProposer(ctx context.Context, node string, r *raft.Raft, f *futures, machine *fsm.Machine, now func() time.Time, admit func(*call) error, pulse *pulse, tracer trace.Tracer) *proposer {
+	p := &proposer{node: node, raft: r, futures: f, machine: machine, now: now, admit: admit, pulse: pulse, tracer: tracer}
 	p.commands, p.took = newEntryMetrics()
 	p.group = newGather(ctx, gatherConfig{
 		queued: maxQueuedCalls, inFlight: maxEntriesAhead,
@@ -151,7 +150,7 @@ func (p *proposer) submit(ctx context.Context, commands []*pb.Command, bytes int
 	if err := p.group.add(ctx, c); err != nil {
 		return failAll(len(commands), err)
 	}
-	return c.wait(ctx)
+	return c.wait(ctx, p.pulse)
 }
 
 // propose sends one entry into the log; entries keep the order of the calls.

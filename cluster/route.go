@@ -26,6 +26,7 @@ type target struct {
 // leaderWatch follows who leads.
 type leaderWatch struct {
 	raft    *raft.Raft
+	pulse   pulse // of run
 	mu      sync.Mutex
 	target  target
 	changed chan struct{} // closed with each change
@@ -48,11 +49,13 @@ func (w *leaderWatch) run(ctx context.Context) {
 	defer w.raft.DeregisterObserver(observer)
 	tick := time.NewTicker(watchTick)
 	defer tick.Stop()
+	defer w.pulse.stop()
 	for {
 		w.look(ctx)
 		select {
 		case <-seen:
 		case <-tick.C:
+			w.pulse.beat()
 		case <-ctx.Done():
 			w.current().cancel()
 			return
@@ -158,12 +161,8 @@ func (n *Node) toLeader(ctx context.Context, attempt func(ctx context.Context, t
 
 // bound returns a context that ends with ctx, or when t leads no more.
 func (t target) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	try, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(t.ctx, cancel)
-	return try, func() {
-		stop()
-		cancel()
-	}
+	try := &tryContext{Context: ctx, leader: t.ctx}
+	return try, try.release
 }
 
 // hold tries until an attempt ends otherwise than retryable, or ctx ends: this
@@ -273,14 +272,14 @@ func (n *Node) proposeCall(ctx context.Context, commands []*pb.Command, answers 
 
 // proposeAt makes one try at the leader, here or elsewhere.
 func (n *Node) proposeAt(ctx context.Context, to target, commands []*pb.Command) []answer {
+	ctx, cancel := to.bound(ctx)
+	defer cancel()
 	if to.id != n.cfg.NodeID {
 		ctx, answered := n.forwarding(ctx, to)
 		defer answered()
-		return n.peers.get(n, to.addr).propose(ctx, to, commands)
+		return n.peers.get(n, to.addr).propose(ctx, commands)
 	}
-	try, cancel := to.bound(ctx)
-	defer cancel()
-	return n.proposeHere(try, commands)
+	return n.proposeHere(ctx, commands)
 }
 
 // awaitOwn waits until this node has applied what it is about to acknowledge,
@@ -307,17 +306,19 @@ func (n *Node) awaitOwn(ctx context.Context, commands []*pb.Command, answers []a
 // takeAt makes one try at the leader's buffer, here or elsewhere. Here the keys
 // are nearly always there, and nothing waits.
 func (n *Node) takeAt(ctx context.Context, to target, space string, count int) ([]grant, error) {
+	if to.id == n.cfg.NodeID {
+		if grants, ok := n.takeBuffered(space, count); ok {
+			return grants, nil
+		}
+	}
+	ctx, cancel := to.bound(ctx)
+	defer cancel()
 	if to.id != n.cfg.NodeID {
 		ctx, answered := n.forwarding(ctx, to)
 		defer answered()
-		return n.peers.get(n, to.addr).take(ctx, to, space, count)
+		return n.peers.get(n, to.addr).take(ctx, space, count)
 	}
-	if grants, ok := n.takeBuffered(space, count); ok {
-		return grants, nil
-	}
-	try, cancel := to.bound(ctx)
-	defer cancel()
-	return n.takeHere(try, space, count)
+	return n.takeHere(ctx, space, count)
 }
 
 // takeBuffered pops keys from this leader's buffer if they are there at once.
