@@ -42,7 +42,7 @@ func FuzzImport(f *testing.F) {
 		`{"key":"aB3xZ9","short_url":"s","url":"http://a/","created_at":"2026","redirect":302,"alias":false}` + "\n" + `{"url":"\ud800","alias":3}{}`,
 		"Title, URL ,tags,redirect,alias\n\"A, \"\"x\"\"\nand y\",http://a/,s; t;;,308,\n\n,http://b/,,x,bee\nshort\n\"open",
 		"url,colour\n", "url,url\n", "url\r\n\"a\"b\r\n\xff\n", "http://a/,url\nurl\n", "\"url\nx\"",
-		`{"reason":"x","url":"http://a/"}` + "\n" + `{"reason":"y"}` + "\nhttp://b/\n", "reason,url\n\"r, r\",http://a/\nr,\"b\n",
+		`{"reason":"x","url":"http://a/"}` + "\n" + `{"reason":"y"}` + "\nhttp://b/\n", `{"reason":"cut"`, "reason,url\n\"r, r\",http://a/\nr,\"b\n",
 		`{"links":[{"long_url":"http://a/","link":"https://bit.ly/x","tags":["t"],"references":{"g":"u"}}],"pagination":{"next":""}}`,
 		`{"shortUrls":{"data":[{"shortCode":"c","longUrl":"http://a/","meta":{"validSince":null,"maxVisits":3}}]}}`,
 		`[{"type":"table","data":[{"keyword":"k","url":"http:\/\/a\/","title":null}]},{"data":7}]`, `{"links":{"link_1":{"shorturl":"http://s/k","url":"http://a/"}}}`,

@@ -101,8 +101,10 @@ func withoutReason(text []byte) []byte {
 	switch {
 	case member == nil:
 		return text
-	case member[len(member)-1] != ',':
+	case member[len(member)-1] != ',' && string(text[len(member):]) == "}":
 		return nil
+	case member[len(member)-1] != ',': // cut off, say
+		return text
 	}
 	return append([]byte{'{'}, text[len(member):]...)
 }
