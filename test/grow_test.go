@@ -106,13 +106,7 @@ func TestP1_AKeySpaceGrows(t *testing.T) {
 			}
 			return nil
 		})
-		if i%2 == 0 {
-			transfer(t, c)
-		} else {
-			leader := c.WaitLeader()
-			c.Kill(leader)
-			c.Restart(leader)
-		}
+		anotherLeader(t, c, i)
 	}
 	stop()
 	clients.Wait()

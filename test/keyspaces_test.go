@@ -196,6 +196,17 @@ func TestBlocklist(t *testing.T) {
 	t.Error("no blocked key was leased")
 }
 
+// anotherLeader moves leadership, or at every second time kills the leader.
+func anotherLeader(t *testing.T, c *harness.Cluster, time int) {
+	if time%2 == 0 {
+		transfer(t, c)
+		return
+	}
+	leader := c.WaitLeader()
+	c.Kill(leader)
+	c.Restart(leader)
+}
+
 // P1: no key of any of many key spaces comes twice while leaders die and move, and
 // a key space that nobody uses holds nothing.
 func TestManyKeyspacesAcrossLeaders(t *testing.T) {
@@ -249,13 +260,7 @@ func TestManyKeyspacesAcrossLeaders(t *testing.T) {
 			}
 			return nil
 		})
-		if i%2 == 0 {
-			transfer(t, c)
-		} else {
-			leader := c.WaitLeader()
-			c.Kill(leader)
-			c.Restart(leader)
-		}
+		anotherLeader(t, c, i)
 	}
 	stop()
 	clients.Wait()
