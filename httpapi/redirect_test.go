@@ -144,6 +144,13 @@ func TestRedirectOfALimitedLink(t *testing.T) {
 	}
 }
 
+// Before Shlink's API was here "rest" could be an alias.
+func TestRedirectOfRest(t *testing.T) {
+	s := newServer(t, &fakenode.Node{Stored: map[string]*pb.Link{"rest": {Url: "https://a.example/"}}})
+	send(t, s, "GET", "/rest", "").wantStatus(302).wantHeader("Location", "https://a.example/")
+	send(t, s, "GET", "/rest/", "").wantProblem(404, "not_found")
+}
+
 // staleNode has another link than the rest of the cluster.
 type staleNode struct {
 	fakenode.Node

@@ -102,11 +102,8 @@ var apiSegments = map[string]bool{"v1": true, "rest": true, "livez": true, "read
 
 // isAPI says which routes a path is for.
 func isAPI(path string) bool {
-	segment := strings.TrimPrefix(path, "/")
-	if end := strings.IndexByte(segment, '/'); end >= 0 {
-		segment = segment[:end]
-	}
-	return apiSegments[segment]
+	segment, _, within := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	return apiSegments[segment] && (within || segment != "rest") // which was an alias once
 }
 
 // newRouter builds an echo instance. Handlers are wrapped here, once, and not

@@ -44,6 +44,7 @@ type Server struct {
 	metricsHandler http.Handler
 	batches        chan struct{} // as many as may be under way
 	snapshots      chan struct{} // likewise
+	walks          chan struct{} // likewise
 	stall          time.Duration // snapshotStall
 	bodyGrace      time.Duration
 	watch          *watch
@@ -81,7 +82,7 @@ func New(c Config) (*Server, error) {
 		service: c.Service, log: c.Logger, auditLog: c.Logger.Named("audit"), auth: c.Auth, baseURL: c.BaseURL, own: own,
 		node: []string{c.Service.ID()}, metrics: metrics,
 		metricsHandler: promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}),
-		batches:        make(chan struct{}, c.MaxBatches), snapshots: make(chan struct{}, maxSnapshots), stall: snapshotStall, bodyGrace: bodyGrace,
+		batches:        make(chan struct{}, c.MaxBatches), snapshots: make(chan struct{}, maxSnapshots), walks: make(chan struct{}, maxWalks), stall: snapshotStall, bodyGrace: bodyGrace,
 		drainTimeout: c.DrainTimeout, lingerTime: lingerTime, handOver: c.HandOver, maxConns: c.MaxConns, tls: c.TLS, trusted: c.TrustedProxies, tracer: c.Tracer,
 		requestLimits: newLimiters(c.RateLimit, requestBurst), missLimits: newLimiters(c.MissLimit, missBurst),
 	}

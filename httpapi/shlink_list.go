@@ -24,6 +24,10 @@ import (
 // request walks over so many links, or tags, and is refused if that is not enough.
 const shlinkWalk = 10_000
 
+// maxWalks bounds the requests that hold more than one page of links at once: with the
+// largest links that there can be, one takes 140 MB. More wait for their turn.
+const maxWalks = 2
+
 var errLongWalk = refusef(kindNotSupported,
 	"it would take a walk over more than %d links: narrow it by tags[], in the order shortCode-ASC, or use GET /v1/links, which has cursors", shlinkWalk)
 
@@ -33,10 +37,35 @@ type walk struct {
 	ctx   context.Context
 	level cluster.Level // of the next step; what was seen once is here
 	left  int           // links
+
+	places chan struct{} // of those who take more than one step
+	steps  int
+	placed bool
 }
 
 func (s *Server) newWalk(ctx context.Context, level cluster.Level) *walk {
-	return &walk{s.service, ctx, level, shlinkWalk + 1} // one tells whether there are more
+	return &walk{links: s.service, ctx: ctx, level: level, places: s.walks, left: shlinkWalk + 1} // one tells whether there are more
+}
+
+// end is for when the answer has been written: what was found is in memory until then.
+func (w *walk) end() {
+	if w.placed {
+		<-w.places
+	}
+}
+
+// step counts a step, and waits for a place before the second one.
+func (w *walk) step() error {
+	if w.steps++; w.steps != 2 {
+		return nil
+	}
+	select {
+	case w.places <- struct{}{}:
+		w.placed = true
+		return nil
+	case <-w.ctx.Done():
+		return refusef(kindBusy, "%d others look at many links; ask another node", cap(w.places))
+	}
 }
 
 // each visits the links that a query finds, in the order of their keys, until visit
@@ -47,6 +76,9 @@ func (w *walk) each(q fsm.LinkQuery, visit func(fsm.KeyedLink) bool) error {
 		q.Limit = maxPage
 	}
 	for w.left > 0 {
+		if err := w.step(); err != nil {
+			return err
+		}
 		page, err := w.links.Links(w.ctx, w.level, q)
 		if err != nil {
 			return err
@@ -341,7 +373,9 @@ func (s *Server) listShortURLs(ctx context.Context, c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	found, whole, err := f.find(s.newWalk(ctx, level), p)
+	w := s.newWalk(ctx, level)
+	defer w.end()
+	found, whole, err := f.find(w, p)
 	if err != nil {
 		return err
 	}

@@ -74,6 +74,7 @@ func (s *Server) shlinkTagStats(ctx context.Context, c echo.Context) error {
 		return err
 	}
 	w, data := s.newWalk(ctx, cluster.Local), make([]tagStatsJSON, len(tags))
+	defer w.end()
 	for i, tag := range tags {
 		data[i].Tag = tag
 		if data[i].ShortURLsCount, err = s.sumVisits(w, tag, &data[i].VisitsSummary); err != nil {
@@ -114,7 +115,9 @@ func (s *Server) visitsOverview(ctx context.Context, c echo.Context) error {
 		return err
 	}
 	var overview visitsOverviewJSON
-	if _, err := s.sumVisits(s.newWalk(ctx, cluster.Local), "", &overview.NonOrphan); err != nil {
+	w := s.newWalk(ctx, cluster.Local)
+	defer w.end()
+	if _, err := s.sumVisits(w, "", &overview.NonOrphan); err != nil {
 		return err
 	}
 	overview.Orphan.add(&pb.Visits{Visits: counts.Misses})

@@ -4,9 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kgs-cluster/kgs/cluster"
@@ -352,6 +356,39 @@ func TestListsWalkBoundedly(t *testing.T) {
 		}
 	}
 }
+
+// No more than maxWalks hold more than a page of links, until their answer is written;
+// the next waits for its turn until its deadline, and short lists do not.
+func TestWalksAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serverOf(t, newLibrary(3_000))
+		long := "/rest/v3/short-urls?orderBy=title"
+		release, slow := make(chan struct{}), sync.WaitGroup{}
+		for range maxWalks {
+			slow.Go(func() {
+				r := httptest.NewRequest("GET", long, nil)
+				s.ServeHTTP(writerFunc(func() { <-release }), r)
+			})
+			synctest.Wait()
+		}
+		for _, target := range []string{long, "/rest/v3/tags/stats", "/rest/v3/visits"} {
+			send(t, s, "GET", target, "", "X-Kgs-Timeout: 1s").wantShlink(503, "urn:kgs:problem:busy")
+		}
+		send(t, s, "GET", "/rest/v3/short-urls", "", "X-Kgs-Timeout: 1s").wantStatus(200)
+		close(release)
+		slow.Wait()
+		for range 2 * maxWalks {
+			send(t, s, "GET", long, "").wantStatus(200)
+		}
+	})
+}
+
+// writerFunc is a client that takes its answer late.
+type writerFunc func()
+
+func (writerFunc) Header() http.Header           { return http.Header{} }
+func (writerFunc) WriteHeader(int)               {}
+func (w writerFunc) Write(p []byte) (int, error) { w(); return len(p), nil }
 
 func TestShlinkTagsAndVisits(t *testing.T) {
 	s := serverOf(t, newLibrary(13))
