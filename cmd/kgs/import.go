@@ -82,7 +82,7 @@ more in 24 hours are refused.`,
 		if err := checkImportFormat(o.from); err != nil {
 			return usageError(cmd, "--from: %v", err)
 		}
-		if sameFile(args[0], o.rejects) {
+		if sameFile(args[0], cmd.InOrStdin(), o.rejects) {
 			return usageError(cmd, "--rejects %s: it is what is imported", o.rejects)
 		}
 		f.timeout = o.timeout
@@ -113,14 +113,22 @@ func openInput(path string, stdin io.Reader) (in io.ReadCloser, size int64, err 
 	return file, info.Size(), nil
 }
 
-// sameFile: both paths are there and lead to one file.
-func sameFile(a, b string) bool {
-	one, err := os.Stat(a)
-	if err != nil {
+// sameFile: what openInput opens is the file that the other path leads to.
+func sameFile(path string, stdin io.Reader, other string) bool {
+	stat := func() (os.FileInfo, error) { return os.Stat(path) }
+	if path == "-" {
+		file, ok := stdin.(*os.File)
+		if !ok {
+			return false
+		}
+		stat = file.Stat
+	}
+	in, err := stat()
+	if err != nil || !in.Mode().IsRegular() {
 		return false
 	}
-	other, err := os.Stat(b)
-	return err == nil && os.SameFile(one, other)
+	out, err := os.Stat(other)
+	return err == nil && os.SameFile(in, out)
 }
 
 // importFile reads, sends and reports.

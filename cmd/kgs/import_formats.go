@@ -147,7 +147,7 @@ func (f *format) wanted() string {
 // notes say what of a file is not imported.
 func (f *format) notes(passed []string, keepCodes bool) (notes []string) {
 	if len(passed) > 0 {
-		notes = append(notes, fmt.Sprintf("as %s; passed over: %s", f.name, strings.Join(passed, ", ")))
+		notes = append(notes, fmt.Sprintf("as %s; passed over: %s", f.name, strings.Map(printable, strings.Join(passed, ", "))))
 	}
 	if f != ownFormat && !keepCodes {
 		notes = append(notes, "the links get new keys: --keep-codes keeps their short codes")
@@ -165,6 +165,9 @@ func (f *format) link(fields, cells []string, keepCodes bool) (link client.NewLi
 		field := fields[i]
 		if field != "title" {
 			cell = strings.Trim(cell, blanks)
+		}
+		if f == ownFormat {
+			cell = fromInert(cell)
 		}
 		if cell == "" {
 			continue

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kgs-cluster/kgs/httpapi/client"
 )
@@ -240,8 +241,37 @@ func TestIsAs(t *testing.T) {
 	if !isAs(is, want) {
 		t.Error("the same is not")
 	}
-	is.Tags = nil
+	at := time.Date(2126, 1, 2, 3, 4, 5, 678_901_234, time.UTC)
+	is.ExpiresAt, is.NotBefore = at.Truncate(time.Millisecond), at.Truncate(time.Millisecond)
+	if !isAs(is, client.NewLink{URL: "http://a/", Tags: []string{"x", "x"}, ExpiresAt: at, NotBefore: at}) {
+		t.Error("the same is not, as a node keeps it")
+	}
+	is.ExpiresAt, is.NotBefore, is.Tags = time.Time{}, time.Time{}, nil
 	if isAs(is, want) {
 		t.Error("another one is")
+	}
+}
+
+// TestImportRejectsOntoStdin: what is read from a file must not be emptied.
+func TestImportRejectsOntoStdin(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "in.csv")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	other := path + ".other"
+	if !sameFile("-", file, path) || sameFile("-", file, other) || sameFile("-", strings.NewReader(""), path) || !sameFile(path, file, path) || sameFile(other, file, other) {
+		t.Error("not told apart")
+	}
+}
+
+func TestImportNotesArePrintable(t *testing.T) {
+	_, notes, err := newEntryReader(strings.NewReader("longurl,shortcode,a\x1b[2Jb\n"), importOptions{})
+	if text := strings.Join(notes, "\n"); err != nil || strings.Contains(text, "\x1b") || !strings.Contains(text, "a?[2Jb") {
+		t.Errorf("%q, %v", text, err)
 	}
 }

@@ -231,11 +231,19 @@ func (im *importer) findTaken(ctx context.Context, links []client.NewLink, resul
 	}
 }
 
-// isAs: the link is what want asks for.
+// isAs: the link is what want asks for, as a node keeps that: times to the
+// millisecond, each tag once.
 func isAs(link client.Link, want client.NewLink) bool {
-	return link.URL == want.URL && link.Title == want.Title && slices.Equal(link.Tags, want.Tags) &&
+	var tags []string
+	for _, tag := range want.Tags {
+		if !slices.Contains(tags, tag) {
+			tags = append(tags, tag)
+		}
+	}
+	return link.URL == want.URL && link.Title == want.Title && slices.Equal(link.Tags, tags) &&
 		link.Redirect == cmp.Or(want.Redirect, http.StatusFound) && link.MaxVisits == want.MaxVisits &&
-		link.ExpiresAt.Equal(want.ExpiresAt) && link.NotBefore.Equal(want.NotBefore) && link.ForwardQuery == want.ForwardQuery
+		link.ExpiresAt.Equal(want.ExpiresAt.Truncate(time.Millisecond)) && link.NotBefore.Equal(want.NotBefore.Truncate(time.Millisecond)) &&
+		link.ForwardQuery == want.ForwardQuery
 }
 
 // openResult is the first answer that another try may change; nil if none.

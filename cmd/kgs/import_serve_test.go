@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"encoding/csv"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +49,8 @@ func TestExportImport(t *testing.T) {
 		{URL: "http://b.example/", Tags: []string{"a,b", "c;d", `e"f`, " g ", `\h`, "\u4e2d", "[i]"}, Redirect: 308},
 		{URL: "http://b.example/", Tags: []string{`["j"]`}, Title: `{"k":1}`},
 		{URL: "http://b.example/", Tags: []string{"plain", "tags"}, Title: "reason,url"},
+		{URL: "http://b.example/", Tags: []string{"'-2", "x"}, Title: "=HYPERLINK(A1)"},
+		{URL: "http://b.example/", Tags: []string{"@x"}, Title: "'tis"},
 		{URL: "http://c.example/", ExpiresAt: at, NotBefore: at.Add(-time.Hour), MaxVisits: 3, Redirect: 301, ForwardQuery: true},
 	}
 	made, err := c.CreateLinks(t.Context(), links)
@@ -66,20 +70,27 @@ func TestExportImport(t *testing.T) {
 		defer others.Close()
 		awaitCommands(t, others)
 		file := kgs(t, "", "links", "export", "--to", format, "--addr", from)
-		if file.code != exitDone || file.stderr != "exported 6 links\n" {
+		if file.code != exitDone || file.stderr != "exported 8 links\n" {
 			t.Fatalf("%+v", file)
+		}
+		if rows, err := csv.NewReader(strings.NewReader(file.stdout)).ReadAll(); format == "csv" {
+			for _, cell := range slices.Concat(rows...) {
+				if err != nil || strings.IndexAny(cell, "=+-@") == 0 {
+					t.Errorf("a spreadsheet calculates %q; %v", cell, err)
+				}
+			}
 		}
 		// The second time, --anew has it asked what is there.
 		for _, more := range [][]string{nil, {"--anew"}} {
 			got := kgs(t, file.stdout, append([]string{"links", "import", "-", "--addr", other}, more...)...)
-			if got.code != exitDone || !strings.Contains(got.stderr, "imported 6, refused 0") {
+			if got.code != exitDone || !strings.Contains(got.stderr, "imported 8, refused 0") {
 				t.Errorf("%s %v: %+v", format, more, got)
 			}
 		}
 		if back := kgs(t, file.stdout, "links", "import", "-", "--addr", from); back.code != exitDone {
 			t.Errorf("%s into the same cluster: %+v", format, back)
 		}
-		if again := kgs(t, "", "links", "export", "--to", format, "--addr", other); !strings.Contains(again.stderr, "exported 6 links") {
+		if again := kgs(t, "", "links", "export", "--to", format, "--addr", other); !strings.Contains(again.stderr, "exported 8 links") {
 			t.Errorf("%s: %+v", format, again)
 		}
 		for i, result := range made {

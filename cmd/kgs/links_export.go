@@ -6,7 +6,9 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,7 +22,8 @@ func newLinksExport(f *clientFlags) *cobra.Command {
 		Use:   "export",
 		Short: "Write all links, in the order of their keys",
 		Long: `Write all links with all that is known of them, in the order of their keys, as JSON
-lines or CSV. 'kgs links import' makes the same links of either, with the same keys. --format does not
+lines or CSV. 'kgs links import' makes the same links of either, with the same keys. In CSV, a text that
+a spreadsheet would calculate has a ' before it, which an import takes away. --format does not
 change that: JSON lines are JSON already.`,
 		Example: `  kgs links export > links.jsonl
   kgs links export --to csv > links.csv`,
@@ -81,14 +84,33 @@ func csvExport(out *bufio.Writer) (write func(client.Link) error, flush func() e
 	w := csv.NewWriter(out)
 	w.Write(exportColumns) // its error is flush's
 	write = func(l client.Link) error {
-		return w.Write([]string{l.Key, l.URL, l.ShortURL, strconv.FormatBool(l.Alias), l.Title, joinTags(l.Tags, ownFormat.separators), strconv.Itoa(l.Redirect),
-			cellTime(l.CreatedAt), cellTime(l.UpdatedAt), cellTime(l.ExpiresAt), cellTime(l.NotBefore), cellCount(l.MaxVisits), cellCount(l.Visits), l.Owner, cellFlag(l.ForwardQuery)})
+		return w.Write([]string{l.Key, l.URL, l.ShortURL, strconv.FormatBool(l.Alias), inert(l.Title), inert(joinTags(l.Tags, ownFormat.separators)), strconv.Itoa(l.Redirect),
+			cellTime(l.CreatedAt), cellTime(l.UpdatedAt), cellTime(l.ExpiresAt), cellTime(l.NotBefore), cellCount(l.MaxVisits), cellCount(l.Visits), inert(l.Owner), cellFlag(l.ForwardQuery)})
 	}
 	flush = func() error {
 		w.Flush()
 		return errors.Join(w.Error(), out.Flush())
 	}
 	return write, flush
+}
+
+// formula is how cells begin that spreadsheets calculate, or that inert was at.
+var formula = regexp.MustCompile(`^'*[-=+@＝＋－＠]`)
+
+// inert is a cell with somebody's text, which no spreadsheet takes for a formula:
+// https://owasp.org/www-community/attacks/CSV_Injection. fromInert undoes it.
+func inert(cell string) string {
+	if formula.MatchString(cell) {
+		return "'" + cell
+	}
+	return cell
+}
+
+func fromInert(cell string) string {
+	if formula.MatchString(cell) {
+		return strings.TrimPrefix(cell, "'")
+	}
+	return cell
 }
 
 func cellFlag(set bool) string {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/rivo/uniseg"
 )
@@ -189,8 +190,9 @@ func shorten(text string, width int) string {
 	return kept + "…"
 }
 
+// printable: no command, no new line, and nothing that turns the direction of what follows.
 func printable(r rune) rune {
-	if r < ' ' || r >= 0x7f && r < 0xa0 {
+	if unicode.IsControl(r) || r >= '\u2028' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' {
 		return '?'
 	}
 	return r

@@ -59,3 +59,14 @@ func TestFit(t *testing.T) {
 		}
 	}
 }
+
+// TestRowsArePrintable: a stored text commands no terminal, and stays in its cell.
+func TestRowsArePrintable(t *testing.T) {
+	var out bytes.Buffer
+	tab := &table{w: &out}
+	tab.row("\x1b[31ma\n\u009b\u2028", "\u202eb\u2066", "\U0001f469\u200d\U0001f467 \u00fc")
+	tab.flush()
+	if want := "?[31ma???  ?b?  \U0001f469\u200d\U0001f467 \u00fc\n"; out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
+	}
+}
