@@ -131,11 +131,14 @@ func (c Config) Validate() error {
 	return errors.Join(faults...)
 }
 
-// ValidOrigin tells whether web pages may be of this origin; "*" is all of them.
+// ValidOrigin tells whether web pages may be of this origin; "*" is all of them. It is
+// as browsers write it, else it would never match, and no pattern, which would also
+// match what nobody meant.
 func ValidOrigin(origin string) bool {
 	scheme, host, _ := strings.Cut(origin, "://")
+	usual, known := map[string]string{"https": ":443", "http": ":80"}[scheme]
 	_, err := parseAuthority(host)
-	return origin == "*" || (scheme == "https" || scheme == "http") && err == nil
+	return origin == "*" || known && err == nil && host == strings.ToLower(host) && !strings.HasSuffix(host, usual) && !strings.Contains(host, "*")
 }
 
 func checkBaseURL(base string) error {

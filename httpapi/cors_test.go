@@ -44,6 +44,9 @@ func TestCORS(t *testing.T) {
 		"no tokens": {Service: node, CORSOrigins: []string{page}},
 		"no scheme": {Service: node, Auth: true, CORSOrigins: []string{"app.example.org"}},
 		"a path":    {Service: node, Auth: true, CORSOrigins: []string{page + "/app"}},
+		"a pattern": {Service: node, Auth: true, CORSOrigins: []string{"https://*.example.org"}},
+		"capitals":  {Service: node, Auth: true, CORSOrigins: []string{"https://App.example.org"}},
+		"its port":  {Service: node, Auth: true, CORSOrigins: []string{"https://app.example.org:443"}},
 		"nothing":   {Service: node, Auth: true, CORSOrigins: []string{""}},
 	} {
 		if _, err := New(c); err == nil {

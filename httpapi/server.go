@@ -51,10 +51,10 @@ type Server struct {
 	streams        chan struct{} // of events, as many as may be open
 	beat           time.Duration // streamBeat
 	visits         *visitCounter
-	draining       atomic.Bool   // not ready any more
-	closing        atomic.Bool   // each answer is the last one of its connection
-	ending         chan struct{} // closed when draining begins: streams end
-	end            func()        // closes it, once
+	draining       atomic.Bool     // not ready any more
+	closing        atomic.Bool     // each answer is the last one of its connection
+	ending         context.Context // ends when draining begins, and streams with it
+	end            func()          // ends it
 	drainTimeout   time.Duration
 	lingerTime     time.Duration
 	handOver       func(context.Context) error
@@ -88,8 +88,8 @@ func New(c Config) (*Server, error) {
 	}
 	metrics.maxConnections.Set(float64(c.MaxConns))
 	s.visits = newVisitCounter(c.Service, metrics.visitsLost)
-	s.watch, s.streams, s.beat, s.ending = newWatch(c.Service), make(chan struct{}, maxStreams), streamBeat, make(chan struct{})
-	s.end = sync.OnceFunc(func() { close(s.ending) })
+	s.watch, s.streams, s.beat = newWatch(c.Service), make(chan struct{}, maxStreams), streamBeat
+	s.ending, s.end = context.WithCancel(context.Background())
 	s.openAPI = sync.OnceValues(func() (uiAsset, error) { return openAPI(c.Version) })
 	unrouted := s.metrics.forRoute("", "none")
 	s.api = s.newRouter(s.apiRoutes(), unrouted)

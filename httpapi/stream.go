@@ -44,6 +44,8 @@ type eventStream struct {
 	c       echo.Context
 	control *http.ResponseController
 	beat    *time.Ticker
+	unhurry func() bool // false: it was hurried, or is being
+	hurried chan struct{}
 }
 
 // beginStream begins the answer. nil: to a HEAD, it is all there.
@@ -56,14 +58,32 @@ func (s *Server) beginStream(c echo.Context) *eventStream {
 	if c.Request().Method == http.MethodHead {
 		return nil
 	}
-	return &eventStream{s, c, http.NewResponseController(w), time.NewTicker(s.beat)}
+	e := &eventStream{server: s, c: c, control: http.NewResponseController(w), beat: time.NewTicker(s.beat), hurried: make(chan struct{})}
+	e.unhurry = context.AfterFunc(s.ending, func() { // one that is stuck would hold up this server's end
+		e.within(s.lingerTime)
+		close(e.hurried)
+	})
+	return e
 }
 
-func (e *eventStream) end() { e.beat.Stop() }
+func (e *eventStream) end() {
+	e.beat.Stop()
+	if !e.unhurry() {
+		<-e.hurried // the ResponseWriter is not to be used later
+	}
+}
+
+// within bounds the time that the client has for what it is sent.
+func (e *eventStream) within(d time.Duration) {
+	_ = e.control.SetWriteDeadline(time.Now().Add(d)) // not every ResponseWriter can
+}
 
 // send is false when the client has gone.
 func (e *eventStream) send(events []byte) bool {
-	_ = e.control.SetWriteDeadline(time.Now().Add(streamStall)) // not every ResponseWriter can
+	e.within(streamStall)
+	if e.server.ending.Err() != nil {
+		e.within(e.server.lingerTime)
+	}
 	_, err := e.c.Response().Write(events)
 	return err == nil && e.control.Flush() == nil
 }
@@ -77,7 +97,7 @@ func (e *eventStream) wait(changed <-chan struct{}) (beat, on bool) {
 		beat = true
 	case <-e.c.Request().Context().Done():
 		return false, false
-	case <-e.server.ending:
+	case <-e.server.ending.Done():
 		return false, false
 	}
 	return beat, e.server.mayStillRead(e.c)

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kgs-cluster/kgs/cluster"
@@ -151,6 +152,48 @@ func TestAClientThatTakesNothing(t *testing.T) {
 	}
 	close(w.deadline)
 	<-done
+}
+
+// Nor does it hold up the end of the server for long.
+func TestAClientThatTakesNothingAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, &fakenode.Node{})
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s.ServeHTTP(&slow{httptest.NewRecorder(), make(chan time.Time, 2)}, httptest.NewRequest("GET", "/v1/watch", nil))
+		}()
+		synctest.Wait()
+		began := time.Now() // of virtual time
+		s.end()
+		<-done
+		if took := time.Since(began); took != lingerTime {
+			t.Errorf("it ends after %v, want %v", took, lingerTime)
+		}
+	})
+}
+
+// slow takes no byte until its latest deadline is over.
+type slow struct {
+	*httptest.ResponseRecorder
+	deadline chan time.Time
+}
+
+func (w *slow) SetWriteDeadline(at time.Time) error {
+	w.deadline <- at
+	return nil
+}
+
+func (w *slow) Write([]byte) (int, error) {
+	var over <-chan time.Time
+	for {
+		select {
+		case at := <-w.deadline:
+			over = time.After(time.Until(at))
+		case <-over:
+			return 0, errors.New("i/o timeout")
+		}
+	}
 }
 
 // stuck takes no byte until its deadline is over.
