@@ -1,6 +1,9 @@
 package cluster
 
-import "context"
+import (
+	"context"
+	"sync/atomic"
+)
 
 // gather groups items that wait while earlier ones are on their way. There is
 // no timer: an item that finds nothing under way leaves at once and alone, and
@@ -10,9 +13,13 @@ type gather[T any] struct {
 	slots    chan struct{} // one per group under way
 	maxCount int
 	maxBytes int
+	even     bool
 	size     func(T) (count, bytes int)
 	flush    func(group []T, done func()) // must call done once the group is answered
 	stopped  chan struct{}
+
+	underWay atomic.Int64  // the counts of the groups, in all
+	ended    chan struct{} // cap 1: a group has come to its end
 }
 
 // gatherConfig bounds a gather; each number is a bound with a name.
@@ -21,6 +28,10 @@ type gatherConfig struct {
 	inFlight int // groups under way
 	maxCount int // commands, or keys' requests, in one group
 	maxBytes int
+	// even: while others are under way, a group leaves once it counts as much as
+	// all of these together. Else many small ones crowd out few large ones, when
+	// what a group costs counts for more than what is in it.
+	even bool
 }
 
 // newGather starts a gather; it ends with ctx. Items still queued then are left
@@ -29,7 +40,7 @@ func newGather[T any](ctx context.Context, c gatherConfig, size func(T) (int, in
 	g := &gather[T]{
 		queue: make(chan T, c.queued), slots: make(chan struct{}, c.inFlight),
 		maxCount: c.maxCount, maxBytes: c.maxBytes, size: size, flush: flush,
-		stopped: make(chan struct{}),
+		even: c.even, stopped: make(chan struct{}), ended: make(chan struct{}, 1),
 	}
 	go g.run(ctx)
 	return g
@@ -87,10 +98,31 @@ func (g *gather[T]) run(ctx context.Context) {
 			select {
 			case item := <-g.queue:
 				more = take(item)
+				continue
 			default:
+			}
+			if !g.even || count >= min(int(g.underWay.Load()), g.maxCount) {
+				break
+			}
+			select {
+			case item := <-g.queue:
+				more = take(item)
+			case <-g.ended:
+			case <-ctx.Done():
 				more = false
 			}
 		}
-		g.flush(group, func() { <-g.slots })
+		g.underWay.Add(int64(count))
+		g.flush(group, func() { g.end(count) })
+	}
+}
+
+// end makes room for another group.
+func (g *gather[T]) end(count int) {
+	g.underWay.Add(int64(-count))
+	<-g.slots
+	select {
+	case g.ended <- struct{}{}:
+	default:
 	}
 }

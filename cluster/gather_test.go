@@ -111,6 +111,74 @@ func TestGatherKeepsItsBoundsAndTheOrder(t *testing.T) {
 	}
 }
 
+// A group that finds others under way leaves when it counts as much as they do: as
+// it grows, as they end, or as it is full.
+func TestGatherKeepsGroupsEven(t *testing.T) {
+	for name, c := range map[string]struct {
+		underWay, more []string
+		groups         [][]string // of more, while what is under way stays so
+		left           []string   // goes when all has ended
+	}{
+		"one and one":    {[]string{"a"}, []string{"b"}, [][]string{{"b"}}, nil},
+		"one and three":  {[]string{"a"}, []string{"b", "c", "d"}, [][]string{{"b"}, {"c", "d"}}, nil},
+		"one and two":    {[]string{"a"}, []string{"b", "c"}, [][]string{{"b"}}, []string{"c"}},
+		"full":           {[]string{"a"}, []string{"b", "c", "d", "e", "f", "g"}, [][]string{{"b"}, {"c", "d"}, {"e", "f", "g"}}, nil},
+		"too many bytes": {[]string{"a"}, []string{"b", "c", "123456789"}, [][]string{{"b"}, {"c"}}, []string{"123456789"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				config := gatherConfig{queued: 100, inFlight: 10, maxCount: 3, maxBytes: 9, even: true}
+				g, groups, _ := startGather(t, config)
+				addAll(t, g, c.underWay...)
+				ends := []func(){next(t, groups, c.underWay...)}
+				wanted := c.groups
+				for _, item := range c.more {
+					addAll(t, g, item)
+					if synctest.Wait(); len(groups) > 0 && len(wanted) > 0 {
+						ends = append(ends, next(t, groups, wanted[0]...))
+						wanted = wanted[1:]
+					}
+				}
+				if len(wanted) > 0 {
+					t.Fatalf("%q did not leave", wanted)
+				}
+				none(t, groups)
+				for _, end := range ends {
+					end()
+				}
+				if c.left != nil {
+					next(t, groups, c.left...)()
+				}
+				none(t, groups)
+			})
+		})
+	}
+}
+
+// What has gathered leaves as soon as what is under way counts no more than it.
+func TestGatherLeavesAsOthersEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := roomy
+		c.inFlight, c.even = 10, true
+		g, groups, stop := startGather(t, c)
+		addAll(t, g, "a")
+		first := next(t, groups, "a")
+		addAll(t, g, "b")
+		second := next(t, groups, "b")
+		addAll(t, g, "c")
+		none(t, groups)
+		first()
+		third := next(t, groups, "c")
+		addAll(t, g, "d")
+		none(t, groups)
+		stop() // nobody is left behind
+		fourth := next(t, groups, "d")
+		for _, end := range []func(){second, third, fourth} {
+			end()
+		}
+	})
+}
+
 func TestGatherHasSomeGroupsUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := roomy

@@ -135,7 +135,7 @@ func newProposer(ctx context.Context, node string, r *raft.Raft, f *futures, mac
 	p := &proposer{node: node, raft: r, futures: f, machine: machine, now: now, admit: admit, pulse: pulse, tracer: tracer}
 	p.commands, p.took = newEntryMetrics()
 	p.group = newGather(ctx, gatherConfig{
-		queued: maxQueuedCalls, inFlight: maxEntriesAhead,
+		queued: maxQueuedCalls, inFlight: maxEntriesAhead, even: true,
 		maxCount: maxEntryCommands, maxBytes: maxEntryBytes,
 	}, (*call).size, p.propose)
 	return p
