@@ -41,7 +41,7 @@ one, and misses nothing. At its end it says from where to go on.`,
 				}
 				return local(encodeLine(s.out.w, changeLine{e.ID, e.Kind, e.Key, e.Link}))
 			})
-			if after != "" && !client.HasCode(err, "watch_gone") {
+			if began && !client.HasCode(err, "watch_gone") {
 				fmt.Fprintf(s.cmd.ErrOrStderr(), "go on with --after %s\n", after)
 			}
 			if errors.Is(err, context.Canceled) { // it was interrupted

@@ -23,6 +23,8 @@ func TestLinksWatch(t *testing.T) {
 		case "6": // it comes back
 			interrupt()
 			<-r.Context().Done()
+		case "x":
+			answers(400, `{"status":400,"code":"invalid_request","title":"T","detail":"D"}`)(w, r)
 		default:
 			answers(410, `{"status":410,"code":"watch_gone","title":"T","detail":"D"}`)(w, r)
 		}
@@ -39,4 +41,6 @@ func TestLinksWatch(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	checkOneLine(t, got.stderr, "watch_gone")
+	got = kgs(t, "", "links", "watch", "--after", "x", "--addr", url)
+	checkOneLine(t, got.stderr, "invalid_request") // and not to go on after x
 }
