@@ -61,6 +61,11 @@ var (
 	errBadToken = refusef(kindUnauthorized, "this one is unknown, revoked or expired")
 )
 
+// errCrossOrigin is for changes that a browser sends for a page of another site,
+// which it does without asking if there is a request that a form could make.
+// A token is proof that its user wants it; there is none with authentication off.
+var errCrossOrigin = refusef(kindCrossOrigin, "without tokens it cannot be told whether the browser's user wants that: it takes --auth on, and --cors-origins; if the page is this service's own, the --base-url that it is seen under")
+
 const bearerScheme = "Bearer "
 
 // requestToken is the token of a request, "" if there is none. A bearer token

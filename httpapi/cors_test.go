@@ -54,3 +54,45 @@ func TestCORS(t *testing.T) {
 		}
 	}
 }
+
+// A browser sends some changes without asking first. Without tokens those of pages
+// of other sites are refused, whatever the browser tells of them.
+func TestPagesOfOtherSites(t *testing.T) {
+	node := newGuardedNode(t)
+	node.Name = "n1"
+	token, _ := node.addToken(t, pb.Role_ADMIN, 0)
+	servers := map[bool]*Server{}
+	for _, auth := range []bool{false, true} {
+		s, err := New(Config{Service: node, Auth: auth, BaseURL: "https://s.example/path"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		servers[auth] = s
+	}
+	for _, row := range []struct {
+		headers []string
+		refused bool
+	}{
+		{nil, false}, // no browser
+		{[]string{"Sec-Fetch-Site: same-origin", "Origin: https://proxied.example"}, false},
+		{[]string{"Origin: http://node1.test:8080"}, false},
+		{[]string{"Origin: https://s.example", "Sec-Fetch-Site: cross-site"}, false},
+		{[]string{"Sec-Fetch-Site: cross-site"}, true},
+		{[]string{"Sec-Fetch-Site: same-site"}, true},
+		{[]string{"Origin: https://evil.example"}, true},
+		{[]string{"Origin: null"}, true},
+	} {
+		for _, path := range []string{"/v1/keys", "/v1/cluster/transfer"} {
+			e := send(t, servers[false], "POST", path, "", row.headers...)
+			if row.refused {
+				e.wantProblem(403, "cross_origin", "--auth on")
+			} else if e.Code >= 300 {
+				t.Errorf("%v: %d %s", row.headers, e.Code, e.Body)
+			}
+		}
+		send(t, servers[false], "GET", "/v1/cluster", "", row.headers...).wantStatus(200)
+		send(t, servers[true], "POST", "/v1/keys", "", append(row.headers, "X-Api-Key: "+token)...).wantStatus(201)
+	}
+	send(t, servers[false], "POST", "/rest/v3/short-urls", `{"longUrl":"https://a.example/"}`, "Sec-Fetch-Site: cross-site").
+		wantShlink(403, "urn:kgs:problem:cross_origin")
+}

@@ -158,7 +158,7 @@ func codesOf(op *yaml.Node, r route) []string {
 		if r.method == http.MethodGet {
 			codes = append(codes, "timeout", "canceled")
 		} else {
-			codes = append(codes, "disk_full", "upgrade_pending")
+			codes = append(codes, "disk_full", "upgrade_pending", "cross_origin")
 		}
 	}
 	if r.least > read {

@@ -202,6 +202,11 @@ func TestOpenAPIIsWhatTheServerDoes(t *testing.T) {
 			x.send(o, stockedNode(noFault), "X-Api-Key: nobody's").wantStatus(401)
 			x.send(o, stockedNode(noFault), "X-Api-Key: r")
 		}
+		if o.codes()["cross_origin"] {
+			s := x.server(o, stockedNode(noFault), 0)
+			s.auth = false
+			x.sendTo(s, o, "Sec-Fetch-Site: cross-site").wantStatus(403)
+		}
 		limited := o
 		if strings.HasPrefix(o.path, "/{key}") {
 			limited.target = strings.Replace(o.target, "go-doc", "nope", 1)

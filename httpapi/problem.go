@@ -40,6 +40,7 @@ var (
 	kindUnauthorized = newKind(http.StatusUnauthorized, "unauthorized", "The request needs a valid token")
 	kindNotOwner     = newKind(http.StatusForbidden, "not_owner", "It belongs to somebody else")
 	kindForbidden    = newKind(http.StatusForbidden, "forbidden", "The token's role does not allow it")
+	kindCrossOrigin  = newKind(http.StatusForbidden, "cross_origin", "A web page of another site asks for it")
 
 	kindNotFound         = newKind(http.StatusNotFound, "not_found", "No such page")
 	kindLinkNotYet       = newKind(http.StatusNotFound, "link_not_yet", "The link's time has not come yet")

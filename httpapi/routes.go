@@ -208,6 +208,8 @@ func (s *Server) admit(ctx context.Context, c echo.Context, to route) (err error
 	valid := false
 	if s.auth && to.least != public {
 		valid, err = s.authorize(ctx, c, to.least)
+	} else if !s.auth && s.pages.Check(c.Request()) != nil {
+		return errCrossOrigin
 	}
 	if s.requestLimits != nil && to.limited() {
 		if limited := s.limitRequest(c.Request(), valid); limited != nil {

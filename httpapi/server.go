@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,7 +40,8 @@ type Server struct {
 	tracer         trace.Tracer // nil: none
 	baseURL        string
 	own            ownOrigins
-	node           []string // value of X-Kgs-Node
+	pages          *http.CrossOriginProtection // without authentication: whose pages may make changes
+	node           []string                    // value of X-Kgs-Node
 	metrics        *metrics
 	metricsHandler http.Handler
 	batches        chan struct{} // as many as may be under way
@@ -87,6 +89,12 @@ func New(c Config) (*Server, error) {
 		requestLimits: newLimiters(c.RateLimit, requestBurst), missLimits: newLimiters(c.MissLimit, missBurst),
 	}
 	metrics.maxConnections.Set(float64(c.MaxConns))
+	s.pages = http.NewCrossOriginProtection()
+	if base, err := url.Parse(c.BaseURL); err == nil && base.Host != "" {
+		if err := s.pages.AddTrustedOrigin(base.Scheme + "://" + base.Host); err != nil {
+			return nil, fmt.Errorf("httpapi: %w", err)
+		}
+	}
 	s.visits = newVisitCounter(c.Service, metrics.visitsLost)
 	s.watch, s.streams, s.beat = newWatch(c.Service), make(chan struct{}, maxStreams), streamBeat
 	s.ending, s.end = context.WithCancel(context.Background())
