@@ -162,14 +162,19 @@ func newList[T any](p pageNumber, data []T, total int) listJSON[T] {
 	return listJSON[T]{data, paginationJSON{p.page, (total + p.size - 1) / p.size, p.size, len(data), total}}
 }
 
-// onlyParams refuses a query with others than these.
-func onlyParams(query url.Values, names ...string) error {
+// readParams reads a query, and refuses one with others than these, or with one that
+// is not escaped as it should be: without it the list would be another one.
+func readParams(r *http.Request, names ...string) (url.Values, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, invalidf("the query: %v", err)
+	}
 	for name := range query {
 		if name != "consistency" && !slices.Contains(names, name) {
-			return invalidf("the parameter %.80q is not known here", name).of(strings.TrimSuffix(name, "[]"))
+			return nil, invalidf("the parameter %.80q is not known here", name).of(strings.TrimSuffix(name, "[]"))
 		}
 	}
-	return nil
+	return query, nil
 }
 
 // wordIn is a parameter that is one of a few words, the first of which it is if it is absent.
@@ -352,8 +357,7 @@ func (s *Server) countVisits(ctx context.Context, links []countedLink) (err erro
 // listShortURLs is GET /rest/v3/short-urls.
 func (s *Server) listShortURLs(ctx context.Context, c echo.Context) error {
 	r := c.Request()
-	query := r.URL.Query()
-	err := onlyParams(query, "page", "itemsPerPage", "searchTerm", "tags[]", "tagsMode", "excludeTags[]", "excludeTagsMode",
+	query, err := readParams(r, "page", "itemsPerPage", "searchTerm", "tags[]", "tagsMode", "excludeTags[]", "excludeTagsMode",
 		"orderBy", "startDate", "endDate", "excludeMaxVisitsReached", "excludePastValidUntil", "domain")
 	if err != nil {
 		return err

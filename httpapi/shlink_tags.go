@@ -16,8 +16,8 @@ import (
 
 // tagPage is a page of the tags, and how many there are.
 func (s *Server) tagPage(ctx context.Context, r *http.Request) (p pageNumber, tags []string, total int, err error) {
-	query := r.URL.Query()
-	if err := onlyParams(query, "page", "itemsPerPage", "searchTerm", "orderBy"); err != nil {
+	query, err := readParams(r, "page", "itemsPerPage", "searchTerm", "orderBy")
+	if err != nil {
 		return p, nil, 0, err
 	}
 	if p, err = readPage(query, -1); err != nil {

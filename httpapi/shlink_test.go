@@ -337,6 +337,9 @@ func TestListShortURLs(t *testing.T) {
 			send(t, few, "GET", "/rest/v3/short-urls?"+query, "").wantShlink(400, "invalid-data", element)
 		})
 	}
+	for _, target := range []string{"short-urls?tags[]=%zz", "short-urls?searchTerm=50%", "tags?searchTerm=a;b", "tags/stats?searchTerm=%"} {
+		send(t, few, "GET", "/rest/v3/"+target, "").wantShlink(400, "invalid-data") // it would be a list of all
+	}
 	for _, query := range []string{"page=1001", "itemsPerPage=10001", "page=4611686018427387905", "orderBy=dateCreated-DESC", "tags[]=Even&tags[]=three&tags[]=rare&orderBy=visits",
 		"startDate=2100-01-01T00:00:00Z", "tags[]=Even&tags[]=three&tags[]=rare&tagsMode=any&searchTerm=example"} {
 		t.Run(query, func(t *testing.T) {
