@@ -131,7 +131,9 @@ func (f Floors) refusal(h *pb.BackupHeader, own string) *pb.Result {
 	text := fmt.Sprintf("it is of cluster %s at log index %d, this is cluster %s, and how many keys that one issued afterwards is unknown here; "+
 		"name a floor, the position that no key it may have issued lies above:", h.ClusterId, h.Index, own)
 	for _, s := range h.Keyspaces {
-		text += fmt.Sprintf(" %q had generated %d positions then,", s.Name, s.HighWaterMark)
+		if before, last := placeOf(s, h.Keyspaces); last {
+			text += fmt.Sprintf(" %q had generated %d positions then,", s.Name, before+s.HighWaterMark)
+		}
 	}
 	text = fmt.Sprintf("%s and at least %d more are burned", text, adoptMargin)
 	if len(f.Named) > 0 {

@@ -21,6 +21,11 @@ var golden = map[string]struct {
 		equal(t, d.urlOf("golang"), "https://go.dev/")
 		equal(t, d.keyspace(digits).HighWaterMark, uint64(1000))
 	}},
+	// Random commands, most of them refused, and restores: written by the last program
+	// of version 1, from its world (world_test.go). The texts of refusals are in it.
+	"testdata/v1.drawn.entries": {nil, func(t *testing.T, d *driver) {
+		equal(t, d.m.Applied(), uint64(220))
+	}},
 	"testdata/v1.growth.entries": {writeGrowth, func(t *testing.T, d *driver) {
 		equal(t, d.keyspace(digits).Length, uint32(8))
 		equal(t, len(must(d.m.Lengths(digits))), 3)

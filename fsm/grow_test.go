@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -203,6 +204,10 @@ func TestBurnReachesTheNextLength(t *testing.T) {
 	equal(t, d.do(cmd(op)).Code, pb.Code_RESTORE_REFUSED)
 	if d.m.MayRestore(must(InspectBackup(bytes.NewReader(file))), Floors{Others: size + 5}) == nil {
 		t.Error("it is not foreseen that a floor for others will be refused")
+	}
+
+	if r := d.restore(lost.backup(), 0); !strings.Contains(r.Detail, fmt.Sprintf("%q had generated %d positions", digits, size+size/10)) {
+		t.Errorf("without a floor: %v", r) // which counts through the lengths
 	}
 
 	own := usedUp(t, 0)

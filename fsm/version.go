@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
@@ -19,7 +20,8 @@ import (
 //
 // A new command or field of a command, or a command with another effect, needs a
 // new version, unless the newest one is in no release yet: it is named here and in
-// Needs, and an effect that changes asks inUse.
+// Needs, and an effect that changes asks inUse. The text of a refusal is an effect,
+// too: it is kept for a repeat of the request, so it enters the hash chain.
 const Version = 2
 
 // Needs returns the version of the command set that a command belongs to.
@@ -42,6 +44,8 @@ func Needs(cmd *pb.Command) uint32 {
 		newer = op.Lease.LastLength
 	case *pb.Command_Release:
 		newer = slices.ContainsFunc(op.Release.Grants, func(g *pb.Grant) bool { return g.Space != 0 })
+	case *pb.Command_StageBackup:
+		return backupNeeds(op.StageBackup)
 	case *pb.Command_RestoreBackup:
 		newer = len(op.RestoreBackup.Floors) > 0 || op.RestoreBackup.Grow
 	case *pb.Command_RecoverCluster:
@@ -49,6 +53,18 @@ func Needs(cmd *pb.Command) uint32 {
 	}
 	if newer {
 		return 2
+	}
+	return 1
+}
+
+// backupNeeds is the version of the cluster that wrote a backup, as its first part
+// says: a program of version 1 does not look at it, and would restore what others
+// refuse.
+func backupNeeds(part *pb.StageBackup) uint32 {
+	if part.GetPart() == 0 {
+		if header, err := InspectBackup(bytes.NewReader(part.GetData())); err == nil {
+			return max(header.Version, 1)
+		}
 	}
 	return 1
 }

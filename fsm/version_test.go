@@ -148,6 +148,13 @@ func TestBackupOfANewerVersion(t *testing.T) {
 	source.apply(raise(2))
 	file := source.backup()
 	equal(t, must(InspectBackup(bytes.NewReader(file))).Version, uint32(2))
+	for _, part := range []*pb.StageBackup{{Data: file}, {Part: 1, Data: file}, {Data: newDriver(t).backup()}} {
+		want := uint32(1)
+		if part.Part == 0 && bytes.Equal(part.Data, file) {
+			want = 2
+		}
+		equal(t, Needs(cmd(part)), want)
+	}
 
 	d := newDriver(t)
 	if err := d.m.MayRestore(must(InspectBackup(bytes.NewReader(file))), Floors{Others: 1}); !errors.Is(err, ErrRestoreRefused) {
