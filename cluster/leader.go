@@ -440,9 +440,13 @@ func atTheEnd(err error, left, wanted uint64) error {
 	return err
 }
 
-// grow has a key space go on with keys that are longer than those of the row.
+// growCommand has a key space go on with keys that are longer than those of the row.
+func growCommand(row *pb.Keyspace) *pb.Command {
+	return &pb.Command{Op: &pb.Command_GrowKeyspace{GrowKeyspace: &pb.GrowKeyspace{Keyspace: row.Name, FromLength: row.Length}}}
+}
+
 func (n *Node) grow(ctx context.Context, row *pb.Keyspace) error {
-	cmd := &pb.Command{Op: &pb.Command_GrowKeyspace{GrowKeyspace: &pb.GrowKeyspace{Keyspace: row.Name, FromLength: row.Length}}}
+	cmd := growCommand(row)
 	if err := n.known(cmd); err != nil {
 		return err
 	}

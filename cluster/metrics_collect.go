@@ -56,7 +56,7 @@ func (c keyspaceCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	leading := c.node.lead.ready.Load() != 0
 	buffers := c.node.allBuffers()
-	for _, stats := range allStats(rows, buffers) {
+	for _, stats := range c.node.allStats(rows, buffers) {
 		b := buffers[stats.Name]
 		keysUnused.send(ch, float64(stats.Unused), stats.Name)
 		keysUsed.send(ch, float64(stats.Used), stats.Name)

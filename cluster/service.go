@@ -313,11 +313,18 @@ func (n *Node) UpdateKeyspace(ctx context.Context, name string, grow *bool, idem
 	return n.changedKeyspace(a.result)
 }
 
-// changedKeyspace tells of the row as it was at its change.
+// changedKeyspace tells of the last length as it was at the change, and of the others
+// as they are.
 func (n *Node) changedKeyspace(r *pb.Result) (CreatedKeyspace, error) {
 	rows, err := n.machine.Keyspaces()
+	var lengths []*pb.Keyspace
+	for _, row := range rows {
+		if row.Name == r.Keyspace.Name && row.Length < r.Keyspace.Length {
+			lengths = append(lengths, row)
+		}
+	}
 	return CreatedKeyspace{
-		Stats: keyspaceStats([]*pb.Keyspace{r.Keyspace}, rows, bufferStats{}), New: r.Count > 0,
+		Stats: n.keyspaceStats(append(lengths, r.Keyspace), rows, bufferStats{}), New: r.Count > 0,
 		Index: r.Index, Replayed: r.Replayed,
 	}, err
 }
@@ -331,11 +338,11 @@ func (n *Node) Keyspaces(ctx context.Context, l Level) ([]KeyspaceStats, error) 
 	if err != nil {
 		return nil, err
 	}
-	return allStats(rows, n.leaderBuffers(ctx)), nil
+	return n.allStats(rows, n.leaderBuffers(ctx)), nil
 }
 
 // allStats tell of each key space, in the order of their first rows.
-func allStats(rows []*pb.Keyspace, buffers map[string]bufferStats) []KeyspaceStats {
+func (n *Node) allStats(rows []*pb.Keyspace, buffers map[string]bufferStats) []KeyspaceStats {
 	lengths := map[string][]*pb.Keyspace{}
 	for _, row := range rows {
 		lengths[row.Name] = append(lengths[row.Name], row)
@@ -343,7 +350,7 @@ func allStats(rows []*pb.Keyspace, buffers map[string]bufferStats) []KeyspaceSta
 	stats := make([]KeyspaceStats, 0, len(lengths))
 	for _, row := range rows {
 		if all := lengths[row.Name]; all[0] == row {
-			stats = append(stats, keyspaceStats(all, rows, buffers[row.Name]))
+			stats = append(stats, n.keyspaceStats(all, rows, buffers[row.Name]))
 		}
 	}
 	return stats
@@ -368,7 +375,7 @@ func (n *Node) Keyspace(ctx context.Context, l Level, name string) (KeyspaceStat
 
 // keyspaceStats tells of the key space that has these lengths; all are the rows of
 // all key spaces.
-func keyspaceStats(lengths, all []*pb.Keyspace, b bufferStats) KeyspaceStats {
+func (n *Node) keyspaceStats(lengths, all []*pb.Keyspace, b bufferStats) KeyspaceStats {
 	row := lengths[len(lengths)-1]
 	s := KeyspaceStats{
 		Name: row.Name, Alphabet: row.Alphabet, Length: int(row.Length), Prefix: row.Prefix, Check: row.Check, Blocked: len(row.Blocklist),
@@ -387,7 +394,7 @@ func keyspaceStats(lengths, all []*pb.Keyspace, b bufferStats) KeyspaceStats {
 		s.Lost += row.Lost
 	}
 	s.Generated = s.Unused + s.Used
-	if err := fsm.Growth(row, all); err == nil {
+	if err := cmp.Or(fsm.Growth(row, all), n.known(growCommand(row))); err == nil {
 		s.Grows = true
 	} else if !errors.Is(err, fsm.ErrKeyspaceExhausted) {
 		s.GrowthBlocked = err.Error()

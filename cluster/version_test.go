@@ -40,6 +40,9 @@ func TestNewerCommandsWaitForTheLastNode(t *testing.T) {
 				if err := c.Node(id).Propose(t.Context(), newer); !errors.Is(err, cluster.ErrUpgrade) {
 					t.Errorf("%s: through %s: %v", when, id, err)
 				}
+				if s, err := c.Node(id).Keyspace(t.Context(), cluster.Linearizable, ""); err != nil || s.Grows || !strings.Contains(s.GrowthBlocked, "upgraded") {
+					t.Errorf("%s: %s says of the key space %+v, %v", when, id, s, err)
+				}
 			}
 		}
 		waits("one knows fewer")
@@ -61,6 +64,9 @@ func TestNewerCommandsWaitForTheLastNode(t *testing.T) {
 			harness.AwaitTrue(t, id+" uses them", func() bool { return c.Node(id).Machine().Version() == fsm.Version })
 			if err := c.Node(id).Propose(t.Context(), newer); err != nil {
 				t.Errorf("through %s: %v", id, err)
+			}
+			if s, err := c.Node(id).Keyspace(t.Context(), cluster.Linearizable, ""); err != nil || !s.Grows || s.GrowthBlocked != "" {
+				t.Errorf("%s says of the key space %+v, %v", id, s, err)
 			}
 		}
 		c.RunJoining("n4", nil)

@@ -244,4 +244,9 @@ func TestAKeySpaceThatCannotGrow(t *testing.T) {
 	if s, err := n.Keyspace(patient(t), cluster.Linearizable, "grows"); err != nil || seen[7] < 400 || s.Lengths[0].Unused != 0 {
 		t.Errorf("takes of keys of each length: %v; %+v", seen, s.Lengths)
 	}
+	changed, err := n.UpdateKeyspace(patient(t), "grows", new(bool), nil)
+	now, _ := n.Keyspace(patient(t), cluster.Linearizable, "grows")
+	if s := changed.Stats; err != nil || s.Size != 11_000_000 || fmt.Sprint(s.Lengths) != fmt.Sprint(now.Lengths) || s.Grows {
+		t.Errorf("the answer to a change is %+v, %v; it is %+v", s, err, now)
+	}
 }
