@@ -18,7 +18,9 @@ import (
 // Join takes a node into the cluster; through any member.
 func (n *Node) Join(ctx context.Context, r JoinRequest) error {
 	_, err := n.handleJoin(ctx, Identity{}, &clusterpb.JoinRequest{
-		Id: r.ID, Disk: r.DiskID, Http: r.HTTP, Cluster: r.Cluster, NonVoter: r.NonVoter})
+		Id: r.ID, Disk: r.DiskID, Http: r.HTTP, Cluster: r.Cluster, NonVoter: r.NonVoter,
+		Commands: n.cfg.commands, // of a node that is not asked, as its disk is named; it may be down
+	})
 	return err
 }
 
