@@ -376,21 +376,23 @@ func (n *Node) leasable(space string, count uint64) uint64 {
 // small key space a part, since a restore burns all that are.
 const generateAhead = 10_000_000
 
-// leaseKeys proposes a lease, after generating keys if there are too few. At the
-// end of the key space the buffer gets what is left; else it is all or nothing,
-// as one caller could not use a part, and the part would be lost.
+// leaseKeys proposes a lease, after generating keys if there are too few, again if
+// others took them first. At the end of the key space the buffer gets what is left;
+// else it is all or nothing, as one caller could not use a part, and the part would
+// be lost.
 func (n *Node) leaseKeys(ctx context.Context, op *pb.Lease, whole bool) (*pb.Result, error) {
 	cmd := &pb.Command{Op: &pb.Command_Lease{Lease: op}}
-	result, err := n.proposeOne(ctx, cmd)
-	if !errors.Is(err, fsm.ErrNotEnoughUnused) {
-		return result, err
+	for {
+		result, err := n.proposeOne(ctx, cmd)
+		if !errors.Is(err, fsm.ErrNotEnoughUnused) {
+			return result, err
+		}
+		unused, err := n.generateFor(ctx, op.Keyspace, op.Count, whole)
+		if err != nil {
+			return nil, err
+		}
+		op.Count = min(op.Count, unused)
 	}
-	unused, err := n.generateFor(ctx, op.Keyspace, op.Count, whole)
-	if err != nil {
-		return nil, err
-	}
-	op.Count = min(op.Count, unused)
-	return n.proposeOne(ctx, cmd)
 }
 
 // generateFor generates until count keys of the key space's last length are unused;

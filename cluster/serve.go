@@ -35,10 +35,15 @@ func (n *Node) proposeHere(ctx context.Context, commands []*pb.Command) []answer
 		return failAll(len(commands), ErrNotLeader)
 	}
 	answers := n.stampAndSubmit(ctx, commands, false)
-	for range maxGeneratedTries {
+	for tries := 0; ; tries++ {
 		var again []int
 		for i, a := range answers {
-			if a.err == nil && n.mend(ctx, commands[i], a.result) {
+			if a.err != nil {
+				continue
+			}
+			if mended, err := n.mend(ctx, commands[i], a.result, tries); err != nil {
+				answers[i] = answer{err: err}
+			} else if mended {
 				again = append(again, i)
 			}
 		}
@@ -56,20 +61,26 @@ func (n *Node) proposeHere(ctx context.Context, commands []*pb.Command) []answer
 	return answers
 }
 
-// mend removes the cause of a transient refusal; false if there is none.
-func (n *Node) mend(ctx context.Context, cmd *pb.Command, r *pb.Result) bool {
+// mend removes the cause of a transient refusal; false if the refusal is the answer.
+func (n *Node) mend(ctx context.Context, cmd *pb.Command, r *pb.Result, tries int) (mended bool, err error) {
 	switch r.Code {
 	case pb.Code_GENERATED_KEY_BOUND:
-		return true // the next stamp brings another key
+		return tries < maxGeneratedTries, nil // the next stamp brings another key
 	case pb.Code_NOT_ENOUGH_UNUSED:
 		op := cmd.GetLease()
 		if op == nil {
-			return false
+			return false, nil
 		}
-		_, err := n.generateFor(ctx, op.Keyspace, op.Count, true)
-		return err == nil
+		_, err := n.generateFor(ctx, op.Keyspace, op.Count, true) // others may take them first: then once more
+		switch {
+		case errors.Is(err, fsm.ErrKeyspaceExhausted):
+			return false, nil
+		case errors.Is(err, fsm.ErrOutcomeUnknown): // not that of the lease, which was refused
+			err = ErrNotLeader
+		}
+		return err == nil, err
 	default:
-		return false
+		return false, nil
 	}
 }
 

@@ -250,3 +250,26 @@ func TestAKeySpaceThatCannotGrow(t *testing.T) {
 		t.Errorf("the answer to a change is %+v, %v; it is %+v", s, err, now)
 	}
 }
+
+// Who takes many keys at once while others do generates again what they took first:
+// nobody hears that there are none before there are none.
+func TestManyTakeManyAtOnce(t *testing.T) {
+	t.Parallel()
+	c := harness.Start(t, 1, sixDigits)
+	n := c.Node(c.WaitLeader())
+	var clients sync.WaitGroup
+	for i := range 9 {
+		clients.Go(func() {
+			for k := range 10 {
+				request := cluster.TakeRequest{Count: 10_000}
+				if i%3 > 0 {
+					request.Idempotency = idem(fmt.Sprint("take", i, k))
+				}
+				if _, err := n.TakeKeys(patient(t), request); err != nil {
+					t.Errorf("client %d, take %d: %v", i, k, err)
+				}
+			}
+		})
+	}
+	clients.Wait()
+}
