@@ -36,7 +36,8 @@ func newDev() *cobra.Command {
 --http-port, --http-port+1, ... A node that dies is brought back. Ctrl-C stops all.
 
 Each node's data, log and pid are in DIR/n1, DIR/n2, ... With the same --data-dir
-the cluster goes on where it stopped.`,
+the cluster goes on where it stopped. Settings of 'kgs serve' that may be the same for
+all nodes, as KGS_CORS_ORIGINS, are taken from the environment.`,
 		Example: `  kgs dev
   kgs dev --nodes 5 --data-dir dev --auth on --tls`,
 		Args: wantArgs(),

@@ -48,7 +48,9 @@ func startNode(binary string, n devNode, notes io.Writer) (process, error) {
 // devPasses are the settings of serve that the environment of dev may hold for
 // all nodes. The others differ from node to node.
 var devPasses = []string{
-	"KGS_BUFFER_MIN", "KGS_BUFFER_MAX", "KGS_HEARTBEAT", "KGS_ELECTION", "KGS_BASE_URL", "KGS_LOG_LEVEL", "KGS_LOG_FORMAT",
+	"KGS_BUFFER_MIN", "KGS_BUFFER_MAX", "KGS_HEARTBEAT", "KGS_ELECTION", "KGS_REMOVE_DEAD_AFTER",
+	"KGS_BASE_URL", "KGS_CORS_ORIGINS", "KGS_RATE_LIMIT", "KGS_MISS_LIMIT", "KGS_MAX_CONNECTIONS", "KGS_TRUSTED_PROXIES",
+	"KGS_BACKUP_DIR", "KGS_BACKUP_INTERVAL", "KGS_BACKUP_KEEP", "KGS_LOG_LEVEL", "KGS_LOG_FORMAT", "KGS_OTLP_ENDPOINT",
 }
 
 // devEnv is the environment of a node.

@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/spf13/pflag"
 )
 
 func TestDevLayout(t *testing.T) {
@@ -68,6 +71,19 @@ func TestDevEnv(t *testing.T) {
 	if fmt.Sprint(got) != "[PATH=/bin KGS_LOG_LEVEL=debug NOKGS_X=1]" {
 		t.Error(got)
 	}
+}
+
+// A setting of serve is either dev's own or can be had from dev's environment.
+func TestDevPassesSettings(t *testing.T) {
+	own := []string{
+		"node-id", "data-dir", "http-addr", "http-advertise", "cluster-addr", "cluster-advertise", "initial-cluster", "join", "non-voter",
+		"wipe-and-rejoin", "auth", "tls-cert", "tls-key", "tls-ca", "http-tls-cert", "http-tls-key", "config", "debug-addr", "insecure",
+	}
+	newServe().Flags().VisitAll(func(f *pflag.Flag) {
+		if name := envName(f.Name); slices.Contains(own, f.Name) == slices.Contains(devPasses, name) {
+			t.Errorf("%s: passes: %v, dev's own: %v", name, slices.Contains(devPasses, name), slices.Contains(own, f.Name))
+		}
+	})
 }
 
 func TestLogTail(t *testing.T) {
