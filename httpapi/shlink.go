@@ -20,8 +20,9 @@ import (
 const (
 	shlinkRoot   = "/rest/v3"
 	shlinkErrors = "https://shlink.io/api/error/"
-	// shlinkVersion is the oldest Shlink that has what is here: clients go by it.
-	shlinkVersion = "4.0.0"
+	// shlinkVersion is the oldest Shlink that has what is here, excludeTags in the end:
+	// clients go by it.
+	shlinkVersion = "4.6.0"
 )
 
 func isShlink(path string) bool { return strings.HasPrefix(path, "/rest/") }
@@ -190,6 +191,9 @@ func (s *Server) decodeNewShortURL(body []byte, r *http.Request) (*pb.CreateLink
 	}
 	if err := f.check(s, r); err != nil {
 		return nil, err
+	}
+	if f.forward == nil {
+		f.forward = new(true) // as Shlink does
 	}
 	return f.create()
 }

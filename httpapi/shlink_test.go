@@ -38,7 +38,7 @@ func (e exchange) wantShlink(status int, kind string, elements ...string) exchan
 
 const shortURLOfNew = `{"shortCode":"g00000","shortUrl":"https://kgs.example/g00000","longUrl":"https://a.example/","dateCreated":"2026-03-04T05:06:07.089Z",` +
 	`"visitsSummary":{"total":0,"nonBots":0,"bots":0},"tags":[],"meta":{"validSince":null,"validUntil":null,"maxVisits":null},` +
-	`"domain":null,"title":null,"crawlable":true,"forwardQuery":false,"hasRedirectRules":false}`
+	`"domain":null,"title":null,"crawlable":true,"forwardQuery":true,"hasRedirectRules":false}`
 
 func TestCreateShortURL(t *testing.T) {
 	node := &fakenode.Node{Idempotent: true}
@@ -176,9 +176,9 @@ func TestShlinkHealthAndDomains(t *testing.T) {
 	s := newServer(t, node)
 	for _, path := range []string{"/rest/health", "/rest/v3/health"} {
 		node.Checks = []cluster.Check{{Name: "leader", OK: true}}
-		send(t, s, "GET", path, "").wantStatus(200).wantHeader("Content-Type", "application/health+json").wantBody(`{"status":"pass","version":"4.0.0"}` + "\n")
+		send(t, s, "GET", path, "").wantStatus(200).wantHeader("Content-Type", "application/health+json").wantBody(`{"status":"pass","version":"4.6.0"}` + "\n")
 		node.Checks = append(node.Checks, cluster.Check{Name: "disk"})
-		send(t, s, "GET", path, "").wantStatus(503).wantBody(`{"status":"fail","version":"4.0.0"}` + "\n")
+		send(t, s, "GET", path, "").wantStatus(503).wantBody(`{"status":"fail","version":"4.6.0"}` + "\n")
 	}
 	const none = `{"baseUrlRedirect":null,"regular404Redirect":null,"invalidShortUrlRedirect":null}`
 	send(t, s, "GET", "/rest/v3/domains", "").wantStatus(200).

@@ -27,29 +27,30 @@ async function links() {
   const made = await first.createShortUrl({
     longUrl: 'https://example.org/a?b=1#c', customSlug: 'my-slug', title: 'A title', tags: ['news', 'two words'],
     validSince: '2020-01-01T00:00:00+02:00', validUntil: '2100-01-01T00:00:00Z', maxVisits: 2,
-    crawlable: true, forwardQuery: false, findIfExists: true,
+    crawlable: true, findIfExists: true,
   });
   assert.deepEqual(made, {
     shortCode: 'my-slug', shortUrl: `${urls[0]}/my-slug`, longUrl: 'https://example.org/a?b=1#c', dateCreated: made.dateCreated,
     visitsSummary: { total: 0, nonBots: 0, bots: 0 }, tags: ['news', 'two words'],
     meta: { validSince: '2019-12-31T22:00:00.000Z', validUntil: '2100-01-01T00:00:00.000Z', maxVisits: 2 },
-    domain: null, title: 'A title', crawlable: true, forwardQuery: false, hasRedirectRules: false,
+    domain: null, title: 'A title', crawlable: true, forwardQuery: true, hasRedirectRules: false,
   });
   assert.ok(Math.abs(Date.now() - new Date(made.dateCreated)) < 60_000);
   assert.deepEqual(await second.getShortUrl({ shortCode: 'my-slug' }), { ...made, shortUrl: `${urls[1]}/my-slug` });
 
   const plain = { longUrl: 'https://example.org/found' };
   const { shortCode } = await first.createShortUrl(plain);
+  assert.equal((await fetch(`${urls[0]}/${shortCode}?utm=1`, { method: 'HEAD', redirect: 'manual' })).headers.get('Location'), 'https://example.org/found?utm=1');
   assert.equal((await second.createShortUrl({ ...plain, findIfExists: true })).shortCode, shortCode);
   assert.notEqual((await second.createShortUrl(plain)).shortCode, shortCode);
 
   for (const status of [302, 302, 410]) assert.equal((await visit('my-slug', status % 2)).status, status);
   const edited = await second.updateShortUrl({ shortCode: 'my-slug' }, {
-    longUrl: 'https://example.org/new', title: null, validSince: null, validUntil: null, maxVisits: null, tags: ['old'],
+    longUrl: 'https://example.org/new', title: null, validSince: null, validUntil: null, maxVisits: null, tags: ['old'], forwardQuery: false,
   });
-  assert.deepEqual([edited.longUrl, edited.title, edited.tags, edited.meta],
-    ['https://example.org/new', null, ['old'], { validSince: null, validUntil: null, maxVisits: null }]);
-  assert.equal((await visit('my-slug', 1)).headers.get('Location'), 'https://example.org/new');
+  assert.deepEqual([edited.longUrl, edited.title, edited.tags, edited.forwardQuery, edited.meta],
+    ['https://example.org/new', null, ['old'], false, { validSince: null, validUntil: null, maxVisits: null }]);
+  assert.equal((await visit('my-slug?utm=1', 1)).headers.get('Location'), 'https://example.org/new');
   assert.deepEqual(await first.getShortUrlRedirectRules({ shortCode: 'my-slug' }),
     { defaultLongUrl: 'https://example.org/new', redirectRules: [] });
 
@@ -91,7 +92,7 @@ async function lists() {
   assert.deepEqual(stats.data.map((t) => [t.tag, t.shortUrlsCount, t.visitsSummary.total]), [['even', 6, 0], ['list', 12, 0], ['odd', 6, 0], ['old', 1, 3]]);
   const { data: [domain], defaultRedirects } = await first.listDomains();
   assert.deepEqual(domain, { domain: new URL(urls[0]).host, isDefault: true, redirects: defaultRedirects });
-  assert.deepEqual(await first.health(), { status: 'pass', version: '4.0.0' });
+  assert.deepEqual(await first.health(), { status: 'pass', version: '4.6.0' });
   assert.equal((await (await fetch(`${urls[0]}/rest/health`)).json()).status, 'pass');
 }
 
