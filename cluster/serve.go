@@ -35,8 +35,9 @@ func (n *Node) proposeHere(ctx context.Context, commands []*pb.Command) []answer
 		return failAll(len(commands), ErrNotLeader)
 	}
 	answers := n.stampAndSubmit(ctx, commands, false)
-	for tries := 0; ; tries++ {
+	for tries := 0; ; {
 		var again []int
+		indexing := false
 		for i, a := range answers {
 			if a.err != nil {
 				continue
@@ -45,6 +46,7 @@ func (n *Node) proposeHere(ctx context.Context, commands []*pb.Command) []answer
 				answers[i] = answer{err: err}
 			} else if mended {
 				again = append(again, i)
+				indexing = indexing || a.result.Code == pb.Code_URLS_NOT_INDEXED
 			}
 		}
 		if len(again) == 0 {
@@ -54,8 +56,11 @@ func (n *Node) proposeHere(ctx context.Context, commands []*pb.Command) []answer
 		for i, at := range again {
 			retried[i] = commands[at]
 		}
-		for i, a := range n.stampAndSubmit(ctx, retried, true) {
+		for i, a := range n.stampAndSubmit(ctx, retried, !indexing) {
 			answers[again[i]] = a
+		}
+		if !indexing {
+			tries++
 		}
 	}
 	return answers
@@ -66,6 +71,8 @@ func (n *Node) mend(ctx context.Context, cmd *pb.Command, r *pb.Result, tries in
 	switch r.Code {
 	case pb.Code_GENERATED_KEY_BOUND:
 		return tries < maxGeneratedTries, nil // the next stamp brings another key
+	case pb.Code_URLS_NOT_INDEXED:
+		return ctx.Err() == nil, nil // each try has more links indexed
 	case pb.Code_NOT_ENOUGH_UNUSED:
 		op := cmd.GetLease()
 		if op == nil {

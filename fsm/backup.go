@@ -75,6 +75,7 @@ func backupHeader(view *store.View, now int64) (*pb.BackupHeader, error) {
 	h := &pb.BackupHeader{
 		ClusterId: state.ClusterId, Index: view.Applied().Index, Term: view.Applied().Term, Time: now,
 		Clock: state.Clock, NextLease: state.NextLease, NextKeyspace: state.NextKeyspace, Links: state.Links, Version: state.Version,
+		UrlsIndexed: state.UrlsIndexed, IndexUrlsFrom: state.IndexUrlsFrom,
 	}
 	var failed error
 	err = view.Scan(store.Keyspaces, nil, nil, func(_, value []byte) bool {

@@ -117,7 +117,8 @@
 //	keys.go      Generate, Lease, Release, ReturnKeys
 //	keyspaces.go CreateKeyspace; grow.go GrowKeyspace, UpdateKeyspace
 //	links.go     CreateLink, UpdateLink, DeleteLink
-//	lifetime.go  limits of links, VisitLink, find_if_exists, indexes
+//	lifetime.go  limits of links, VisitLink, indexes
+//	urlindex.go  find_if_exists
 //	visits.go    AddVisits; owners.go whose a link or a receipt is
 //	backup.go    the backup file; backup_check.go what makes one sound
 //	restore.go   StageBackup, RestoreBackup; restore_plan.go up to where

@@ -39,6 +39,7 @@ var (
 	ErrLinkUsedUp          = errors.New("the link has had all its visits")
 	ErrNotOwner            = errors.New("it is somebody else's")
 	ErrTooManyLinks        = errors.New("the owner has as many links as this token allows")
+	ErrURLsNotIndexed      = errors.New("links cannot be found by their URL yet, an index is being made: try again in a few seconds")
 	ErrLinkTimes           = errors.New("expires_at must lie in the future and after not_before")
 )
 
@@ -98,6 +99,7 @@ var codeErrors = map[pb.Code]error{
 	pb.Code_LINK_TIMES:           ErrLinkTimes,
 	pb.Code_NOT_OWNER:            ErrNotOwner,
 	pb.Code_TOO_MANY_LINKS:       ErrTooManyLinks,
+	pb.Code_URLS_NOT_INDEXED:     ErrURLsNotIndexed,
 }
 
 // ResultError is the error that a result stands for: nil for OK, else one of

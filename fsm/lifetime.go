@@ -1,10 +1,8 @@
 package fsm
 
 import (
-	"bytes"
 	"encoding/binary"
 	"math"
-	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -16,9 +14,6 @@ import (
 // ExpiredKept is how long, in the machine's clock, an expired link stays as it
 // is, so that its life can still be made longer. Then a tombstone remains.
 const ExpiredKept = 30 * 24 * time.Hour
-
-// maxFound bounds the links of one URL that a find_if_exists looks at.
-const maxFound = 100
 
 // Unusable says why a link does not redirect at the time, in Unix milliseconds:
 // ErrLinkNotYet, ErrLinkExpired, ErrLinkUsedUp, or nil. Its visits are exact only
@@ -62,64 +57,6 @@ func (m *Machine) visitLink(op *pb.VisitLink) (*pb.Result, error) {
 	return &pb.Result{Key: op.Key, Link: link}, nil
 }
 
-// findLink finds a link that does what the wanted one would: of the same URL,
-// owner, status of redirect, forwarding and limits, with at least its tags, and with visits left;
-// under the alias or taken key, if one is asked for. Of several it is the first
-// in the order of keys. nil: there is none.
-func (m *Machine) findLink(op *pb.CreateLink, want *pb.Link) (*pb.Result, error) {
-	keys := []string{op.Alias + op.TakenKey} // one of them is empty
-	if keys[0] == "" {
-		keys = m.keysOf(want.Url)
-	}
-	for _, key := range keys {
-		link, _, err := m.getLink(key)
-		if err != nil {
-			return nil, err
-		}
-		if link != nil && doesAs(link, want) {
-			return &pb.Result{Key: key, Link: link, Found: true}, nil
-		}
-	}
-	return nil, nil
-}
-
-// keysOf are keys of links with the URL, and perhaps of a few others.
-func (m *Machine) keysOf(url string) (keys []string) {
-	prefix := urlKey(url, "")
-	m.batch.Scan(store.LinkURLs, prefix, nil, func(key, _ []byte) bool {
-		if !bytes.HasPrefix(key, prefix) || len(keys) == maxFound {
-			return false
-		}
-		keys = append(keys, string(key[urlHash:]))
-		return true
-	})
-	return keys
-}
-
-func doesAs(link, want *pb.Link) bool {
-	return link.Url == want.Url && link.Owner == want.Owner && status(link) == status(want) &&
-		link.ExpiresAt == want.ExpiresAt && link.NotBefore == want.NotBefore &&
-		link.ForwardQuery == want.ForwardQuery && link.MaxVisits == want.MaxVisits && (link.MaxVisits == 0 || link.Visits < link.MaxVisits) &&
-		!slices.ContainsFunc(want.Tags, func(tag string) bool { return !slices.Contains(link.Tags, tag) })
-}
-
-func status(link *pb.Link) uint32 {
-	if link.Redirect == 0 {
-		return 302
-	}
-	return link.Redirect
-}
-
-// HasURL says whether some link may have the URL.
-func (m *Machine) HasURL(url string) (found bool, err error) {
-	prefix := urlKey(url, "")
-	err = m.db.Scan(store.LinkURLs, prefix, nil, func(key, _ []byte) bool {
-		found = bytes.HasPrefix(key, prefix)
-		return false
-	})
-	return found, err
-}
-
 // sweepLinks makes tombstones of up to limit links that expired long ago.
 func (m *Machine) sweepLinks(limit int) error {
 	now := m.state.Clock - ExpiredKept.Milliseconds()
@@ -159,7 +96,9 @@ func (m *Machine) bury(key string, link, tombstone *pb.Link) {
 
 // addIndexes writes the index rows of a new link.
 func (m *Machine) addIndexes(key string, link *pb.Link) {
-	m.batch.Add(store.LinkURLs, urlKey(link.Url, key), nil)
+	if m.indexesURLs() {
+		m.batch.Add(store.LinkURLs, urlKey(link.Url, key), nil)
+	}
 	m.putTags(key, link.Tags)
 	m.putExpiry(key, link)
 }
@@ -174,13 +113,17 @@ func (m *Machine) putExpiry(key string, link *pb.Link) {
 // changeIndexes replaces the index rows of a link that was changed.
 func (m *Machine) changeIndexes(key string, old, link *pb.Link) {
 	m.deleteIndexes(key, old)
-	m.batch.Put(store.LinkURLs, urlKey(link.Url, key), nil)
+	if m.indexesURLs() {
+		m.batch.Put(store.LinkURLs, urlKey(link.Url, key), nil)
+	}
 	m.putTags(key, link.Tags)
 	m.putExpiry(key, link)
 }
 
 func (m *Machine) deleteIndexes(key string, link *pb.Link) {
-	m.batch.Delete(store.LinkURLs, urlKey(link.Url, key))
+	if m.indexesURLs() {
+		m.batch.Delete(store.LinkURLs, urlKey(link.Url, key))
+	}
 	m.deleteTags(key, link.Tags)
 	if link.ExpiresAt != 0 {
 		m.batch.Delete(store.LinkExpiry, timeKey(link.ExpiresAt, []byte(key)))

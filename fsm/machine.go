@@ -51,14 +51,15 @@ type Machine struct {
 	scratch   []byte
 
 	// For readers.
-	mu        sync.RWMutex
-	published published
-	applied   atomic.Uint64
-	version   atomic.Uint32
-	compared  atomic.Uint64 // entries
-	links     linkCache
-	waiters   waiters
-	changes   *ChangeLog
+	mu          sync.RWMutex
+	published   published
+	applied     atomic.Uint64
+	version     atomic.Uint32
+	urlsIndexed atomic.Bool   // all of them
+	compared    atomic.Uint64 // entries
+	links       linkCache
+	waiters     waiters
+	changes     *ChangeLog
 }
 
 // space is a key space with its permutation and whether its row changed in the
@@ -83,6 +84,7 @@ type entryContext struct {
 	version     uint32
 	node        string
 	alone       bool // it is the entry's only command
+	indexed     bool // it has done its part for the index of URLs
 }
 
 // published is what readers need often and the store has as rows.
@@ -174,6 +176,7 @@ func (m *Machine) publish() {
 	m.published = p
 	m.mu.Unlock()
 	m.version.Store(inUse(m.state))
+	m.urlsIndexed.Store(isURLIndexFull(m.state))
 	m.unpublished = false
 }
 

@@ -29,7 +29,7 @@ func (m *Machine) recoverCluster(op *pb.RecoverCluster) (*pb.Result, error) {
 		return nil, err
 	}
 	if op.Grow { // it may bring what no older program knows, and the only node knows it
-		m.state.Version = max(m.state.Version, 2)
+		m.use(2)
 	}
 	m.state.ReceiptSecret = nextSecret(m.state.ReceiptSecret)
 	m.unpublished = true

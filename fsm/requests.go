@@ -220,7 +220,7 @@ func (m *Machine) writeRow(s *session, of *answersRow) {
 // mended the cause, so they are not remembered.
 func transient(r *pb.Result) bool {
 	switch r.Code {
-	case pb.Code_NOT_ENOUGH_UNUSED, pb.Code_GENERATED_KEY_BOUND, pb.Code_NOT_STAGED, pb.Code_NOT_STOPPED:
+	case pb.Code_NOT_ENOUGH_UNUSED, pb.Code_GENERATED_KEY_BOUND, pb.Code_NOT_STAGED, pb.Code_NOT_STOPPED, pb.Code_URLS_NOT_INDEXED:
 		return true
 	}
 	return false

@@ -226,5 +226,8 @@ func (r *restoration) putState() error {
 	state.NextLease = max(state.NextLease, h.NextLease)
 	state.NextKeyspace = r.nextKeyspace
 	state.Links = r.result.Links
+	if inUse(state) >= 2 {
+		state.UrlsIndexed, state.IndexUrlsFrom = h.UrlsIndexed || h.Version < 2, h.IndexUrlsFrom
+	}
 	return r.putRow(store.Meta, stateRow, state)
 }

@@ -16,7 +16,7 @@ import (
 //
 //	1  the first
 //	2  RaiseVersion; floors of key spaces in a restore and a recovery; key spaces that
-//	   grow; links that forward queries
+//	   grow; links that forward queries; an index of URLs only once it is asked
 //
 // A new command or field of a command, or a command with another effect, needs a
 // new version, unless the newest one is in no release yet: it is named here and in
@@ -81,9 +81,17 @@ func (m *Machine) raiseVersion(op *pb.RaiseVersion) *pb.Result {
 	if !m.entry.alone || op.Version > m.entry.version {
 		return refuse(pb.Code_INVALID, "version %d in an entry of version %d", op.Version, m.entry.version)
 	}
-	m.state.Version = max(m.state.Version, op.Version)
+	m.use(op.Version)
 	m.unpublished = true
 	return &pb.Result{}
+}
+
+// use has the commands of a version in use, if it is newer than that which is.
+func (m *Machine) use(version uint32) {
+	if inUse(m.state) < 2 && version >= 2 {
+		m.state.UrlsIndexed = m.state.Links > 0 // version 1 had them indexed
+	}
+	m.state.Version = max(m.state.Version, version)
 }
 
 // checkVersion refuses a state that this program would change otherwise than the

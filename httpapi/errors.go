@@ -36,6 +36,7 @@ var errorTable = []struct {
 	{fsm.ErrTooManyKeyspaces, kindTooManySpaces},
 	{fsm.ErrKeyspaceExhausted, kindKeyspaceExhausted},
 	{fsm.ErrNotEnoughUnused, kindBusy}, // more are being generated
+	{fsm.ErrURLsNotIndexed, kindBusy},
 	{fsm.ErrNotReturnable, kindNotReturnable},
 	{fsm.ErrInvalidReceipt, kindInvalidReceipt},
 	{fsm.ErrIdempotencyMismatch, kindIdempotencyMismatch},

@@ -35,6 +35,7 @@ var nodeErrors = []struct {
 	{"fsm.ErrKeyspaceNotFound", fsm.ErrKeyspaceNotFound, 404, "keyspace_not_found"},
 	{"fsm.ErrKeyspaceExhausted", fsm.ErrKeyspaceExhausted, 507, "keyspace_exhausted"},
 	{"fsm.ErrNotEnoughUnused", fsm.ErrNotEnoughUnused, 503, "busy"},
+	{"fsm.ErrURLsNotIndexed", fsm.ErrURLsNotIndexed, 503, "busy"},
 	{"fsm.ErrNotInKeyspace", fsm.ErrNotInKeyspace, 404, "not_in_keyspace"},
 	{"fsm.ErrAliasTaken", fsm.ErrAliasTaken, 409, "alias_taken"},
 	{"fsm.ErrKeyNotTaken", fsm.ErrKeyNotTaken, 409, "key_not_taken"},

@@ -88,15 +88,75 @@ func TestFindIfExistsHasNoRace(t *testing.T) {
 			}
 		}
 	}
-	buffered := func() uint64 { return stats(t, c.Node(c.Leader())).Buffered }
-	before := buffered()
+	spent := spending(t, c)
 	for range 20 {
 		if o := find(patient(t), c.Node("n2"), "http://example.com/3"); !o.Found {
 			t.Fatal(o)
 		}
 	}
-	if after := buffered(); after != before {
-		t.Errorf("finding spent %d keys", before-after)
+	spent(0)
+}
+
+// spending returns a function that waits until so many keys more have left the
+// leader's buffer, which may be filled up meanwhile.
+func spending(t *testing.T, c *harness.Cluster) func(more uint64) {
+	handedOut := func() (n uint64) {
+		var seen [2]uint64 // keys on their way to the buffer are used already
+		harness.AwaitTrue(t, "the buffer is at rest", func() bool {
+			s, last := stats(t, c.Node(c.WaitLeader())), seen
+			seen = [2]uint64{s.Used, s.Buffered}
+			return seen == last
+		})
+		return seen[0] - seen[1]
+	}
+	leader := c.WaitLeader()
+	before := handedOut()
+	return func(more uint64) {
+		t.Helper()
+		harness.AwaitTrue(t, fmt.Sprintf("%d keys are spent", more), func() bool {
+			return handedOut() == before+more || c.Leader() != leader // its buffer died with its term
+		})
+	}
+}
+
+// The first who asks for a link by its URL waits until all there are can be found so,
+// also if the leader dies meanwhile, and spends no key on his waiting.
+func TestFindIfExistsAmongManyLinks(t *testing.T) {
+	t.Parallel()
+	for name, kill := range map[string]bool{"calm": false, "the leader dies": true} {
+		t.Run(name, func(t *testing.T) {
+			c := harness.Start(t, 3, nil)
+			leader := c.WaitLeader()
+			front := c.Node(c.Followers(leader)[0])
+			var all []cluster.CreateRequest
+			for i := range 8_000 {
+				all = append(all, cluster.CreateRequest{Create: linkTo(fmt.Sprint("http://example.com/", i))})
+			}
+			var last cluster.Outcome
+			for _, last = range front.CreateLinks(patient(t), all) {
+				if last.Err != nil {
+					t.Fatal(last.Err)
+				}
+			}
+			spent := spending(t, c)
+			found := make(chan cluster.Outcome)
+			go func() { found <- find(patient(t), front, last.Link.Url) }()
+			if kill {
+				c.Kill(leader)
+			}
+			if o := <-found; o.Err != nil || o.Key != last.Key || !o.Found {
+				t.Fatalf("%+v", o)
+			}
+			if !kill { // with whom what is buffered dies
+				spent(0)
+			}
+			if o := find(patient(t), front, "http://example.com/new"); o.Err != nil || o.Found {
+				t.Errorf("%+v", o)
+			}
+			if got := links(t, front); got != len(all)+1 {
+				t.Errorf("%d links", got)
+			}
+		})
 	}
 }
 

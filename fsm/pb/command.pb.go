@@ -71,6 +71,8 @@ const (
 	Code_LINK_TIMES     Code = 33
 	Code_NOT_OWNER      Code = 34
 	Code_TOO_MANY_LINKS Code = 35
+	// Not all links can be found by their URL yet: each such refusal brings that on.
+	Code_URLS_NOT_INDEXED Code = 36
 )
 
 // Enum value maps for Code.
@@ -111,6 +113,7 @@ var (
 		33: "LINK_TIMES",
 		34: "NOT_OWNER",
 		35: "TOO_MANY_LINKS",
+		36: "URLS_NOT_INDEXED",
 	}
 	Code_value = map[string]int32{
 		"OK":                   0,
@@ -148,6 +151,7 @@ var (
 		"LINK_TIMES":           33,
 		"NOT_OWNER":            34,
 		"TOO_MANY_LINKS":       35,
+		"URLS_NOT_INDEXED":     36,
 	}
 )
 
@@ -2950,7 +2954,7 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\x0fhigh_water_mark\x18\x03 \x01(\x04R\rhighWaterMark\x12\x16\n" +
 	"\x06margin\x18\x04 \x01(\x04R\x06margin\x12\x12\n" +
 	"\x04left\x18\x05 \x01(\x04R\x04left\x12\x16\n" +
-	"\x06length\x18\x06 \x01(\rR\x06length*\xb1\x05\n" +
+	"\x06length\x18\x06 \x01(\rR\x06length*\xc7\x05\n" +
 	"\x04Code\x12\x06\n" +
 	"\x02OK\x10\x00\x12\x13\n" +
 	"\x0fUNKNOWN_COMMAND\x10\x01\x12\x16\n" +
@@ -2990,7 +2994,8 @@ const file_fsm_pb_command_proto_rawDesc = "" +
 	"\n" +
 	"LINK_TIMES\x10!\x12\r\n" +
 	"\tNOT_OWNER\x10\"\x12\x12\n" +
-	"\x0eTOO_MANY_LINKS\x10#B#Z!github.com/kgs-cluster/kgs/fsm/pbb\x06proto3"
+	"\x0eTOO_MANY_LINKS\x10#\x12\x14\n" +
+	"\x10URLS_NOT_INDEXED\x10$B#Z!github.com/kgs-cluster/kgs/fsm/pbb\x06proto3"
 
 var (
 	file_fsm_pb_command_proto_rawDescOnce sync.Once

@@ -952,7 +952,12 @@ type ClusterState struct {
 	// Visits to keys without a link.
 	Misses uint64 `protobuf:"varint,8,opt,name=misses,proto3" json:"misses,omitempty"`
 	// Of the command set, see RaiseVersion; 0 is 1.
-	Version       uint32 `protobuf:"varint,9,opt,name=version,proto3" json:"version,omitempty"`
+	Version uint32 `protobuf:"varint,9,opt,name=version,proto3" json:"version,omitempty"`
+	// Whether links enter link_urls, which they do once somebody has asked for one by
+	// its URL. In version 1 they always do.
+	UrlsIndexed bool `protobuf:"varint,10,opt,name=urls_indexed,json=urlsIndexed,proto3" json:"urls_indexed,omitempty"`
+	// First of the links from before that, that may be missing there; "": none is.
+	IndexUrlsFrom string `protobuf:"bytes,11,opt,name=index_urls_from,json=indexUrlsFrom,proto3" json:"index_urls_from,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1048,6 +1053,20 @@ func (x *ClusterState) GetVersion() uint32 {
 		return x.Version
 	}
 	return 0
+}
+
+func (x *ClusterState) GetUrlsIndexed() bool {
+	if x != nil {
+		return x.UrlsIndexed
+	}
+	return false
+}
+
+func (x *ClusterState) GetIndexUrlsFrom() string {
+	if x != nil {
+		return x.IndexUrlsFrom
+	}
+	return ""
 }
 
 // Session is a row of sessions: a front end's process.
@@ -1402,6 +1421,8 @@ type BackupHeader struct {
 	Keyspaces []*Keyspace `protobuf:"bytes,9,rep,name=keyspaces,proto3" json:"keyspaces,omitempty"`
 	// As in ClusterState.
 	Version       uint32 `protobuf:"varint,10,opt,name=version,proto3" json:"version,omitempty"`
+	UrlsIndexed   bool   `protobuf:"varint,11,opt,name=urls_indexed,json=urlsIndexed,proto3" json:"urls_indexed,omitempty"`
+	IndexUrlsFrom string `protobuf:"bytes,12,opt,name=index_urls_from,json=indexUrlsFrom,proto3" json:"index_urls_from,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1506,6 +1527,20 @@ func (x *BackupHeader) GetVersion() uint32 {
 	return 0
 }
 
+func (x *BackupHeader) GetUrlsIndexed() bool {
+	if x != nil {
+		return x.UrlsIndexed
+	}
+	return false
+}
+
+func (x *BackupHeader) GetIndexUrlsFrom() string {
+	if x != nil {
+		return x.IndexUrlsFrom
+	}
+	return ""
+}
+
 var File_fsm_pb_rows_proto protoreflect.FileDescriptor
 
 const file_fsm_pb_rows_proto_rawDesc = "" +
@@ -1604,7 +1639,7 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"created_at\x18\x04 \x01(\x03R\tcreatedAt\x12\x1d\n" +
 	"\n" +
 	"expires_at\x18\x05 \x01(\x03R\texpiresAt\x12\x1b\n" +
-	"\tmax_links\x18\x06 \x01(\x04R\bmaxLinks\"\xa7\x02\n" +
+	"\tmax_links\x18\x06 \x01(\x04R\bmaxLinks\"\xf2\x02\n" +
 	"\fClusterState\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12%\n" +
@@ -1616,7 +1651,10 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\x05links\x18\x06 \x01(\x04R\x05links\x12/\n" +
 	"\x13idempotency_records\x18\a \x01(\x04R\x12idempotencyRecords\x12\x16\n" +
 	"\x06misses\x18\b \x01(\x04R\x06misses\x12\x18\n" +
-	"\aversion\x18\t \x01(\rR\aversion\"a\n" +
+	"\aversion\x18\t \x01(\rR\aversion\x12!\n" +
+	"\furls_indexed\x18\n" +
+	" \x01(\bR\vurlsIndexed\x12&\n" +
+	"\x0findex_urls_from\x18\v \x01(\tR\rindexUrlsFrom\"a\n" +
 	"\aSession\x12\x1a\n" +
 	"\banswered\x18\x01 \x01(\x04R\banswered\x12\x1b\n" +
 	"\tlast_seen\x18\x02 \x01(\x03R\blastSeen\x12\x1d\n" +
@@ -1640,7 +1678,7 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\x06Staged\x12\x18\n" +
 	"\arestore\x18\x01 \x01(\tR\arestore\x12\x14\n" +
 	"\x05parts\x18\x02 \x01(\x04R\x05parts\x12\x12\n" +
-	"\x04time\x18\x03 \x01(\x03R\x04time\"\xa9\x02\n" +
+	"\x04time\x18\x03 \x01(\x03R\x04time\"\xf4\x02\n" +
 	"\fBackupHeader\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x14\n" +
@@ -1654,7 +1692,9 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\x05links\x18\b \x01(\x04R\x05links\x122\n" +
 	"\tkeyspaces\x18\t \x03(\v2\x14.kgs.fsm.v1.KeyspaceR\tkeyspaces\x12\x18\n" +
 	"\aversion\x18\n" +
-	" \x01(\rR\aversion*:\n" +
+	" \x01(\rR\aversion\x12!\n" +
+	"\furls_indexed\x18\v \x01(\bR\vurlsIndexed\x12&\n" +
+	"\x0findex_urls_from\x18\f \x01(\tR\rindexUrlsFrom*:\n" +
 	"\aPurpose\x12\t\n" +
 	"\x05LEASE\x10\x00\x12\t\n" +
 	"\x05ALIAS\x10\x01\x12\v\n" +

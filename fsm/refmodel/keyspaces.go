@@ -17,6 +17,7 @@ const (
 	maxKeyspaces = 1000
 	maxName      = 64
 	claimStep    = 10_000
+	indexStep    = 5000
 )
 
 const keyChars = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"

@@ -19,6 +19,9 @@ func (m *Model) createLink(op *pb.CreateLink) *pb.Result {
 		return code(pb.Code_LINK_TIMES)
 	}
 	if op.FindIfExists {
+		if op.Alias+op.TakenKey == "" && !m.urlsIndexed() {
+			return code(pb.Code_URLS_NOT_INDEXED)
+		}
 		if key := m.find(op, link); key != "" {
 			return &pb.Result{Key: key, Link: m.Links[key], Found: true}
 		}
@@ -77,6 +80,25 @@ func madeFrom(op *pb.CreateLink, at int64) *pb.Link {
 
 func (m *Model) neverRedirects(link *pb.Link) bool {
 	return link.ExpiresAt != 0 && (link.ExpiresAt <= m.State.Clock || link.ExpiresAt <= link.NotBefore)
+}
+
+// urlsIndexed is whether links are found by their URL. The model needs no index: it
+// keeps what the machine says of its own, which grows once an entry.
+func (m *Model) urlsIndexed() bool {
+	s := m.State
+	if max(s.Version, 1) < 2 || s.UrlsIndexed && s.IndexUrlsFrom == "" {
+		return true
+	}
+	if m.indexed != m.index {
+		left := slices.Sorted(maps.Keys(m.Links))
+		left = slices.DeleteFunc(left, func(key string) bool { return key < s.IndexUrlsFrom })
+		s.UrlsIndexed, s.IndexUrlsFrom = true, ""
+		if m.indexed = m.index; len(left) > indexStep {
+			s.IndexUrlsFrom = left[indexStep]
+		}
+		return s.IndexUrlsFrom == ""
+	}
+	return false
 }
 
 // find is the first key, in order, of a link that will do; "" if there is none.

@@ -274,8 +274,19 @@ func (l *loader) urls() error {
 			return nil
 		}
 		hash := sha256.Sum256([]byte(link.Url))
-		return []string{string(hash[:8]) + key}
+		row := string(hash[:8]) + key
+		if s := l.State; max(s.Version, 1) < 2 || s.UrlsIndexed && (s.IndexUrlsFrom == "" || key < s.IndexUrlsFrom) {
+			return []string{row} // else it is there if the link was made or changed since the index was asked for
+		} else if s.UrlsIndexed && l.has(store.LinkURLs, row) {
+			return []string{row}
+		}
+		return nil
 	})
+}
+
+func (l *loader) has(t store.Table, row string) (found bool) {
+	err := l.rows.Scan(t, []byte(row), []byte(row+"\x00"), func(_, _ []byte) bool { found = true; return false })
+	return found && err == nil
 }
 
 func (l *loader) expiries() error {

@@ -48,6 +48,7 @@ type Model struct {
 	version     uint32 // likewise
 	node        string // that proposed it
 	alone       bool   // it has one command
+	indexed     uint64 // the entry in which the index of URLs grew last
 	restored    func() // carries out a restore at its end
 }
 
@@ -169,8 +170,15 @@ func (m *Model) raiseVersion(to uint32) *pb.Result {
 	if !m.alone || to > m.version {
 		return code(pb.Code_INVALID)
 	}
-	m.State.Version = max(m.State.Version, to)
+	m.use(to)
 	return code(pb.Code_OK)
+}
+
+func (m *Model) use(version uint32) {
+	if max(m.State.Version, 1) < 2 && version >= 2 {
+		m.State.UrlsIndexed = m.State.Links > 0
+	}
+	m.State.Version = max(m.State.Version, version)
 }
 
 func (m *Model) putNode(n *pb.Node) *pb.Result {

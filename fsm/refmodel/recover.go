@@ -23,7 +23,7 @@ func (m *Model) recoverCluster(op *pb.RecoverCluster) *pb.Result {
 	mac.Write([]byte("after a recovery"))
 	m.State.ReceiptSecret = mac.Sum(nil)
 	if op.Grow {
-		m.State.Version = max(m.State.Version, 2)
+		m.use(2)
 	}
 	told := &pb.Restored{Links: m.State.Links}
 	for i := 0; i < len(m.Spaces); i++ {

@@ -115,7 +115,7 @@ func (s *Session) forget(answered uint64) {
 // again: the leader may mend the cause and try the same request once more.
 func again(r *pb.Result) bool {
 	return r.Code == pb.Code_NOT_ENOUGH_UNUSED || r.Code == pb.Code_GENERATED_KEY_BOUND ||
-		r.Code == pb.Code_NOT_STAGED || r.Code == pb.Code_NOT_STOPPED
+		r.Code == pb.Code_NOT_STAGED || r.Code == pb.Code_NOT_STOPPED || r.Code == pb.Code_URLS_NOT_INDEXED
 }
 
 func (m *Model) tooMany() *pb.Result {

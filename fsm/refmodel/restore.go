@@ -173,6 +173,9 @@ func (m *Model) restoreBackup(op *pb.RestoreBackup) *pb.Result {
 		m.State.Clock = max(m.State.Clock, b.header.Clock)
 		m.State.NextLease = max(m.State.NextLease, b.header.NextLease)
 		m.State.NextKeyspace = nextID
+		if m.State.Version >= 2 {
+			m.State.UrlsIndexed, m.State.IndexUrlsFrom = b.header.UrlsIndexed || b.header.Version < 2, b.header.IndexUrlsFrom
+		}
 	}
 	return &pb.Result{Restored: told}
 }
