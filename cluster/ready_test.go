@@ -60,7 +60,7 @@ func TestANewLeaderServesOnlyAfterItsBarrier(t *testing.T) {
 			if keys, err := elected.TakeKeys(ctx, cluster.TakeRequest{Count: 1}); behind() && !errors.Is(err, cluster.ErrNoLeader) {
 				t.Fatalf("a key before the barrier: %v, %v", keys, err)
 			}
-			if link, err := elected.Link(ctx, cluster.Linearizable, "known"); behind() && !errors.Is(err, cluster.ErrNoLeader) {
+			if _, link, err := elected.Link(ctx, cluster.Linearizable, "known"); behind() && !errors.Is(err, cluster.ErrNoLeader) {
 				t.Fatalf("a read before the barrier: %v, %v", link, err)
 			}
 			cancel()
@@ -69,7 +69,7 @@ func TestANewLeaderServesOnlyAfterItsBarrier(t *testing.T) {
 			t.Errorf("its state was complete after %d tries: this test has shown nothing", tries)
 		}
 		fast.Store("")
-		if link, err := elected.Link(t.Context(), cluster.Linearizable, "known"); err != nil || link.Url != url {
+		if _, link, err := elected.Link(t.Context(), cluster.Linearizable, "known"); err != nil || link.Url != url {
 			t.Errorf("ready, and reads %v, %v", link, err)
 		}
 	})

@@ -145,10 +145,10 @@ func (n *Node) AddVisits(ctx context.Context, v *pb.AddVisits) error {
 	return n.mutate(ctx, nil, &pb.Command{Op: &pb.Command_AddVisits{AddVisits: v}}).Err
 }
 
-// Visits returns what was counted of a link.
-func (n *Node) Visits(ctx context.Context, l Level, key string) (*pb.Visits, error) {
+// Visits returns what was counted of a link, and its key, as Link finds it.
+func (n *Node) Visits(ctx context.Context, l Level, key string) (at string, v *pb.Visits, err error) {
 	if err := n.catchUp(ctx, l); err != nil {
-		return nil, err
+		return key, nil, err
 	}
 	return n.machine.Visits(key)
 }
@@ -182,19 +182,20 @@ func (a answer) outcome() Outcome {
 	}
 }
 
-// Link finds a link. At level Local a link that is not here is looked for once
-// more at level Linearizable: it may have been created through another node.
-func (n *Node) Link(ctx context.Context, l Level, key string) (*pb.Link, error) {
+// Link finds a link. at is its key: key itself, or what that is written for in a
+// case-insensitive key space. At level Local a link that is not here is looked for
+// once more at level Linearizable: it may have been created through another node.
+func (n *Node) Link(ctx context.Context, l Level, key string) (at string, link *pb.Link, err error) {
 	if l == Local {
-		link, err := n.machine.Link(key)
+		at, link, err = n.machine.Find(key)
 		if !errors.Is(err, fsm.ErrLinkNotFound) || errors.Is(err, fsm.ErrLinkDeleted) {
-			return link, err // a deletion is final: no key is issued twice
+			return at, link, err // a deletion is final: no key is issued twice
 		}
 	}
 	if err := n.catchUp(ctx, Linearizable); err != nil {
-		return nil, err
+		return key, nil, err
 	}
-	return n.machine.Link(key)
+	return n.machine.Find(key)
 }
 
 // Links returns a page of links.
@@ -289,7 +290,7 @@ func (n *Node) CreateKeyspace(ctx context.Context, r KeyspaceRequest, idem *Idem
 	a := n.propose(ctx, []*pb.Command{{Idempotency: idem.command(), Op: &pb.Command_CreateKeyspace{
 		CreateKeyspace: &pb.CreateKeyspace{Keyspace: &pb.Keyspace{
 			Name: r.Name, Alphabet: r.Space.Alphabet, Length: uint32(r.Space.Length), Prefix: r.Space.Prefix,
-			Check: r.Space.Check, Blocklist: r.Blocklist, Grow: r.Grow, PermutationKey: secret,
+			Check: r.Space.Check, CaseInsensitive: r.Space.CaseInsensitive, Blocklist: r.Blocklist, Grow: r.Grow, PermutationKey: secret,
 		}}}}})[0]
 	if a.err == nil {
 		a.err = fsm.ResultError(a.result)
@@ -378,7 +379,7 @@ func (n *Node) Keyspace(ctx context.Context, l Level, name string) (KeyspaceStat
 func (n *Node) keyspaceStats(lengths, all []*pb.Keyspace, b bufferStats) KeyspaceStats {
 	row := lengths[len(lengths)-1]
 	s := KeyspaceStats{
-		Name: row.Name, Alphabet: row.Alphabet, Length: int(row.Length), Prefix: row.Prefix, Check: row.Check, Blocked: len(row.Blocklist),
+		Name: row.Name, Alphabet: row.Alphabet, Length: int(row.Length), Prefix: row.Prefix, Check: row.Check, CaseInsensitive: row.CaseInsensitive, Blocked: len(row.Blocklist),
 		Buffered: uint64(b.available), Rate: b.rate,
 	}
 	for _, row := range lengths {

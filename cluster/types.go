@@ -132,6 +132,8 @@ type KeyspaceStats struct {
 	Lost      uint64        // of Used, at most so many died with a crashed leader's memory
 	Rate      float64       // handed out per second, recently
 	Exhausted time.Duration // until no key is left at that rate, or it grows; 0: not in sight
+	// CaseInsensitive: keys may be written in either case.
+	CaseInsensitive bool
 	// Lengths are those that it has: all but the last one are generated.
 	Lengths []LengthStats
 	Grows   bool // it will go on with longer keys

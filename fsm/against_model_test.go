@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -153,8 +154,14 @@ func (d *driver) positions(table store.Table, space uint32) map[uint64]*pb.Used 
 // readLinks reads every link by its key.
 func (d *driver) readLinks(m *refmodel.Model) {
 	d.t.Helper()
-	for key, want := range m.Links {
-		got, err := d.m.Link(key)
+	for key := range m.Links {
+		if loud := strings.ToUpper(key); loud != key { // one way to write it, if it may be
+			at, _, _ := d.m.Find(loud)
+			equal(d.t, at, m.LinkOf(loud))
+		}
+		want := m.Links[key]
+		at, got, err := d.m.Find(key)
+		equal(d.t, at, key)
 		if want.DeletedAt != 0 && want.ExpiresAt != 0 {
 			if !errors.Is(err, ErrLinkExpired) {
 				d.t.Fatalf("buried link %s: %v, %v", key, got, err)

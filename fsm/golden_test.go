@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"os"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -33,6 +34,10 @@ var golden = map[string]struct {
 	"testdata/v1.forward.entries": {writeForward, func(t *testing.T, d *driver) {
 		equal(t, d.link("passes").ForwardQuery, false)
 		equal(t, d.link("forwards").ForwardQuery, true)
+	}},
+	"testdata/v1.folding.entries": {writeFolding, func(t *testing.T, d *driver) {
+		equal(t, d.keyspace("codes").CaseInsensitive, true)
+		equal(t, d.link(d.key("codes", 60)).MaxVisits, uint64(2))
 	}},
 }
 
@@ -133,4 +138,15 @@ func writeForward(g *goldenLog) {
 	g.apply(cmd(testInit()))
 	g.apply(request(idempotent(forwards, "k"), 1, 1, 0), passes)
 	g.apply(cmd(&pb.UpdateLink{Key: "passes", ForwardQuery: proto.Bool(true)}), cmd(&pb.UpdateLink{Key: "passes", ForwardQuery: proto.Bool(false)}))
+}
+
+// writeFolding has a key space whose keys are written in either case.
+func writeFolding(g *goldenLog) {
+	loud := func(pos uint64) string { return strings.ToUpper(string(permutationOf(codes).AppendKey(nil, pos))) }
+	g.apply(cmd(testInit()))
+	g.apply(alias(loud(50)))
+	g.apply(createKeyspace(codes), generate("codes", 100))
+	g.apply(alias(loud(60)))
+	g.apply(cmd(&pb.UpdateLink{Key: loud(60), MaxVisits: proto.Uint64(2)}), cmd(&pb.VisitLink{Key: loud(60)}), deleteLink(loud(50)))
+	g.apply(addVisits(loud(60), &pb.Visits{Visits: 3}))
 }

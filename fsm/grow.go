@@ -35,6 +35,7 @@ func nextLength(row *pb.Keyspace, all []*pb.Keyspace) (*pb.Keyspace, *pb.Result)
 	next := &pb.Keyspace{
 		Name: row.Name, Alphabet: row.Alphabet, Length: row.Length + 1, Prefix: row.Prefix, Check: row.Check,
 		PermutationKey: nextPermutationKey(row.PermutationKey), Blocklist: row.Blocklist, Grow: row.Grow,
+		CaseInsensitive: row.CaseInsensitive,
 	}
 	if err := spaceOf(next).Validate(); err != nil {
 		return nil, refuse(pb.Code_INVALID_KEYSPACE, "%q cannot grow: %v", row.Name, err)
@@ -119,8 +120,11 @@ func (m *Machine) addSpace(s *space) {
 }
 
 func (m *Machine) setSpaces(spaces []*space) {
-	m.spaces, m.lengths = spaces, map[string][]*space{}
+	m.spaces, m.lengths, m.folding = spaces, map[string][]*space{}, nil
 	for _, s := range spaces {
+		if s.row.CaseInsensitive {
+			m.folding = append(m.folding, s.perm)
+		}
 		m.lengths[s.row.Name] = append(m.lengths[s.row.Name], s)
 	}
 }

@@ -26,6 +26,9 @@ var (
 	sevenDigits = &pb.Keyspace{Name: "d7", Alphabet: "0123456789", Length: 7, PermutationKey: bytes.Repeat([]byte{4}, 32)}
 	vouchers    = &pb.Keyspace{Name: "vouchers", Alphabet: keyspace.Alphabets["crockford32"], Length: 4, Prefix: "V-", Check: true,
 		PermutationKey: bytes.Repeat([]byte{6}, 32), Blocklist: []string{"foo", "bar"}}
+	// of either case
+	codes = &pb.Keyspace{Name: "codes", Alphabet: keyspace.Alphabets["lowercase"], Length: 5, Prefix: "c-", Check: true,
+		CaseInsensitive: true, PermutationKey: bytes.Repeat([]byte{9}, 32)}
 )
 
 func permutationOf(row *pb.Keyspace) *keyspace.Permutation {

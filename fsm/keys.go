@@ -229,7 +229,7 @@ func (m *Machine) returnable(s *space, receipt Receipt, key string) (uint64, *pb
 	if !ok || row.Lease != lease || row.Purpose != pb.Purpose_LEASE {
 		return 0, refuse(pb.Code_NOT_RETURNABLE, "%s was returned before", key)
 	}
-	if m.batch.Has(store.Links, []byte(key)) {
+	if m.batch.Has(store.Links, []byte(m.folding.canonical(key))) {
 		return 0, refuse(pb.Code_NOT_RETURNABLE, "%s is, or was, bound to a link", key)
 	}
 	return pos, nil

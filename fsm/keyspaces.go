@@ -21,7 +21,8 @@ const (
 )
 
 func spaceOf(row *pb.Keyspace) keyspace.Space {
-	return keyspace.Space{Alphabet: row.Alphabet, Length: int(row.Length), Prefix: row.Prefix, Check: row.Check}
+	return keyspace.Space{Alphabet: row.Alphabet, Length: int(row.Length), Prefix: row.Prefix, Check: row.Check,
+		CaseInsensitive: row.CaseInsensitive}
 }
 
 // createKeyspace adds a key space none of whose keys can be a key of another one:
@@ -67,6 +68,7 @@ func (m *Machine) newKeyspace(given *pb.Keyspace) (*pb.Keyspace, *pb.Result) {
 	row := &pb.Keyspace{
 		Name: name, Alphabet: given.Alphabet, Length: given.Length, Prefix: given.Prefix, Check: given.Check,
 		PermutationKey: given.PermutationKey, Id: m.state.NextKeyspace, CreatedAt: m.state.Clock, Grow: given.Grow,
+		CaseInsensitive: given.CaseInsensitive,
 	}
 	if err := spaceOf(row).Validate(); err != nil {
 		return nil, refuse(pb.Code_INVALID_KEYSPACE, "%v", err)
@@ -87,7 +89,7 @@ func withoutSecret(row *pb.Keyspace) *pb.Keyspace {
 
 // claimAll is where the search for aliases that are keys of the space begins.
 func claimAll(row *pb.Keyspace) string {
-	if row.Prefix != "" {
+	if row.Prefix != "" && !row.CaseInsensitive { // else aliases may have it in the other case
 		return row.Prefix
 	}
 	return "-" // the first of the characters that keys are of
@@ -98,7 +100,7 @@ func claimAll(row *pb.Keyspace) string {
 // of the space's own keys come by, too. It goes on where the last call stopped.
 func (m *Machine) claimAliases(s *space) {
 	var end []byte
-	if prefix := []byte(s.row.Prefix); len(prefix) > 0 {
+	if prefix := []byte(s.row.Prefix); len(prefix) > 0 && !s.row.CaseInsensitive {
 		prefix[len(prefix)-1]++ // the character after it
 		end = prefix
 	}

@@ -183,6 +183,8 @@ func TestKeyspacesNeverShareKeys(t *testing.T) {
 				Length:   rapid.Uint32Range(5, 8).Draw(t, "length"),
 				Prefix:   rapid.SampledFrom([]string{"", "", "1", "a", "12"}).Draw(t, "prefix"),
 				Check:    rapid.Bool().Draw(t, "check"),
+
+				CaseInsensitive: rapid.Bool().Draw(t, "either case"),
 			}
 		}
 		for range 12 {
@@ -193,8 +195,11 @@ func TestKeyspacesNeverShareKeys(t *testing.T) {
 			perm := permutationOf(row) // its first keys are those that would be leased
 			for range rapid.IntRange(0, 3).Draw(t, "aliases") {
 				key := string(perm.AppendKey(nil, rapid.Uint64Range(0, 40).Draw(t, "pos")))
-				if d.do(alias(key)).Code == pb.Code_OK {
-					take(key, "an alias")
+				if rapid.Bool().Draw(t, "loud") {
+					key = strings.ToUpper(key)
+				}
+				if r := d.do(alias(key)); r.Code == pb.Code_OK {
+					take(r.Key, "an alias")
 				}
 			}
 			if d.do(createKeyspace(row)).Code == pb.Code_OK {
@@ -205,6 +210,9 @@ func TestKeyspacesNeverShareKeys(t *testing.T) {
 			d.ok(generate(name, 50))
 			for _, key := range d.keysOf(name, d.ok(lease(name, 20))) {
 				take(key, name)
+				if loud := strings.ToUpper(key); loud != key && d.keyspace(name).CaseInsensitive && owner[loud] != "" {
+					t.Fatalf("%s is of %s, and may be written %s, of %s", key, name, loud, owner[loud])
+				}
 			}
 		}
 	})

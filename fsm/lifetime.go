@@ -43,18 +43,19 @@ func (m *Machine) checkTimes(link *pb.Link) *pb.Result {
 
 // visitLink counts a visit, if the link may have another one.
 func (m *Machine) visitLink(op *pb.VisitLink) (*pb.Result, error) {
-	link, refused, err := m.getLink(op.Key)
+	key := m.linkKey(op.Key)
+	link, refused, err := m.getLink(key)
 	if link == nil {
 		return refused, err
 	}
 	if code := unusable(link, m.state.Clock); code != pb.Code_OK {
-		return refuse(code, "%s", op.Key), nil
+		return refuse(code, "%s", key), nil
 	}
 	if link.MaxVisits != 0 {
 		link.Visits++
-		m.putLink(LinkChanged, op.Key, link)
+		m.putLink(LinkChanged, key, link)
 	}
-	return &pb.Result{Key: op.Key, Link: link}, nil
+	return &pb.Result{Key: key, Link: link}, nil
 }
 
 // sweepLinks makes tombstones of up to limit links that expired long ago.

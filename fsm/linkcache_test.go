@@ -312,7 +312,7 @@ func BenchmarkLink(b *testing.B) {
 			check(b, d.m.db.Flush())
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				if _, err := d.m.Link(keys[i*7919%links]); err != nil {
+				if _, _, err := d.m.Find(keys[i*7919%links]); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -28,10 +28,10 @@ func (m *Machine) createLink(op *pb.CreateLink) (*pb.Result, error) {
 	var refused *pb.Result
 	switch {
 	case op.Alias != "":
-		key = op.Alias
+		key = m.folding.canonical(op.Alias)
 		refused = m.claimAlias(key)
 	case op.TakenKey != "":
-		key = op.TakenKey
+		key = m.folding.canonical(op.TakenKey)
 		refused = m.checkTaken(op.Keyspace, key, op.BufferedTo)
 	case op.FindIfExists && op.Generated == nil: // the leader thought that there was one
 		refused = refuse(pb.Code_GENERATED_KEY_BOUND, "none was given")
@@ -130,7 +130,8 @@ func (m *Machine) checkGenerated(space string, key *pb.GeneratedKey) *pb.Result 
 	if refused != nil {
 		return refused
 	}
-	if pos, ok := s.perm.Position(key.GetKey()); !ok || pos != key.GetPosition() {
+	pos, ok := s.perm.Position(key.GetKey())
+	if !ok || pos != key.GetPosition() || m.folding.canonical(key.GetKey()) != key.GetKey() {
 		return refuse(pb.Code_INVALID, "%q is not the key at position %d of %q", key.GetKey(), key.GetPosition(), s.row.Name)
 	}
 	row := m.leased(s, key.GetPosition())
@@ -156,7 +157,8 @@ func (m *Machine) getLink(key string) (*pb.Link, *pb.Result, error) {
 }
 
 func (m *Machine) updateLink(op *pb.UpdateLink) (*pb.Result, error) {
-	link, refused, err := m.getLink(op.Key)
+	key := m.linkKey(op.Key)
+	link, refused, err := m.getLink(key)
 	if link == nil {
 		return refused, err
 	}
@@ -169,22 +171,23 @@ func (m *Machine) updateLink(op *pb.UpdateLink) (*pb.Result, error) {
 			return refused, nil
 		}
 	}
-	m.changeIndexes(op.Key, old, link)
-	m.putLink(LinkChanged, op.Key, link)
-	return &pb.Result{Key: op.Key, Link: link}, nil
+	m.changeIndexes(key, old, link)
+	m.putLink(LinkChanged, key, link)
+	return &pb.Result{Key: key, Link: link}, nil
 }
 
 // deleteLink leaves a tombstone: the key is never issued again.
 func (m *Machine) deleteLink(op *pb.DeleteLink) (*pb.Result, error) {
-	link, refused, err := m.getLink(op.Key)
+	key := m.linkKey(op.Key)
+	link, refused, err := m.getLink(key)
 	if link == nil {
 		return refused, err
 	}
 	if refused := mayChange(link.Owner, op.As); refused != nil {
 		return refused, nil
 	}
-	m.bury(op.Key, link, m.tombstone(link))
-	return &pb.Result{Key: op.Key}, nil
+	m.bury(key, link, m.tombstone(link))
+	return &pb.Result{Key: key}, nil
 }
 
 func (m *Machine) tombstone(link *pb.Link) *pb.Link {

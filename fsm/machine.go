@@ -28,7 +28,8 @@ type Machine struct {
 	// Owned by the applying goroutine.
 	state         *pb.ClusterState
 	spaces        []*space            // by id, 1 first
-	lengths       map[string][]*space // the same by name; set both with setSpaces
+	lengths       map[string][]*space // the same by name; set all with setSpaces
+	folding       folding             // of the case-insensitive ones
 	sessions      map[uint64]*session
 	dirtySessions []*session
 	swept         int64 // minute of the last sweep of sessions
@@ -55,8 +56,9 @@ type Machine struct {
 	published   published
 	applied     atomic.Uint64
 	version     atomic.Uint32
-	urlsIndexed atomic.Bool   // all of them
-	compared    atomic.Uint64 // entries
+	readFolding atomic.Pointer[folding] // apart, as every redirect wants it
+	urlsIndexed atomic.Bool             // all of them
+	compared    atomic.Uint64           // entries
 	links       linkCache
 	waiters     waiters
 	changes     *ChangeLog
@@ -175,6 +177,8 @@ func (m *Machine) publish() {
 	m.mu.Lock()
 	m.published = p
 	m.mu.Unlock()
+	folding := m.folding
+	m.readFolding.Store(&folding)
 	m.version.Store(inUse(m.state))
 	m.urlsIndexed.Store(isURLIndexFull(m.state))
 	m.unpublished = false

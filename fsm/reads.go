@@ -266,6 +266,7 @@ func matches(key string, link *pb.Link, text string) bool {
 // KeyState is where a key stands. Row is nil unless it is used.
 type KeyState struct {
 	Keyspace string
+	Key      string // as keys are written
 	Position uint64
 	Unused   bool
 	Row      *pb.Used
@@ -289,10 +290,11 @@ func (m *Machine) Key(space, key string) (KeyState, error) {
 	}
 	id := s.id
 	pos, ok := s.perm.Position(key)
+	canonical, _ := s.perm.Canonical(key)
 	if !ok {
 		return KeyState{}, fmt.Errorf("%w: %s: %s", ErrNotInKeyspace, key, s.perm.Fault(key))
 	}
-	state := KeyState{Keyspace: space, Position: pos}
+	state := KeyState{Keyspace: space, Key: canonical, Position: pos}
 	view, err := m.db.View() // all tables at one moment: the key may be on its way
 	if err != nil {
 		return KeyState{}, err
@@ -309,7 +311,7 @@ func (m *Machine) Key(space, key string) (KeyState, error) {
 		run, _, ok := unusedRow(k, v, ok)
 		state.Unused = ok && run.Contains(pos)
 	}
-	state.Link, err = viewHasLink(view, key)
+	state.Link, err = viewHasLink(view, canonical)
 	return state, err
 }
 

@@ -69,7 +69,7 @@ func (m *Machine) indexURLs() (done bool, err error) {
 // under the alias or taken key, if one is asked for. Of several it is the first
 // in the order of keys. nil: there is none.
 func (m *Machine) findLink(op *pb.CreateLink, want *pb.Link) (*pb.Result, error) {
-	keys := []string{op.Alias + op.TakenKey} // one of them is empty
+	keys := []string{m.linkKey(op.Alias + op.TakenKey)} // one of them is empty
 	if keys[0] == "" {
 		if done, err := m.indexURLs(); !done || err != nil {
 			return refuse(pb.Code_URLS_NOT_INDEXED, "it has the links before %s", m.state.IndexUrlsFrom), err

@@ -16,7 +16,8 @@ import (
 //
 //	1  the first
 //	2  RaiseVersion; floors of key spaces in a restore and a recovery; key spaces that
-//	   grow; links that forward queries; an index of URLs only once it is asked
+//	   grow; links that forward queries; an index of URLs only once it is asked;
+//	   case-insensitive key spaces
 //
 // A new command or field of a command, or a command with another effect, needs a
 // new version, unless the newest one is in no release yet: it is named here and in
@@ -33,9 +34,9 @@ func Needs(cmd *pb.Command) uint32 {
 	case *pb.Command_GrowKeyspace, *pb.Command_UpdateKeyspace:
 		newer = true
 	case *pb.Command_InitCluster:
-		newer = slices.ContainsFunc(op.InitCluster.Keyspaces, saysGrow)
+		newer = slices.ContainsFunc(op.InitCluster.Keyspaces, newerKeyspace)
 	case *pb.Command_CreateKeyspace:
-		newer = saysGrow(op.CreateKeyspace.Keyspace)
+		newer = newerKeyspace(op.CreateKeyspace.Keyspace)
 	case *pb.Command_CreateLink:
 		newer = op.CreateLink.GetLink().GetForwardQuery()
 	case *pb.Command_UpdateLink:
@@ -69,7 +70,9 @@ func backupNeeds(part *pb.StageBackup) uint32 {
 	return 1
 }
 
-func saysGrow(row *pb.Keyspace) bool { return row != nil && row.Grow != nil }
+func newerKeyspace(row *pb.Keyspace) bool {
+	return row != nil && (row.Grow != nil || row.CaseInsensitive)
+}
 
 // Version is the version of the command set that the cluster uses. It is for
 // readers: a command sees inUse of its machine's state.

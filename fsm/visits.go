@@ -21,7 +21,8 @@ const (
 func (m *Machine) addVisits(op *pb.AddVisits) (*pb.Result, error) {
 	m.state.Misses += op.Misses
 	for _, add := range op.Links {
-		link, _, err := m.getLink(add.Key)
+		key := m.linkKey(add.Key)
+		link, _, err := m.getLink(key)
 		if err != nil {
 			return nil, err
 		}
@@ -29,11 +30,11 @@ func (m *Machine) addVisits(op *pb.AddVisits) (*pb.Result, error) {
 			continue
 		}
 		row := &pb.Visits{}
-		if _, err := m.getRow(store.LinkVisits, []byte(add.Key), row); err != nil {
+		if _, err := m.getRow(store.LinkVisits, []byte(key), row); err != nil {
 			return nil, err
 		}
 		MergeVisits(row, add.Visits)
-		m.put(store.LinkVisits, []byte(add.Key), row)
+		m.put(store.LinkVisits, []byte(key), row)
 	}
 	return &pb.Result{}, nil
 }
@@ -88,17 +89,17 @@ func AddName(to *map[string]uint64, name string, count uint64) {
 	(*to)[name] += count
 }
 
-// Visits returns the visits of a link; errors as of Link.
-func (m *Machine) Visits(key string) (*pb.Visits, error) {
-	if _, err := m.Link(key); err != nil {
-		return nil, err
+// Visits returns the visits of a link and its key; errors as of Find.
+func (m *Machine) Visits(key string) (at string, row *pb.Visits, err error) {
+	if at, _, err = m.Find(key); err != nil {
+		return at, nil, err
 	}
-	row := &pb.Visits{}
-	value, ok, err := m.db.Get(store.LinkVisits, []byte(key))
+	row = &pb.Visits{}
+	value, ok, err := m.db.Get(store.LinkVisits, []byte(at))
 	if err != nil || !ok {
-		return row, err
+		return at, row, err
 	}
-	return row, proto.Unmarshal(value, row)
+	return at, row, proto.Unmarshal(value, row)
 }
 
 // NamedCount is a row of a list of names, and how often each was there.

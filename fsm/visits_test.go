@@ -22,7 +22,7 @@ func TestVisitsAddUp(t *testing.T) {
 		Referrers: map[string]uint64{"x.example": 2}}))
 	d.ok(addVisits("a", &pb.Visits{Visits: 4, Last: 10, Days: []uint32{6, 7}, Counts: []uint64{1, 3},
 		Referrers: map[string]uint64{"x.example": 1, "y.example": 1}, Browsers: map[string]uint64{"Firefox": 4}}))
-	got, err := d.m.Visits("a")
+	_, got, err := d.m.Visits("a")
 	check(t, err)
 	want := &pb.Visits{Visits: 7, Bots: 1, Last: 20, Days: []uint32{6, 7}, Counts: []uint64{1, 6},
 		Referrers: map[string]uint64{"x.example": 3, "y.example": 1}, Browsers: map[string]uint64{"Firefox": 4}}

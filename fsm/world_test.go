@@ -6,10 +6,12 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
+	"github.com/kgs-cluster/kgs/fsm/keyspace"
 	"github.com/kgs-cluster/kgs/fsm/pb"
 	"github.com/kgs-cluster/kgs/fsm/refmodel"
 )
@@ -84,6 +86,9 @@ func (w *world) next() (e *pb.Entry, want []*pb.Result) {
 	if !w.started {
 		w.started = true
 		e.Commands = append(e.Commands, cmd(testInit()))
+		if w.chance(2, "either case") {
+			e.Commands = append(e.Commands, createKeyspace(codes))
+		}
 	} else if w.backups != nil && w.chance(3, "backups") {
 		e.Commands = append(e.Commands, w.backupCommand())
 	} else if w.recovery--; w.recovery == 0 {
@@ -175,7 +180,7 @@ func (w *world) send(front *frontEnd, c *pb.Command) *pb.Command {
 }
 
 func (w *world) space() string {
-	return pick(w, []string{digits, digits, digits, hex, hex, "", wide, "nope", "d7", "d7", "vouchers"}, "space")
+	return pick(w, []string{digits, digits, digits, hex, hex, "", wide, "nope", "d7", "d7", "vouchers", "codes", "codes"}, "space")
 }
 
 // pos draws a position at which something may be.
@@ -183,7 +188,7 @@ func (w *world) pos(s *refmodel.Space) uint64 {
 	return w.between(0, min(s.Row.HighWaterMark+30, s.Perm.Size()-1), "pos")
 }
 
-// key draws a key: of a low position, of both spaces, of a link, or made up.
+// key draws a key: of a low position, of both spaces, of a link, leased, or made up.
 func (w *world) key() string {
 	switch w.draw(6, "kind of key") {
 	case 0:
@@ -191,15 +196,37 @@ func (w *world) key() string {
 	case 1:
 		return pick(w, []string{"a", "docs", "00000", "0000000"}, "name")
 	case 3: // of a key space that is there or is not
-		row := pick(w, laterSpaces[:2], "later key space")
-		return string(permutationOf(row).AppendKey(nil, uint64(w.draw(60, "later pos"))))
+		row := pick(w, laterSpaces[:3], "later key space")
+		return w.written(row, uint64(w.draw(60, "later pos")))
 	case 2:
 		if keys := slices.Sorted(maps.Keys(w.model.Links)); len(keys) > 0 {
 			return pick(w, keys, "key of a link")
 		}
+	case 4:
+		key, _ := w.leased()
+		return key
 	}
 	s := pick(w, w.model.Spaces[:2], "space of the key")
 	return string(s.Perm.AppendKey(nil, w.pos(s)))
+}
+
+// leased draws a key of a lease, or of something near it, and its key space.
+func (w *world) leased() (key, space string) {
+	g := w.grant()
+	s := w.model.Space(g.space)
+	if s == nil {
+		s = w.model.Spaces[0]
+	}
+	return w.written(s.Row, g.From), g.space
+}
+
+// written is the key at a position, in any case if it may be.
+func (w *world) written(row *pb.Keyspace, pos uint64) string {
+	key := string(permutationOf(row).AppendKey(nil, pos))
+	if row.CaseInsensitive {
+		return pick(w, []string{key, strings.ToUpper(key), key[:4] + strings.ToUpper(key[4:])}, "case")
+	}
+	return key
 }
 
 // grant draws a part of a lease, or something near it.
@@ -275,12 +302,16 @@ func (w *world) operation() *pb.Command {
 	case 19, 20, 21, 22:
 		return cmd(&pb.CreateLink{Alias: w.key(), Link: w.link(), FindIfExists: w.chance(3, "find"), Ttl: w.ttl(), MaxLinks: uint64(max(0, w.draw(6, "max links")-3))})
 	case 23, 24, 25, 26:
-		return cmd(&pb.CreateLink{TakenKey: w.key(), Keyspace: w.space(), Link: w.link()})
+		key, space := w.key(), w.space()
+		if w.chance(2, "of a lease") {
+			key, space = w.leased()
+		}
+		return cmd(&pb.CreateLink{TakenKey: key, Keyspace: space, Link: w.link()})
 	case 27, 28, 29, 30:
 		g := w.grant()
 		generated := &pb.GeneratedKey{Position: g.From, Lease: g.Lease}
 		if s := w.model.Space(g.space); s != nil {
-			generated.Key = string(s.Perm.AppendKey(nil, g.From))
+			generated.Key = w.written(s.Row, g.From)
 			if w.chance(20, "another's key") {
 				generated.Key = w.key()
 			}
@@ -356,9 +387,11 @@ func (w *world) generateOrGrow() *pb.Command {
 
 // laterSpaces are made while the world goes on, or refused.
 var laterSpaces = []*pb.Keyspace{
-	sevenDigits, vouchers,
+	sevenDigits, vouchers, codes,
 	{Name: "d7", Alphabet: "0123456789", Length: 7, PermutationKey: bytes.Repeat([]byte{4}, 32), Blocklist: []string{"1234567"}},
 	{Name: "octal", Alphabet: "01234567", Length: 7, PermutationKey: bytes.Repeat([]byte{5}, 32)},
+	{Name: "codes", Alphabet: keyspace.Alphabets["lowercase"], Length: 5, Prefix: "c-", Check: true, PermutationKey: bytes.Repeat([]byte{9}, 32)},
+	{Name: "loud", Alphabet: keyspace.Alphabets["uppercase"], Length: 6, Prefix: "C-", PermutationKey: bytes.Repeat([]byte{9}, 32)},
 	{Name: digits, Alphabet: "0123456789", Length: 8, PermutationKey: bytes.Repeat([]byte{5}, 32)},
 	{Name: "tiny", Alphabet: "01", Length: 8, PermutationKey: bytes.Repeat([]byte{5}, 32)},
 	nil,
@@ -384,7 +417,7 @@ func (w *world) drawReturn() *pb.Command {
 	op := &pb.ReturnKeys{Receipt: Receipt{Space: s.Row.Id, Grants: []Grant{{g.Lease, g.From, g.Count}}}.SealFor(w.owner(), nil, testSecret), As: w.owner()}
 	for range w.draw(4, "returned") {
 		pos := w.between(g.From, g.From+max(g.Count, 1)-1, "returned pos")
-		op.Keys = append(op.Keys, string(s.Perm.AppendKey(nil, pos)))
+		op.Keys = append(op.Keys, w.written(s.Row, pos))
 	}
 	if w.chance(8, "a wrong key") {
 		op.Keys = append(op.Keys, w.key())

@@ -28,7 +28,9 @@ var (
 func (*instant) TakeKeys(context.Context, cluster.TakeRequest) (cluster.Keys, error) {
 	return oneKey, nil
 }
-func (*instant) Link(context.Context, cluster.Level, string) (*pb.Link, error) { return oneLink, nil }
+func (*instant) Link(_ context.Context, _ cluster.Level, key string) (string, *pb.Link, error) {
+	return key, oneLink, nil
+}
 func (*instant) CreateLinks(_ context.Context, rs []cluster.CreateRequest) []cluster.Outcome {
 	return []cluster.Outcome{{Index: 12345, Key: "aB3xZ9", Link: rs[0].Create.Link}}
 }

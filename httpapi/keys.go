@@ -182,7 +182,7 @@ func (s *Server) inspectKey(ctx context.Context, c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	answer := keyJSON{Key: key, Keyspace: state.Keyspace, State: "ungenerated", Link: state.Link}
+	answer := keyJSON{Key: state.Key, Keyspace: state.Keyspace, State: "ungenerated", Link: state.Link}
 	if answer.Keyspace == "" {
 		answer.Keyspace = spaceOrDefault(space)
 	}

@@ -179,14 +179,32 @@ func TestCreateKeyspace(t *testing.T) {
 	for _, body := range []string{
 		`{}`, `{"name":"a"}`, `{"name":"a","alphabet":"digits","length":5}`, `{"name":"a","alphabet":"digits","length":-1}`,
 		`{"name":"a","alphabet":"no!","length":9}`, `{"name":"a","alphabet":"digits","length":7,"prefix":"a/"}`,
+		`{"name":"a","alphabet":"base62","length":7,"case_insensitive":true}`, `{"name":"a","alphabet":"base58","length":7,"case_insensitive":true}`,
+		`{"name":"a","alphabet":"crockford32","length":7,"prefix":"v-","case_insensitive":true}`,
 		`{"name":"a","alphabet":"abcde","length":9,"check":true}`, `{"name":"a","alphabet":"digits","length":7,"blocklist":["a"]}`,
 	} {
 		send(t, s, "POST", "/v1/keyspaces", body).wantProblem(400, "invalid_keyspace")
 	}
-	for _, body := range []string{``, `{"name":"a","alphabet":"digits","length":"7"}`, `{"name":"a","size":7}`} {
+	for _, body := range []string{``, `{"name":"a","alphabet":"digits","length":"7"}`, `{"name":"a","size":7}`,
+		`{"name":"a","alphabet":"hex","length":7,"case_insensitive":"yes"}`, `{"name":"a","alphabet":"hex","length":7,"case_insensitive":1}`} {
 		send(t, s, "POST", "/v1/keyspaces", body).wantProblem(400, "invalid_request")
 	}
 	wantUnasked(t, unasked)
+}
+
+func TestCreateCaseInsensitiveKeyspace(t *testing.T) {
+	node := &fakenode.Node{}
+	s := newServer(t, node)
+	body := `{"name":"codes","alphabet":"lowercase","length":5,"case_insensitive":true}`
+	send(t, s, "POST", "/v1/keyspaces", body).wantStatus(201).
+		wantBody(`{"name":"codes","alphabet":"abcdefghijklmnopqrstuvwxyz","length":5,"case_insensitive":true,` +
+			`"size":11881376,"generated":0,"unused":0,"used":0,"returned":0,"buffered":0,"lost":0,"rate":0,"exhausted_in_seconds":null}` + "\n")
+	want := keyspace.Space{Alphabet: keyspace.Alphabets["lowercase"], Length: 5, CaseInsensitive: true}
+	if got := node.Asked()[0].(fakenode.Call).Args[0].(cluster.KeyspaceRequest).Space; got != want {
+		t.Errorf("asked for %+v", got)
+	}
+	send(t, s, "POST", "/v1/keyspaces", `{"name":"a","alphabet":"base62","length":7,"case_insensitive":true}`).
+		wantProblem(400, "invalid_keyspace", "letters of both cases", "crockford32")
 }
 
 func TestKeyRows(t *testing.T) {

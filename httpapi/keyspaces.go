@@ -20,6 +20,7 @@ type keyspaceJSON struct {
 	Length    int      `json:"length"` // without prefix and check character
 	Prefix    string   `json:"prefix,omitempty"`
 	Check     bool     `json:"check,omitempty"`
+	AnyCase   bool     `json:"case_insensitive,omitempty"`
 	Words     int      `json:"blocked_words,omitempty"`
 	Size      uint64   `json:"size"`
 	Generated uint64   `json:"generated"`
@@ -46,7 +47,7 @@ type lengthJSON struct {
 
 func newKeyspaceJSON(k cluster.KeyspaceStats) keyspaceJSON {
 	j := keyspaceJSON{
-		Name: k.Name, Alphabet: k.Alphabet, Length: k.Length, Prefix: k.Prefix, Check: k.Check, Words: k.Blocked, Size: k.Size,
+		Name: k.Name, Alphabet: k.Alphabet, Length: k.Length, Prefix: k.Prefix, Check: k.Check, AnyCase: k.CaseInsensitive, Words: k.Blocked, Size: k.Size,
 		Generated: k.Generated, Unused: k.Unused, Used: k.Used,
 		Returned: k.Returned, Buffered: k.Buffered, Lost: k.Lost, Rate: k.Rate,
 		Grows: k.Grows, Blocked: k.GrowthBlocked,
@@ -156,6 +157,7 @@ func decodeKeyspace(body []byte) (r cluster.KeyspaceRequest, err error) {
 		field{"length", &r.Space.Length, "a whole number"},
 		field{"prefix", &r.Space.Prefix, wantString},
 		field{"check", &r.Space.Check, wantBool},
+		field{"case_insensitive", &r.Space.CaseInsensitive, wantBool},
 		field{"blocklist", &r.Blocklist, wantStrings},
 		field{"grow", &r.Grow, wantBool})
 	if err != nil {

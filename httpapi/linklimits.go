@@ -88,7 +88,7 @@ func (s *Server) usable(ctx context.Context, key string, link *pb.Link, visits b
 	if fsm.Unusable(link, time.Now().UnixMilli()) != nil {
 		// The limit may have been changed through another node. Without a leader
 		// what this one knows must do.
-		if fresh, err := s.service.Link(ctx, cluster.Linearizable, key); err == nil {
+		if _, fresh, err := s.service.Link(ctx, cluster.Linearizable, key); err == nil {
 			link = fresh
 		} else if errors.Is(err, fsm.ErrLinkNotFound) {
 			return nil, err

@@ -75,8 +75,7 @@ func (s *Server) find(ctx context.Context, c echo.Context) (key string, link *pb
 	if key, err = linkKey(c); err != nil {
 		return "", nil, err
 	}
-	link, err = s.service.Link(ctx, level, key)
-	return key, link, err
+	return s.service.Link(ctx, level, key)
 }
 
 // updateLink is PATCH /v1/links/{key}.
@@ -107,13 +106,12 @@ func (s *Server) update(ctx context.Context, c echo.Context, decode func(*Server
 		return "", nil, err
 	}
 	if update == nil {
-		link, err = s.service.Link(ctx, cluster.Linearizable, key)
-		return key, link, err
+		return s.service.Link(ctx, cluster.Linearizable, key)
 	}
 	update.Key, update.As = key, actor(c)
 	outcome := s.service.UpdateLink(ctx, update, idem)
 	markMutation(c.Response().Header(), outcome.Index, outcome.Replayed)
-	return key, outcome.Link, outcome.Err
+	return outcome.Key, outcome.Link, outcome.Err
 }
 
 // deleteLink is DELETE /v1/links/{key}.

@@ -69,7 +69,7 @@ func (s *Server) preview(ctx context.Context, c echo.Context, key string) error 
 	if !takesPage(r.Header) {
 		return refusef(kindNotAcceptable, "want text/html; GET /v1/links/%s is the same as JSON", key)
 	}
-	link, err := s.follow(ctx, c, key, false)
+	key, link, err := s.follow(ctx, c, key, false)
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func legible(raw string) string {
 // which whoever made it may have chosen for how it reads.
 var pageTexts = map[*kind]string{
 	kindNotFound:     "There is nothing at this address.",
-	kindLinkNotFound: "It may have been deleted, or mistyped: capital and small letters are not the same.",
+	kindLinkNotFound: "It may have been deleted, or mistyped: mind capital and small letters.",
 	kindLinkNotYet:   "It will work later.",
 	kindLinkExpired:  "Ask whoever gave it to you for a new one.",
 	kindLinkUsedUp:   "It worked so many times and no more. Ask whoever gave it to you for a new one.",

@@ -37,7 +37,7 @@ func (s *Server) qrCode(ctx context.Context, c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.follow(ctx, c, key, false); err != nil {
+	if key, _, err = s.follow(ctx, c, key, false); err != nil {
 		return err
 	}
 	short := s.shortURL(r, key)

@@ -31,7 +31,7 @@ func (s *Server) redirect(ctx context.Context, c echo.Context) error {
 	}
 	r := c.Request()
 	visits := r.Method != http.MethodHead
-	link, err := s.follow(ctx, c, key, visits)
+	key, link, err := s.follow(ctx, c, key, visits)
 	if err != nil {
 		return err
 	}
@@ -76,19 +76,20 @@ func withQuery(target, query string) string {
 	return to.String()
 }
 
-// follow is the link of a key, if it redirects now. visits: the log counts it,
-// where visits are limited. Every look by key that needs no token comes through
-// here, as each tells whether the key has a link, and short keys can be guessed.
-func (s *Server) follow(ctx context.Context, c echo.Context, key string, visits bool) (*pb.Link, error) {
+// follow is the link that is asked for by a key, and its own key, if it redirects
+// now. visits: the log counts it, where visits are limited. Every look by key that
+// needs no token comes through here, as each tells whether the key has a link, and
+// short keys can be guessed.
+func (s *Server) follow(ctx context.Context, c echo.Context, key string, visits bool) (at string, link *pb.Link, err error) {
 	if s.missLimits != nil {
 		if err := s.limitMisses(c.Request()); err != nil {
-			return nil, err
+			return key, nil, err
 		}
 	}
-	link, err := s.service.Link(ctx, cluster.Local, key)
+	at, link, err = s.service.Link(ctx, cluster.Local, key)
 	s.markAge(c.Response().Header())
 	if err == nil && isLimited(link) {
-		link, err = s.usable(ctx, key, link, visits)
+		link, err = s.usable(ctx, at, link, visits)
 	}
 	if err != nil && errors.Is(err, fsm.ErrLinkNotFound) {
 		if s.missLimits != nil {
@@ -96,7 +97,7 @@ func (s *Server) follow(ctx context.Context, c echo.Context, key string, visits 
 		}
 		s.visits.misses.Add(1)
 	}
-	return link, err
+	return at, link, err
 }
 
 // markAge says how old an answer from a follower may be.

@@ -151,6 +151,43 @@ func TestRedirectOfRest(t *testing.T) {
 	send(t, s, "GET", "/rest/", "").wantProblem(404, "not_found")
 }
 
+// Whichever way a key is written, what is told and counted is that of its link.
+func TestLinkInEitherCase(t *testing.T) {
+	node := &fakenode.Node{AnyCase: true, Stored: map[string]*pb.Link{
+		"abcde": {Url: "https://a.example/"}, "fghij": {Url: "https://b.example/", MaxVisits: 2}}}
+	s := newServer(t, node)
+	for _, key := range []string{"abcde", "ABCDE", "aBcDe"} {
+		send(t, s, "GET", "/"+key, "").wantStatus(302).wantHeader("Location", "https://a.example/")
+		if got := send(t, s, "GET", "/"+key+"+", "", "Accept: text/html").wantStatus(200).Body.String(); !strings.Contains(got, "kgs.example/abcde") || strings.Contains(got, "ABCDE") {
+			t.Errorf("preview of %s: %s", key, got)
+		}
+		for _, target := range []string{"/v1/links/" + key, "/v1/links/" + key + "/stats", "/v1/keys/" + key} {
+			if got := send(t, s, "GET", target, "").wantStatus(200).Body.String(); !strings.HasPrefix(got, `{"key":"abcde"`) {
+				t.Errorf("%s: %s", target, got)
+			}
+		}
+		if got := send(t, s, "GET", "/rest/v3/short-urls/"+key, "").wantStatus(200).Body.String(); !strings.HasPrefix(got, `{"shortCode":"abcde"`) {
+			t.Errorf("short URL of %s: %s", key, got)
+		}
+		if got := send(t, s, "PATCH", "/v1/links/"+key, `{"title":"t"}`).wantStatus(200).Body.String(); !strings.HasPrefix(got, `{"key":"abcde"`) {
+			t.Errorf("changed %s: %s", key, got)
+		}
+	}
+	if a, b := send(t, s, "GET", "/abcde/qr", "").Body.String(), send(t, s, "GET", "/ABCDE/qr", "").wantStatus(200).Body.String(); a != b {
+		t.Error("another QR code for another way to write it")
+	}
+	s.visits.bring(t.Context())
+	if len(node.Visited) != 1 || node.Visited["abcde"].GetVisits() != 3 {
+		t.Errorf("counted %v", node.Visited)
+	}
+	send(t, s, "GET", "/FGHIJ", "").wantStatus(302)
+	send(t, s, "GET", "/fghij", "").wantStatus(302)
+	send(t, s, "GET", "/FghiJ", "").wantProblem(410, "link_used_up")
+	send(t, s, "GET", "/ABCDEF", "").wantProblem(404, "link_not_found")
+	send(t, s, "DELETE", "/v1/links/ABCDE", "").wantStatus(204)
+	send(t, s, "GET", "/abcde", "").wantProblem(404, "link_not_found")
+}
+
 // staleNode has another link than the rest of the cluster.
 type staleNode struct {
 	fakenode.Node
@@ -158,9 +195,9 @@ type staleNode struct {
 	freshErr error
 }
 
-func (n *staleNode) Link(ctx context.Context, l cluster.Level, key string) (*pb.Link, error) {
+func (n *staleNode) Link(ctx context.Context, l cluster.Level, key string) (string, *pb.Link, error) {
 	if l == cluster.Linearizable {
-		return n.fresh, n.freshErr
+		return key, n.fresh, n.freshErr
 	}
 	return n.Node.Link(ctx, l, key)
 }

@@ -34,15 +34,16 @@ type KeyService interface {
 	KeyRows(ctx context.Context, l cluster.Level, used bool, space string, from cluster.KeyPlace, limit int) ([]cluster.KeyRow, error)
 }
 
-// LinkService stores links. CreateLinks answers in the order of its argument.
+// LinkService stores links. CreateLinks answers in the order of its argument. Visits
+// and Link say the key of the link, which may be written in another case than asked.
 type LinkService interface {
 	CreateLinks(ctx context.Context, rs []cluster.CreateRequest) []cluster.Outcome
 	UpdateLink(ctx context.Context, u *pb.UpdateLink, idem *cluster.Idempotency) cluster.Outcome
 	DeleteLink(ctx context.Context, as, key string, idem *cluster.Idempotency) cluster.Outcome
 	VisitLink(ctx context.Context, key string) cluster.Outcome
 	AddVisits(ctx context.Context, v *pb.AddVisits) error
-	Visits(ctx context.Context, l cluster.Level, key string) (*pb.Visits, error)
-	Link(ctx context.Context, l cluster.Level, key string) (*pb.Link, error)
+	Visits(ctx context.Context, l cluster.Level, key string) (at string, v *pb.Visits, err error)
+	Link(ctx context.Context, l cluster.Level, key string) (at string, link *pb.Link, err error)
 	Links(ctx context.Context, l cluster.Level, q fsm.LinkQuery) (cluster.LinkPage, error)
 	WatchLinks(ctx context.Context, after fsm.ChangeID) (*fsm.LinkWatch, error)
 	Tags(ctx context.Context, l cluster.Level, after string, limit int) ([]string, error)

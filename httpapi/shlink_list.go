@@ -103,7 +103,7 @@ func (w *walk) each(q fsm.LinkQuery, visit func(fsm.KeyedLink) bool) error {
 
 // visitsHere are a link's visits as this node has them, none if it is gone.
 func (s *Server) visitsHere(ctx context.Context, key string) (*pb.Visits, error) {
-	visits, err := s.service.Visits(ctx, cluster.Local, key)
+	_, visits, err := s.service.Visits(ctx, cluster.Local, key)
 	if errors.Is(err, fsm.ErrLinkNotFound) || errors.Is(err, fsm.ErrLinkExpired) {
 		return nil, nil
 	}

@@ -224,14 +224,14 @@ func (l *library) Counts(context.Context, cluster.Level) (cluster.Counts, error)
 	return cluster.Counts{Links: uint64(len(l.links)), Misses: 9}, nil
 }
 
-func (l *library) Visits(_ context.Context, level cluster.Level, key string) (*pb.Visits, error) {
+func (l *library) Visits(_ context.Context, level cluster.Level, key string) (string, *pb.Visits, error) {
 	if level != cluster.Local {
-		return nil, fmt.Errorf("level %d", level)
+		return key, nil, fmt.Errorf("level %d", level)
 	}
 	if key == "l00004" {
-		return nil, fsm.ErrLinkNotFound // deleted meanwhile
+		return key, nil, fsm.ErrLinkNotFound // deleted meanwhile
 	}
-	return &pb.Visits{Visits: uint64(key[5]-'0'+1) * 10, Bots: uint64('9' - key[5])}, nil
+	return key, &pb.Visits{Visits: uint64(key[5]-'0'+1) * 10, Bots: uint64('9' - key[5])}, nil
 }
 
 // newLibrary has links l00000 and so on; the later one was created the earlier.

@@ -268,7 +268,7 @@ func (s *Server) linkStats(ctx context.Context, c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	v, err := s.service.Visits(ctx, level, key)
+	key, v, err := s.service.Visits(ctx, level, key)
 	if err != nil {
 		return err
 	}

@@ -162,7 +162,7 @@ func TestDiskSpentOnAFollower(t *testing.T) {
 	if o := create(patient(t), full, linkTo("http://example.com/"), nil); !errors.Is(o.Err, cluster.ErrDiskFull) {
 		t.Errorf("create through the full node: %v", o.Err)
 	}
-	if _, err := full.Link(patient(t), cluster.Local, known); err != nil {
+	if _, _, err := full.Link(patient(t), cluster.Local, known); err != nil {
 		t.Errorf("redirect by the full node: %v", err)
 	}
 	mustTake(t, full, 5) // that needs no room here
@@ -205,13 +205,13 @@ func TestDiskFullEverywhere(t *testing.T) {
 				if o := create(patient(t), n, linkTo("http://example.com/"), nil); !errors.Is(o.Err, cluster.ErrDiskFull) || !strings.Contains(o.Err.Error(), "bytes free, needs") {
 					t.Errorf("create through %s: %v", id, o.Err)
 				}
-				if _, err := n.Link(patient(t), cluster.Local, known); err != nil {
+				if _, _, err := n.Link(patient(t), cluster.Local, known); err != nil {
 					t.Errorf("redirect by %s: %v", id, err)
 				}
 				if level.free == diskSpent && id != c.WaitLeader() {
 					continue // it may lack what the others wrote before theirs was spent too
 				}
-				if _, err := n.Link(patient(t), cluster.Linearizable, known); err != nil {
+				if _, _, err := n.Link(patient(t), cluster.Linearizable, known); err != nil {
 					t.Errorf("linearizable read from %s: %v", id, err)
 				}
 			}
@@ -270,7 +270,7 @@ func TestDiskFullOnTheOnlyNode(t *testing.T) {
 	if o := create(patient(t), n, linkTo("http://example.com/"), nil); !errors.Is(o.Err, cluster.ErrDiskFull) {
 		t.Error(o.Err)
 	}
-	if _, err := n.Link(patient(t), cluster.Linearizable, known); err != nil {
+	if _, _, err := n.Link(patient(t), cluster.Linearizable, known); err != nil {
 		t.Error(err)
 	}
 	c.Kill("n1")
@@ -279,7 +279,7 @@ func TestDiskFullOnTheOnlyNode(t *testing.T) {
 	harness.Await(t, "a read after a restart on a full disk", func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), clientDeadline)
 		defer cancel()
-		_, err := n.Link(ctx, cluster.Linearizable, known)
+		_, _, err := n.Link(ctx, cluster.Linearizable, known)
 		return err
 	})
 	disks.fill(diskRoomy, "n1")

@@ -39,6 +39,59 @@ func takeOf(t testing.TB, n *cluster.Node, space string, count int) (keys []stri
 	return list(got), got.Receipt
 }
 
+// A link made through one node is followed through every other one, whichever way
+// its key or alias is written, before these have heard of it, too.
+func TestCaseInsensitiveKeyspace(t *testing.T) {
+	t.Parallel()
+	c := harness.Start(t, 3, nil)
+	leader := c.WaitLeader()
+	current(t, c)
+	others := c.Followers(leader)
+	one, other := c.Node(others[0]), c.Node(others[1])
+	r := cluster.KeyspaceRequest{Name: "codes", Space: keyspace.Space{Alphabet: keyspace.Alphabets["lowercase"], Length: 8, CaseInsensitive: true}}
+	if made := mustCreateKeyspace(t, one, r); !made.New || !made.Stats.CaseInsensitive {
+		t.Fatalf("made %+v", made)
+	}
+	found := func(n *cluster.Node, key, url string) {
+		t.Helper()
+		for _, written := range []string{key, strings.ToUpper(key), strings.ToUpper(key[:2]) + key[2:]} {
+			if at, link, err := n.Link(patient(t), cluster.Local, written); err != nil || at != key || link.Url != url {
+				t.Fatalf("%s through %s: %s, %v, %v", written, n.ID(), at, link, err)
+			}
+		}
+	}
+	for i := range 20 {
+		url := fmt.Sprint("http://example.com/", i)
+		key := mustCreate(t, one, &pb.CreateLink{Keyspace: "codes", Link: &pb.Link{Url: url}})
+		found(other, key, url)
+		if o := create(patient(t), other, aliasTo(strings.ToUpper(key), "http://example.com/other"), nil); !errors.Is(o.Err, fsm.ErrAliasTaken) {
+			t.Fatalf("an alias is %s, of %s: %v", o.Key, key, o.Err)
+		}
+	}
+	taken, _ := takeOf(t, other, "codes", 1)
+	free := taken[0]
+	if o := create(patient(t), one, &pb.CreateLink{TakenKey: strings.ToUpper(free), Keyspace: "codes", Link: &pb.Link{Url: "http://example.com/bound"}}, nil); o.Err != nil || o.Key != free {
+		t.Fatalf("bound %s as %s: %v", free, o.Key, o.Err)
+	}
+	found(c.Node(leader), free, "http://example.com/bound")
+	alias := mustCreate(t, one, aliasTo("AbCdEfGh", "http://example.com/alias"))
+	if alias != "abcdefgh" {
+		t.Fatalf("the alias is %s", alias)
+	}
+	found(other, alias, "http://example.com/alias")
+	c.WaitEqual(t)
+	c.Isolate(other.ID()) // what it has it finds alone
+	found(other, alias, "http://example.com/alias")
+	c.Heal()
+	if o := other.DeleteLink(patient(t), "", "ABCDEFGH", nil); o.Err != nil || o.Key != alias {
+		t.Fatalf("deleted %s: %v", o.Key, o.Err)
+	}
+	if _, _, err := other.Link(patient(t), cluster.Local, "aBCDEfGH"); !errors.Is(err, fsm.ErrLinkDeleted) {
+		t.Fatal(err)
+	}
+	c.WaitEqual(t)
+}
+
 // A key space is there for every node as soon as it was acknowledged, and its keys
 // go all the ways that keys go: taken through each node, across leaders, in small
 // and large amounts, inspected, bound, made for links, returned.
@@ -147,7 +200,7 @@ func TestAliasBeforeItsKeyspace(t *testing.T) {
 		}
 	}
 	for key := range early {
-		if link, err := n.Link(patient(t), cluster.Linearizable, key); err != nil || link.Url != "http://example.com/early" {
+		if _, link, err := n.Link(patient(t), cluster.Linearizable, key); err != nil || link.Url != "http://example.com/early" {
 			t.Fatalf("%s: %v, %v", key, link, err)
 		}
 		o := create(patient(t), n, &pb.CreateLink{TakenKey: key, Keyspace: "d7", Link: &pb.Link{Url: "http://example.com/late"}}, nil)

@@ -65,7 +65,7 @@ func gone(t *testing.T, c *harness.Cluster, keys ...string) {
 	for _, id := range c.Up() {
 		n := c.Node(id)
 		for _, key := range keys {
-			if _, err := n.Link(patient(t), cluster.Linearizable, key); !errors.Is(err, fsm.ErrLinkNotFound) {
+			if _, _, err := n.Link(patient(t), cluster.Linearizable, key); !errors.Is(err, fsm.ErrLinkNotFound) {
 				t.Errorf("%s through %s: %v", key, id, err)
 			}
 			if o := create(patient(t), n, aliasTo(key, "http://example.com/"), nil); !errors.Is(o.Err, fsm.ErrAliasTaken) {
@@ -144,7 +144,7 @@ func TestP1_RestoreNeverReissues(t *testing.T) {
 			gone(t, c, list(receipt)[:2]...)
 		}
 		for _, key := range append(kept, "early") {
-			if _, err := c.Node(follower).Link(patient(t), cluster.Linearizable, key); err != nil {
+			if _, _, err := c.Node(follower).Link(patient(t), cluster.Linearizable, key); err != nil {
 				t.Errorf("%s of the backup: %v", key, err)
 			}
 		}
@@ -308,7 +308,7 @@ func TestRestoreOfAnotherClustersBackup(t *testing.T) {
 				t.Errorf("%s is at position %d, in the old cluster at %d (%v, %v)", key, now.Position, then.Position, errNow, errThen)
 			}
 		}
-		if _, err := c.Node(id).Link(patient(t), cluster.Linearizable, links[0]); err != nil {
+		if _, _, err := c.Node(id).Link(patient(t), cluster.Linearizable, links[0]); err != nil {
 			t.Errorf("a link of the backup through %s: %v", id, err)
 		}
 	}
@@ -345,7 +345,7 @@ func TestP10_ARestoreThatFailsSaysWhatItKnows(t *testing.T) {
 		}
 		err := <-failed
 		c.Heal()
-		_, found := c.Node(c.WaitLeader()).Link(patient(t), cluster.Linearizable, alias)
+		_, _, found := c.Node(c.WaitLeader()).Link(patient(t), cluster.Linearizable, alias)
 		if found != nil && !errors.Is(found, fsm.ErrLinkNotFound) {
 			t.Fatal(found)
 		}

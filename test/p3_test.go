@@ -28,7 +28,7 @@ func resolves(t *testing.T, c *harness.Cluster, links map[string]string) {
 	for _, id := range c.Up() {
 		for key, url := range links {
 			for _, level := range []cluster.Level{cluster.Local, cluster.Linearizable} {
-				link, err := c.Node(id).Link(patient(t), level, key)
+				_, link, err := c.Node(id).Link(patient(t), level, key)
 				if err != nil {
 					t.Errorf("%s on %s: %v", key, id, err)
 				} else if link.Url != url {
@@ -81,7 +81,7 @@ func TestP3_ADeletedLinkStaysDeletedAndItsKeyUsed(t *testing.T) {
 		t.Fatal(o.Err)
 	}
 	for _, id := range c.Up() {
-		if _, err := c.Node(id).Link(patient(t), cluster.Linearizable, key); !errors.Is(err, fsm.ErrLinkDeleted) {
+		if _, _, err := c.Node(id).Link(patient(t), cluster.Linearizable, key); !errors.Is(err, fsm.ErrLinkDeleted) {
 			t.Errorf("on %s: %v", id, err)
 		}
 	}

@@ -20,7 +20,7 @@ func TestP6_AReadOnAnIdleClusterAfterAnElection(t *testing.T) {
 			t.Helper()
 			<-time.After(10 * time.Second) // idle: the leader's first lease is long done
 			for _, id := range c.Up() {
-				if _, err := c.Node(id).Link(within(t, time.Second), cluster.Linearizable, key); err != nil {
+				if _, _, err := c.Node(id).Link(within(t, time.Second), cluster.Linearizable, key); err != nil {
 					t.Errorf("%s, through %s: %v", when, id, err)
 				}
 			}

@@ -49,7 +49,7 @@ func (r *register) write(ctx context.Context, n *cluster.Node) bool {
 
 func (r *register) read(ctx context.Context, n *cluster.Node) bool {
 	least := r.acked.Load()
-	link, err := n.Link(ctx, cluster.Linearizable, r.key)
+	_, link, err := n.Link(ctx, cluster.Linearizable, r.key)
 	if err != nil {
 		if !mayFail(err) {
 			r.t.Errorf("read through %s: %v", n.ID(), err)
@@ -129,12 +129,12 @@ func TestP6_APartitionedLeaderAnswersNoLinearizableRead(t *testing.T) {
 	if _, leading := old.Age(); !leading {
 		t.Log("the machine is busy: the old leader's lease is over already")
 	}
-	link, err := old.Link(within(t, 2*lease), cluster.Linearizable, r.key)
+	_, link, err := old.Link(within(t, 2*lease), cluster.Linearizable, r.key)
 	if !errors.Is(err, cluster.ErrNoLeader) {
 		t.Errorf("the old leader answers %v, %v", link, err)
 	}
 	// Its state is the old one: a local read shows it, as it may.
-	if link, err := old.Link(within(t, lease), cluster.Local, r.key); err != nil || link.Url != numbered(0) {
+	if _, link, err := old.Link(within(t, lease), cluster.Local, r.key); err != nil || link.Url != numbered(0) {
 		t.Errorf("local read: %v, %v", link, err)
 	}
 	c.Heal()
@@ -188,7 +188,7 @@ func TestP6_ALocalReadFindsWhatWasAcknowledgedElsewhere(t *testing.T) {
 		if _, err := behind.Machine().Link(key); errors.Is(err, fsm.ErrLinkNotFound) {
 			missed++
 		}
-		link, err := behind.Link(patient(t), cluster.Local, key)
+		_, link, err := behind.Link(patient(t), cluster.Local, key)
 		if err != nil || link.Url != numbered(int64(i)) {
 			t.Errorf("%v, %v", link, err)
 		}
@@ -196,11 +196,11 @@ func TestP6_ALocalReadFindsWhatWasAcknowledgedElsewhere(t *testing.T) {
 	if missed == 0 {
 		t.Error("the follower was never behind: this test has shown nothing")
 	}
-	if _, err := behind.Link(patient(t), cluster.Local, "nothere"); !errors.Is(err, fsm.ErrLinkNotFound) {
+	if _, _, err := behind.Link(patient(t), cluster.Local, "nothere"); !errors.Is(err, fsm.ErrLinkNotFound) {
 		t.Errorf("a link that does not exist: %v", err)
 	}
 	c.Isolate(behind.ID())
-	if _, err := behind.Link(within(t, time.Second), cluster.Local, "nothere"); errors.Is(err, fsm.ErrLinkNotFound) || err == nil {
+	if _, _, err := behind.Link(within(t, time.Second), cluster.Local, "nothere"); errors.Is(err, fsm.ErrLinkNotFound) || err == nil {
 		t.Errorf("alone it cannot know, but says: %v", err)
 	}
 }

@@ -65,11 +65,11 @@ func unfailing(t *testing.T, l *load, id, known string) {
 		return create(ctx, n, linkTo("http://example.com/"), nil).Err
 	})
 	do("linearizable read", func(ctx context.Context, n *cluster.Node) error {
-		_, err := n.Link(ctx, cluster.Linearizable, known)
+		_, _, err := n.Link(ctx, cluster.Linearizable, known)
 		return err
 	})
 	do("redirect", func(ctx context.Context, n *cluster.Node) error {
-		_, err := n.Link(ctx, cluster.Local, known)
+		_, _, err := n.Link(ctx, cluster.Local, known)
 		return err
 	})
 }
@@ -86,7 +86,7 @@ func TestP9_RedirectsGoOnWithoutAMajority(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
 	cancel() // not even time to ask anybody
 	for range 100 {
-		if link, err := last.Link(over, cluster.Local, key); err != nil || link.Url != "http://example.com/" {
+		if _, link, err := last.Link(over, cluster.Local, key); err != nil || link.Url != "http://example.com/" {
 			t.Fatalf("redirect: %v, %v", link, err)
 		}
 	}
@@ -94,10 +94,10 @@ func TestP9_RedirectsGoOnWithoutAMajority(t *testing.T) {
 		t.Errorf("the answer's age is %s, leading: %v", age, leading)
 	}
 	short := within(t, 300*time.Millisecond)
-	if _, err := last.Link(short, cluster.Linearizable, key); !errors.Is(err, cluster.ErrNoLeader) {
+	if _, _, err := last.Link(short, cluster.Linearizable, key); !errors.Is(err, cluster.ErrNoLeader) {
 		t.Errorf("linearizable read: %v", err)
 	}
-	if _, err := last.Link(short, cluster.Local, "unknown"); err == nil || errors.Is(err, fsm.ErrLinkNotFound) {
+	if _, _, err := last.Link(short, cluster.Local, "unknown"); err == nil || errors.Is(err, fsm.ErrLinkNotFound) {
 		t.Errorf("a link that this node cannot know to be absent: %v", err)
 	}
 	c.Restart("n1")

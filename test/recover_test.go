@@ -52,7 +52,7 @@ func TestRecoveryFromALostMajority(t *testing.T) {
 
 		c.Restart(survivor)
 		c.WaitLeader()
-		link, err := c.Node(survivor).Link(patient(t), cluster.Linearizable, known)
+		_, link, err := c.Node(survivor).Link(patient(t), cluster.Linearizable, known)
 		if err != nil || link.Url != "http://example.com/known" {
 			t.Errorf("%v, %v", link, err)
 		}

@@ -54,6 +54,9 @@ func describe(t *table, k client.Keyspace) {
 	if k.Check {
 		t.row("check", "a character at the end")
 	}
+	if k.AnyCase {
+		t.row("case", "either: abc is ABC")
+	}
 	if k.Blocked > 0 {
 		t.row("blocked", fmt.Sprintf("%d words", k.Blocked))
 	}
@@ -131,6 +134,7 @@ Alphabets: ` + strings.Join(slices.Sorted(maps.Keys(keyspace.Alphabets)), ", ") 
 	cmd.Flags().IntVar(&k.Length, "length", 0, "characters of the alphabet in a key")
 	cmd.Flags().StringVar(&k.Prefix, "prefix", "", "what each key begins with")
 	cmd.Flags().BoolVar(&k.Check, "check", false, "a check character at the end")
+	cmd.Flags().BoolVar(&k.AnyCase, "ignore-case", false, "let keys be written in either case; alphabet and prefix have letters of one")
 	cmd.Flags().StringVar(&blocklist, "blocklist", "", "`FILE` of words, one a line, that no key may contain, in any case of letters; # begins a comment")
 	grow := growFlag(cmd, "go on with keys of one character more when all are used")
 	create := f.run(func(ctx context.Context, s *session, args []string) error {

@@ -12,6 +12,6 @@ var Alphabets = map[string]string{
 	"crockford32": "0123456789ABCDEFGHJKMNPQRSTVWXYZ",
 	"hex":         "0123456789abcdef",
 	"digits":      "0123456789",
-	"lowercase":   "abcdefghijklmnopqrstuvwxyz",
-	"uppercase":   "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+	"lowercase":   lowerCase,
+	"uppercase":   upperCase,
 }

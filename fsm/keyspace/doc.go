@@ -39,6 +39,9 @@
 // it takes any alphabet of an even number of characters, and needs no other
 // characters than the alphabet's, as ISO 7064 would.
 //
+// A key of a case-insensitive space may be written with its letters in either case:
+// Position takes all that stands for it, [Permutation.Canonical] gives the key.
+//
 // The order of the characters in the alphabet and the secret are part of the
 // permutation. Neither may change once a key has been handed out.
 //

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // CipherKeySize is the length in bytes of a permutation's secret, an AES-256 key.
@@ -26,7 +27,8 @@ type Permutation struct {
 	feistel feistel
 	radix   uint64
 	length  int       // of a key, all in all
-	value   [256]byte // character -> numeral, notInAlphabet for all others
+	value   [256]byte // character as it may be written -> numeral, notInAlphabet for all others
+	fold    [256]byte // character as it may be written -> that of the key
 }
 
 // A radix is at most 64, so no numeral collides with it.
@@ -53,11 +55,12 @@ func NewPermutation(s Space, key []byte) (*Permutation, error) {
 		radix:   uint64(len(s.Alphabet)),
 		length:  s.KeyLength(),
 	}
-	for i := range p.value {
-		p.value[i] = notInAlphabet
-	}
-	for i := range len(s.Alphabet) {
-		p.value[s.Alphabet[i]] = byte(i)
+	for c := range p.value {
+		p.value[c] = notInAlphabet
+		p.fold[c] = s.fold(byte(c))
+		if i := strings.IndexByte(s.Alphabet, p.fold[c]); i >= 0 {
+			p.value[c] = byte(i)
+		}
 	}
 	return p, nil
 }
@@ -105,17 +108,12 @@ func (p *Permutation) AppendKeys(dst []byte, from, n uint64) []byte {
 	return dst[:len(dst)+total]
 }
 
-// Position returns the position of key, the inverse of AppendKey. It returns
-// false if key is not in the space. It allocates nothing.
+// Position returns the position of key, the inverse of AppendKey; in a
+// case-insensitive space, of the key that is written so. It returns false if that
+// is not in the space. It allocates nothing.
 func (p *Permutation) Position(key string) (pos uint64, ok bool) {
-	body, ok := p.body(key)
+	a, b, ok := p.halves(key)
 	if !ok {
-		return 0, false
-	}
-	half := p.space.Length / 2
-	a, okA := p.number(body[:half])
-	b, okB := p.number(body[half:])
-	if !okA || !okB || p.space.Check && !p.checks(body, key[p.length-1]) {
 		return 0, false
 	}
 	s := scratchPool.Get().(*scratch)
@@ -124,18 +122,53 @@ func (p *Permutation) Position(key string) (pos uint64, ok bool) {
 	return a*p.feistel.right + b, true
 }
 
+// Canonical returns the key at Position(key): key itself, but for the case of its
+// letters in a case-insensitive space. It allocates only what differs.
+func (p *Permutation) Canonical(key string) (canonical string, ok bool) {
+	if _, _, ok := p.halves(key); !ok {
+		return "", false
+	}
+	for i := range len(key) {
+		if p.fold[key[i]] != key[i] {
+			folded := []byte(key)
+			for i, c := range folded {
+				folded[i] = p.fold[c]
+			}
+			return string(folded), true
+		}
+	}
+	return key, true
+}
+
+// halves reads the numeral string between prefix and check character.
+func (p *Permutation) halves(key string) (a, b uint64, ok bool) {
+	body, ok := p.body(key)
+	if !ok {
+		return 0, 0, false
+	}
+	half := p.space.Length / 2
+	a, okA := p.number(body[:half])
+	b, okB := p.number(body[half:])
+	return a, b, okA && okB && (!p.space.Check || p.checks(body, key[p.length-1]))
+}
+
 // body cuts off what all keys have.
 func (p *Permutation) body(key string) (body string, ok bool) {
 	from := len(p.space.Prefix)
-	if len(key) != p.length || key[:from] != p.space.Prefix {
+	if len(key) != p.length {
 		return "", false
+	}
+	for i := range from {
+		if p.fold[key[i]] != p.space.Prefix[i] {
+			return "", false
+		}
 	}
 	return key[from : from+p.space.Length], true
 }
 
 // checks tells whether the check character is that of the body.
 func (p *Permutation) checks(body string, c byte) bool {
-	return p.space.Alphabet[p.checkDigit(body)] == c
+	return p.space.Alphabet[p.checkDigit(body)] == p.fold[c]
 }
 
 // Fault says for people why key is not in the space, "" if it is.

@@ -258,6 +258,7 @@ func TestNoAllocations(t *testing.T) {
 			"AppendKey":      func() { p.AppendKey(dst, 7) },
 			"AppendKeys":     func() { p.AppendKeys(dst, 7, 100) },
 			"Position":       func() { p.Position(key) },
+			"Canonical":      func() { p.Canonical(key) },
 			"Position, none": func() { p.Position("no such key") },
 			"Space.Contains": func() { s.Contains(key) },
 		} {

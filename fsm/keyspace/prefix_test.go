@@ -13,6 +13,7 @@ func anyAffixedSpace(t *rapid.T) Space {
 	s := anySpace().Filter(func(s Space) bool { return s.Length < maxLength }).Draw(t, "space")
 	s.Prefix = rapid.StringMatching(fmt.Sprintf("[A-Za-z0-9_-]{0,%d}", min(4, maxLength-s.Length-1))).Draw(t, "prefix")
 	s.Check = len(s.Alphabet)%2 == 0 && rapid.Bool().Draw(t, "check")
+	s.CaseInsensitive = !(s.hasUpper() && s.hasLower()) && rapid.Bool().Draw(t, "either case")
 	return s
 }
 
@@ -90,9 +91,15 @@ func TestSpacesThatDoNotMeet(t *testing.T) {
 		affix := rapid.SampledFrom([]string{"", "", "a", "0", "V-", "ab"})
 		draw := func() Space {
 			return Space{Alphabet: alphabet.Draw(t, "alphabet"), Length: rapid.IntRange(6, 8).Draw(t, "length"),
-				Prefix: affix.Draw(t, "prefix"), Check: rapid.Bool().Draw(t, "check")}
+				Prefix: affix.Draw(t, "prefix"), Check: rapid.Bool().Draw(t, "check"), CaseInsensitive: rapid.Bool().Draw(t, "either case")}
 		}
 		a, b := draw(), draw()
+		if a.hasUpper() && a.hasLower() {
+			a.CaseInsensitive = false
+		}
+		if b.hasUpper() && b.hasLower() {
+			b.CaseInsensitive = false
+		}
 		if a.Meets(b) != b.Meets(a) || !a.Meets(a) {
 			t.Fatalf("%+v and %+v do not agree whether they meet", a, b)
 		}
@@ -100,7 +107,7 @@ func TestSpacesThatDoNotMeet(t *testing.T) {
 		var both []byte
 		for i := range min(a.KeyLength(), b.KeyLength()) {
 			for _, c := range []byte(urlSafe) {
-				if place := string(c); strings.Contains(a.charsAt(i), place) && strings.Contains(b.charsAt(i), place) {
+				if mayStand(a, i, c) && mayStand(b, i, c) {
 					both = append(both, c)
 					break
 				}
@@ -116,6 +123,9 @@ func TestSpacesThatDoNotMeet(t *testing.T) {
 		p, q := permute(t, a), permute(t, b)
 		for range 50 {
 			key := string(p.AppendKey(nil, rapid.Uint64Range(0, p.Size()-1).Draw(t, "pos")))
+			if a.CaseInsensitive {
+				key = inOtherCases(t, key)
+			}
 			if _, ok := q.Position(key); ok {
 				t.Fatalf("%s is a key of %+v and of %+v", key, a, b)
 			}
@@ -134,6 +144,11 @@ func TestAffixFaults(t *testing.T) {
 		{Space{Alphabet: "01", Length: 62, Prefix: "ab", Check: true}, "65 characters in all"},
 		{Space{Alphabet: "abcde", Length: 10, Check: true}, "an even number"},
 		{Space{Alphabet: "abcde", Length: 10}, ""},
+		{Space{Alphabet: Base62, Length: 6, CaseInsensitive: true}, "letters of both cases"},
+		{Space{Alphabet: Alphabets["base58"], Length: 6, CaseInsensitive: true}, "letters of both cases"},
+		{Space{Alphabet: Alphabets["hex"], Length: 6, Prefix: "V-", CaseInsensitive: true}, "letters of both cases"},
+		{Space{Alphabet: Alphabets["crockford32"], Length: 6, Prefix: "V-", CaseInsensitive: true}, ""},
+		{Space{Alphabet: digits, Length: 6, CaseInsensitive: true}, ""},
 	} {
 		err := c.space.Validate()
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
@@ -148,6 +163,70 @@ func TestAffixFaults(t *testing.T) {
 	} {
 		if got := p.Fault(text); (got == "") != (want == "") || !strings.Contains(got, want) {
 			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
+
+// mayStand tells whether c may be written at place i of a key.
+func mayStand(s Space, i int, c byte) bool {
+	chars, written := s.charsAt(i), string(c)
+	if s.CaseInsensitive {
+		chars, written = strings.ToLower(chars), strings.ToLower(written)
+	}
+	return strings.Contains(chars, written)
+}
+
+// inOtherCases is the key with some of its letters in the other case.
+func inOtherCases(t *rapid.T, key string) string {
+	written := []byte(key)
+	for i, c := range written {
+		if 'a' <= c|0x20 && c|0x20 <= 'z' && rapid.Bool().Draw(t, "other case") {
+			written[i] ^= 0x20
+		}
+	}
+	return string(written)
+}
+
+// However the letters of a key are written, it is at its position and has one
+// canonical form; where case counts, only as it is.
+func TestKeysInEitherCase(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := anyAffixedSpace(t)
+		p := permute(t, s)
+		pos := rapid.Uint64Range(0, p.Size()-1).Draw(t, "pos")
+		key := string(p.AppendKey(nil, pos))
+		written := inOtherCases(t, key)
+		if at, ok := p.Position(written); s.CaseInsensitive && (!ok || at != pos || p.Fault(written) != "" || !s.Contains(written)) {
+			t.Fatalf("%+v: %s, for %s, is at %d, %v, want %d; fault %q", s, written, key, at, ok, pos, p.Fault(written))
+		} else if !s.CaseInsensitive && ok && at == pos && written != key {
+			t.Fatalf("%+v: %s and %s are both at %d", s, written, key, pos)
+		}
+		for i, c := range []byte(key) { // one letter in the other case
+			other := key[:i] + string(c^0x20) + key[i+1:]
+			if canonical, ok := p.Canonical(other); s.CaseInsensitive && 'a' <= c|0x20 && c|0x20 <= 'z' && (!ok || canonical != key) {
+				t.Fatalf("%+v: %s, for %s, is canonical %q, %v", s, other, key, canonical, ok)
+			}
+		}
+		// Any string, near a key: its canonical form is the key at its position.
+		near := []byte(written)
+		near[rapid.IntRange(0, len(near)-1).Draw(t, "place")] = rapid.Byte().Draw(t, "byte")
+		at, ok := p.Position(string(near))
+		canonical, same := p.Canonical(string(near))
+		if ok != same || (p.Fault(string(near)) == "") != ok || ok && canonical != string(p.AppendKey(nil, at)) {
+			t.Fatalf("%+v: %q is at %d, %v, and canonical %q, %v", s, near, at, ok, canonical, same)
+		}
+	})
+}
+
+func TestSpellingsMeet(t *testing.T) {
+	low := Space{Alphabet: lowerCase, Length: 7, Prefix: "a-"}
+	loud := Space{Alphabet: upperCase, Length: 7, Prefix: "A-"}
+	for _, c := range []struct{ low, loud, meet bool }{
+		{false, false, false}, {true, false, true}, {false, true, true}, {true, true, true},
+	} {
+		low.CaseInsensitive, loud.CaseInsensitive = c.low, c.loud
+		if low.Meets(loud) != c.meet || loud.Meets(low) != c.meet {
+			t.Errorf("%+v: they meet: %v, %v", c, low.Meets(loud), loud.Meets(low))
 		}
 	}
 }

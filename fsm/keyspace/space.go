@@ -8,6 +8,8 @@ import (
 
 const (
 	urlSafe   = Base62 + "_-"
+	upperCase = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	lowerCase = "abcdefghijklmnopqrstuvwxyz"
 	minRadix  = 2
 	maxLength = 64
 	minSize   = 1_000_000 // SP 800-38G Revision 1: radix^minlen >= 1,000,000
@@ -26,6 +28,10 @@ type Space struct {
 	Length   int    // characters in a key that differ, 1 to 64
 	Prefix   string // of A-Z a-z 0-9 _ -
 	Check    bool   // a character of the alphabet at the end: Luhn mod N over those that differ
+
+	// CaseInsensitive: a key may be written with its letters in either case. Alphabet
+	// and prefix have letters of one case, that of the keys themselves.
+	CaseInsensitive bool
 }
 
 // KeyLength is how many characters a key has in all.
@@ -45,15 +51,39 @@ func (s Space) charsAt(i int) string {
 	return s.Alphabet
 }
 
-// Meets tells whether a string may be a key of both spaces: they have one length
-// and, at every place, a character in common. (With check characters it can be
-// that none is in fact.)
+// writtenAt are the characters that may be written for those of charsAt.
+func (s Space) writtenAt(i int) string {
+	chars := s.charsAt(i)
+	if s.CaseInsensitive {
+		return strings.ToUpper(chars) + strings.ToLower(chars)
+	}
+	return chars
+}
+
+// fold is the character of a key that c is written for.
+func (s Space) fold(c byte) byte {
+	switch {
+	case !s.CaseInsensitive:
+	case 'a' <= c && c <= 'z' && s.hasUpper():
+		return c - 'a' + 'A'
+	case 'A' <= c && c <= 'Z' && !s.hasUpper():
+		return c - 'A' + 'a'
+	}
+	return c
+}
+
+func (s Space) hasUpper() bool { return strings.ContainsAny(s.Alphabet+s.Prefix, upperCase) }
+func (s Space) hasLower() bool { return strings.ContainsAny(s.Alphabet+s.Prefix, lowerCase) }
+
+// Meets tells whether a string may stand for a key of both spaces: they have one
+// length and, at every place, a character in common. (With check characters it can
+// be that none is in fact.)
 func (s Space) Meets(t Space) bool {
 	if s.KeyLength() != t.KeyLength() {
 		return false
 	}
 	for i := range s.KeyLength() {
-		if !strings.ContainsAny(s.charsAt(i), t.charsAt(i)) {
+		if !strings.ContainsAny(s.writtenAt(i), t.writtenAt(i)) {
 			return false
 		}
 	}
@@ -80,6 +110,9 @@ func (s Space) Validate() error {
 	}
 	if s.Check && radix%2 != 0 {
 		faults = append(faults, fmt.Sprintf("alphabet has %d characters: a check character finds mistakes only in an even number: add or remove one", radix))
+	}
+	if s.CaseInsensitive && s.hasUpper() && s.hasLower() {
+		faults = append(faults, "case-insensitive keys cannot have letters of both cases: choose an alphabet of one, as crockford32 or lowercase, and the prefix in the same")
 	}
 	if len(faults) == 0 {
 		return nil
@@ -151,14 +184,14 @@ func (s Space) Size() uint64 {
 	return power(uint64(len(s.Alphabet)), s.Length)
 }
 
-// Contains reports whether key can be a key of this space: the right length, the
-// prefix, and only characters of the alphabet. The check character may be wrong.
+// Contains reports whether key can stand for a key of this space: the right length,
+// the prefix, and only characters of the alphabet. The check character may be wrong.
 func (s Space) Contains(key string) bool {
 	if len(key) != s.KeyLength() {
 		return false
 	}
 	for i := range len(key) {
-		if strings.IndexByte(s.charsAt(i), key[i]) < 0 {
+		if strings.IndexByte(s.writtenAt(i), key[i]) < 0 {
 			return false
 		}
 	}

@@ -169,9 +169,12 @@ type Keyspace struct {
 	ClaimFrom string `protobuf:"bytes,18,opt,name=claim_from,json=claimFrom,proto3" json:"claim_from,omitempty"`
 	// Whether it goes on with keys of one character more when all are generated.
 	// Absent: the default one does. Of several lengths, the last one's counts.
-	Grow          *bool `protobuf:"varint,19,opt,name=grow,proto3,oneof" json:"grow,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Grow *bool `protobuf:"varint,19,opt,name=grow,proto3,oneof" json:"grow,omitempty"`
+	// A key may be written with its letters in either case. Alphabet and prefix have
+	// letters of one case, which is that of the keys in all tables.
+	CaseInsensitive bool `protobuf:"varint,20,opt,name=case_insensitive,json=caseInsensitive,proto3" json:"case_insensitive,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Keyspace) Reset() {
@@ -333,6 +336,13 @@ func (x *Keyspace) GetClaimFrom() string {
 func (x *Keyspace) GetGrow() bool {
 	if x != nil && x.Grow != nil {
 		return *x.Grow
+	}
+	return false
+}
+
+func (x *Keyspace) GetCaseInsensitive() bool {
+	if x != nil {
+		return x.CaseInsensitive
 	}
 	return false
 }
@@ -1546,7 +1556,7 @@ var File_fsm_pb_rows_proto protoreflect.FileDescriptor
 const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\n" +
 	"\x11fsm/pb/rows.proto\x12\n" +
-	"kgs.fsm.v1\"\x95\x04\n" +
+	"kgs.fsm.v1\"\xc0\x04\n" +
 	"\bKeyspace\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\balphabet\x18\x02 \x01(\tR\balphabet\x12\x16\n" +
@@ -1570,7 +1580,8 @@ const file_fsm_pb_rows_proto_rawDesc = "" +
 	"\tblocklist\x18\x11 \x03(\tR\tblocklist\x12\x1d\n" +
 	"\n" +
 	"claim_from\x18\x12 \x01(\tR\tclaimFrom\x12\x17\n" +
-	"\x04grow\x18\x13 \x01(\bH\x00R\x04grow\x88\x01\x01B\a\n" +
+	"\x04grow\x18\x13 \x01(\bH\x00R\x04grow\x88\x01\x01\x12)\n" +
+	"\x10case_insensitive\x18\x14 \x01(\bR\x0fcaseInsensitiveB\a\n" +
 	"\x05_grow\"\xdb\x01\n" +
 	"\x04Used\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\x04R\x02to\x12-\n" +

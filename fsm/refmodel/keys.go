@@ -286,7 +286,7 @@ func (m *Model) returnKeys(op *pb.ReturnKeys) *pb.Result {
 	positions := map[uint64]bool{}
 	for _, key := range op.Keys {
 		pos, ok := s.Perm.Position(key)
-		if !ok || positions[pos] || m.Links[key] != nil || !grantedTo(grants, pos, s.Used(pos)) {
+		if !ok || positions[pos] || m.Links[m.folded(key)] != nil || !grantedTo(grants, pos, s.Used(pos)) {
 			return code(pb.Code_NOT_RETURNABLE)
 		}
 		positions[pos] = true

@@ -23,7 +23,7 @@ const (
 const keyChars = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
 
 func described(row *pb.Keyspace) keyspace.Space {
-	return keyspace.Space{Alphabet: row.Alphabet, Length: int(row.Length), Prefix: row.Prefix, Check: row.Check}
+	return keyspace.Space{Alphabet: row.Alphabet, Length: int(row.Length), Prefix: row.Prefix, Check: row.Check, CaseInsensitive: row.CaseInsensitive}
 }
 
 // spaceOf finds a key space by its id.
@@ -45,7 +45,7 @@ func (m *Model) createKeyspace(given *pb.Keyspace) *pb.Result {
 		return code(pb.Code_INVALID_KEYSPACE)
 	}
 	row := &pb.Keyspace{Name: name, Alphabet: given.Alphabet, Length: given.Length, Prefix: given.Prefix, Check: given.Check,
-		PermutationKey: given.PermutationKey, Id: m.State.NextKeyspace, CreatedAt: m.State.Clock, Grow: given.Grow}
+		PermutationKey: given.PermutationKey, Id: m.State.NextKeyspace, CreatedAt: m.State.Clock, Grow: given.Grow, CaseInsensitive: given.CaseInsensitive}
 	words, err := keyspace.CleanBlocklist(described(row), given.Blocklist)
 	if described(row).Validate() != nil || err != nil {
 		return code(pb.Code_INVALID_KEYSPACE)
@@ -111,7 +111,7 @@ func nextOf(s *Space, all []*Space) (*Space, pb.Code) {
 	mac := hmac.New(sha256.New, s.Row.PermutationKey)
 	mac.Write([]byte("one character more"))
 	row := &pb.Keyspace{Name: s.Row.Name, Alphabet: s.Row.Alphabet, Length: s.Row.Length + 1, Prefix: s.Row.Prefix, Check: s.Row.Check,
-		Blocklist: s.Row.Blocklist, Grow: s.Row.Grow, PermutationKey: mac.Sum(nil)}
+		Blocklist: s.Row.Blocklist, Grow: s.Row.Grow, CaseInsensitive: s.Row.CaseInsensitive, PermutationKey: mac.Sum(nil)}
 	perm, err := keyspace.NewPermutation(described(row), row.PermutationKey)
 	if err != nil {
 		return nil, pb.Code_INVALID_KEYSPACE
@@ -142,7 +142,28 @@ func told(row *pb.Keyspace) *pb.Keyspace {
 	return row
 }
 
-// patterns are the characters that a key may have, place by place.
+// folded is the key that may be written so: links are under no other name.
+func (m *Model) folded(key string) string {
+	for _, s := range m.Spaces {
+		if _, ok := s.Perm.Position(key); ok && s.Row.CaseInsensitive {
+			if strings.ToLower(s.Row.Prefix+s.Row.Alphabet) == s.Row.Prefix+s.Row.Alphabet {
+				return strings.ToLower(key)
+			}
+			return strings.ToUpper(key)
+		}
+	}
+	return key
+}
+
+// LinkOf is the key of the link that is asked for so.
+func (m *Model) LinkOf(key string) string {
+	if m.Links[key] != nil {
+		return key
+	}
+	return m.folded(key)
+}
+
+// patterns are the characters that may be written for a key, place by place.
 func patterns(row *pb.Keyspace) []string {
 	places := strings.Split(row.Prefix, "")
 	for range row.Length {
@@ -150,6 +171,11 @@ func patterns(row *pb.Keyspace) []string {
 	}
 	if row.Check {
 		places = append(places, row.Alphabet)
+	}
+	if row.CaseInsensitive {
+		for i, chars := range places {
+			places[i] = strings.ToUpper(chars) + strings.ToLower(chars)
+		}
 	}
 	return places
 }
@@ -159,7 +185,7 @@ func meet(a, b []string) bool {
 }
 
 func claimStart(row *pb.Keyspace) string {
-	if row.Prefix == "" {
+	if row.Prefix == "" || row.CaseInsensitive {
 		return "-"
 	}
 	return row.Prefix
@@ -172,7 +198,7 @@ func (m *Model) claim(s *Space) {
 	}
 	var keys []string
 	for _, key := range slices.Sorted(maps.Keys(m.Links)) {
-		if key >= s.Row.ClaimFrom && (s.Row.Prefix == "" || strings.HasPrefix(key, s.Row.Prefix)) {
+		if key >= s.Row.ClaimFrom && (s.Row.Prefix == "" || s.Row.CaseInsensitive || strings.HasPrefix(key, s.Row.Prefix)) {
 			keys = append(keys, key)
 		}
 	}

@@ -33,9 +33,10 @@ func (m *Model) createLink(op *pb.CreateLink) *pb.Result {
 	var refusal pb.Code
 	switch {
 	case op.Alias != "":
-		key, refusal = op.Alias, m.checkAlias(op.Alias)
+		key = m.folded(op.Alias)
+		refusal = m.checkAlias(key)
 	case op.TakenKey != "":
-		key, refusal = op.TakenKey, m.checkTaken(op)
+		key, refusal = m.folded(op.TakenKey), m.checkTaken(op)
 	case op.FindIfExists && op.Generated == nil:
 		refusal = pb.Code_GENERATED_KEY_BOUND
 	default:
@@ -106,7 +107,7 @@ func (m *Model) urlsIndexed() bool {
 func (m *Model) find(op *pb.CreateLink, want *pb.Link) string {
 	for _, key := range slices.Sorted(maps.Keys(m.Links)) {
 		has := m.Links[key]
-		if name := op.Alias + op.TakenKey; name != "" && name != key {
+		if name := m.LinkOf(op.Alias + op.TakenKey); name != "" && name != key {
 			continue
 		}
 		does := has.DeletedAt == 0 && has.Url == want.Url && has.Owner == want.Owner && cmp.Or(has.Redirect, 302) == cmp.Or(want.Redirect, 302) &&
@@ -122,6 +123,7 @@ func (m *Model) find(op *pb.CreateLink, want *pb.Link) string {
 }
 
 func (m *Model) visitLink(key string) *pb.Result {
+	key = m.LinkOf(key)
 	old, now := m.Links[key], m.State.Clock
 	switch {
 	case old == nil || old.DeletedAt != 0:
@@ -173,7 +175,7 @@ func (m *Model) checkAlias(key string) pb.Code {
 }
 
 func (m *Model) checkTaken(op *pb.CreateLink) pb.Code {
-	key, s := op.TakenKey, m.spaceOfKey(op.Keyspace, op.TakenKey)
+	key, s := m.folded(op.TakenKey), m.spaceOfKey(op.Keyspace, op.TakenKey)
 	if s == nil {
 		return pb.Code_KEYSPACE_NOT_FOUND
 	}
@@ -198,7 +200,7 @@ func (m *Model) checkGenerated(space string, g *pb.GeneratedKey) pb.Code {
 	if s == nil {
 		return pb.Code_KEYSPACE_NOT_FOUND
 	}
-	if pos, ok := s.Perm.Position(g.GetKey()); !ok || pos != g.GetPosition() {
+	if pos, ok := s.Perm.Position(g.GetKey()); !ok || pos != g.GetPosition() || m.folded(g.GetKey()) != g.GetKey() {
 		return pb.Code_INVALID
 	}
 	u := s.Used(g.GetPosition())
@@ -209,7 +211,8 @@ func (m *Model) checkGenerated(space string, g *pb.GeneratedKey) pb.Code {
 }
 
 func (m *Model) updateLink(op *pb.UpdateLink) *pb.Result {
-	old := m.Links[op.Key]
+	key := m.LinkOf(op.Key)
+	old := m.Links[key]
 	if old == nil || old.DeletedAt != 0 {
 		return code(pb.Code_LINK_NOT_FOUND)
 	}
@@ -248,15 +251,16 @@ func (m *Model) updateLink(op *pb.UpdateLink) *pb.Result {
 		return code(pb.Code_LINK_TIMES)
 	}
 	link.UpdatedAt = m.State.Clock
-	m.Links[op.Key] = link
-	return &pb.Result{Key: op.Key, Link: link}
+	m.Links[key] = link
+	return &pb.Result{Key: key, Link: link}
 }
 
 func (m *Model) deleteLinkAs(op *pb.DeleteLink) *pb.Result {
-	if old := m.Links[op.Key]; old != nil && strange(old.Owner, op.As) {
+	key := m.LinkOf(op.Key)
+	if old := m.Links[key]; old != nil && strange(old.Owner, op.As) {
 		return code(pb.Code_NOT_OWNER)
 	}
-	return m.deleteLink(op.Key)
+	return m.deleteLink(key)
 }
 
 func (m *Model) deleteLink(key string) *pb.Result {
@@ -273,16 +277,17 @@ func (m *Model) deleteLink(key string) *pb.Result {
 func (m *Model) addVisits(op *pb.AddVisits) *pb.Result {
 	m.State.Misses += op.Misses
 	for _, add := range op.Links {
-		if link := m.Links[add.Key]; link == nil || link.DeletedAt != 0 || add.Visits == nil {
+		key := m.LinkOf(add.Key)
+		if link := m.Links[key]; link == nil || link.DeletedAt != 0 || add.Visits == nil {
 			continue
 		}
-		row := m.Visits[add.Key]
+		row := m.Visits[key]
 		if row == nil {
 			row = &pb.Visits{}
 		} else {
 			row = proto.CloneOf(row)
 		}
-		m.Visits[add.Key] = row
+		m.Visits[key] = row
 		row.Visits += add.Visits.Visits
 		row.Bots += add.Visits.Bots
 		row.Last = max(row.Last, add.Visits.Last)

@@ -13,6 +13,7 @@ type Keyspace struct {
 	Length    int     `json:"length"` // without prefix and check character
 	Prefix    string  `json:"prefix,omitempty"`
 	Check     bool    `json:"check,omitempty"`
+	AnyCase   bool    `json:"case_insensitive,omitempty"` // as in NewKeyspace
 	Blocked   int     `json:"blocked_words,omitempty"`
 	Size      uint64  `json:"size"`
 	Generated uint64  `json:"generated"`
@@ -61,6 +62,7 @@ type NewKeyspace struct {
 	Length    int      `json:"length"`
 	Prefix    string   `json:"prefix,omitempty"`
 	Check     bool     `json:"check,omitempty"`
+	AnyCase   bool     `json:"case_insensitive,omitempty"` // a key may be written in either case; alphabet and prefix have letters of one
 	Blocklist []string `json:"blocklist,omitempty"`
 	// Grow has it go on with longer keys when all are used; nil: only "default" does.
 	Grow *bool `json:"grow,omitempty"`

@@ -56,7 +56,7 @@ function newSpace(k) {
 
 function draw(s, k) {
   const prefix = k.prefix ? `, after ${k.prefix}` : "";
-  put(s.what, `keys of ${k.length} out of ${k.alphabet.length} characters${prefix}${k.check ? ", and a check character" : ""}`);
+  put(s.what, `keys of ${k.length} out of ${k.alphabet.length} characters${prefix}${k.check ? ", and a check character" : ""}${k.case_insensitive ? ", in either case" : ""}`);
   s.what.title = k.alphabet;
   for (const [name] of figures) put(s.values[name], k[name] < 1e12 ? count(k[name]) : about(k[name])); // there is room for so many digits
   s.values.lost.classList.toggle("warn", k.lost > 0);
@@ -109,7 +109,7 @@ function drawNew() {
 onSubmit($("new-space"), async (form) => {
   const made = await call("POST", "v1/keyspaces", {
     name: form.get("name").trim(), alphabet: form.get("alphabet") === "own" ? form.get("characters") : form.get("alphabet"), length: Number(form.get("length")),
-    prefix: form.get("prefix"), check: form.has("check"),
+    prefix: form.get("prefix"), check: form.has("check"), case_insensitive: form.has("ignore-case"),
   });
   $("new-space").reset();
   put($("made-space"), `Made ${made.name}: ${about(made.size)} keys`);

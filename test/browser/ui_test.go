@@ -104,13 +104,14 @@ func TestPage(t *testing.T) {
 
 			name := fmt.Sprint("vouchers-", width)
 			p.do(chromedp.SendKeys(chromedp.CSS("#new-space [name=name]"), name), chromedp.SetValue(chromedp.CSS("#new-space [name=length]"), "2"),
-				chromedp.SendKeys(chromedp.CSS("#new-space [name=prefix]"), fmt.Sprint("V", width, "-")), chromedp.Click(chromedp.CSS("#new-space [name=check]")))
+				chromedp.SendKeys(chromedp.CSS("#new-space [name=prefix]"), fmt.Sprint("V", width, "-")), chromedp.Click(chromedp.CSS("#new-space [name=check]")),
+				chromedp.Click(chromedp.CSS("#new-space [name=ignore-case]")))
 			p.until(`document.querySelector("#space-size.warn")?.innerText.includes("choose another length")`)
 			p.fits()
 			p.do(chromedp.SetValue(chromedp.CSS("#new-space [name=length]"), "10"), chromedp.KeyEvent(kb.Tab))
 			p.until(fmt.Sprintf(`document.querySelector("#space-size").innerText.startsWith("1.1 quadrillion keys of %d characters")`, len(fmt.Sprint("V", width, "-"))+11))
 			p.do(chromedp.Click(chromedp.CSS("#new-space button")))
-			p.until(fmt.Sprintf(`document.querySelector("[data-space=%s]")?.innerText.includes("keys of 10 out of 32 characters, after V%d-, and a check character")`, name, width))
+			p.until(fmt.Sprintf(`document.querySelector("[data-space=%s]")?.innerText.includes("keys of 10 out of 32 characters, after V%d-, and a check character, in either case")`, name, width))
 			p.shoot("new-space")
 
 			p.part("cluster")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type Node struct {
 	Stored   map[string]*pb.Link
 	Visited  map[string]*pb.Visits
 	Misses   uint64
+	AnyCase  bool // keys are in lower case, and may be asked for in any
 	Endless  bool // there are always more links
 	State    fsm.KeyState
 	Rows     []cluster.KeyRow
@@ -141,7 +143,9 @@ func (n *Node) ReturnKeys(ctx context.Context, as string, receipt []byte, keys [
 }
 
 func (n *Node) Key(ctx context.Context, l cluster.Level, space, key string) (fsm.KeyState, error) {
-	return n.State, n.enter(ctx, "Key", l, space, key)
+	state := n.State
+	state.Key = n.keyOf(key)
+	return state, n.enter(ctx, "Key", l, space, key)
 }
 
 func (n *Node) CreateLinks(ctx context.Context, rs []cluster.CreateRequest) []cluster.Outcome {
@@ -179,7 +183,8 @@ func (n *Node) UpdateLink(ctx context.Context, u *pb.UpdateLink, idem *cluster.I
 		return cluster.Outcome{Err: err}
 	}
 	return n.once(idem, func() cluster.Outcome {
-		link, ok := n.Stored[u.Key]
+		key := n.keyOf(u.Key)
+		link, ok := n.Stored[key]
 		if !ok {
 			return cluster.Outcome{Err: fsm.ErrLinkNotFound}
 		}
@@ -190,7 +195,7 @@ func (n *Node) UpdateLink(ctx context.Context, u *pb.UpdateLink, idem *cluster.I
 			link.Tags = u.Tags
 		}
 		link.UpdatedAt = Now.UnixMilli() + 1
-		return cluster.Outcome{Key: u.Key, Link: link, Index: 12}
+		return cluster.Outcome{Key: key, Link: link, Index: 12}
 	})
 }
 
@@ -198,6 +203,7 @@ func (n *Node) VisitLink(ctx context.Context, key string) cluster.Outcome {
 	if err := n.enter(ctx, "VisitLink", key, nil); err != nil {
 		return cluster.Outcome{Err: err}
 	}
+	key = n.keyOf(key)
 	link, ok := n.Stored[key]
 	if !ok {
 		return cluster.Outcome{Err: fsm.ErrLinkNotFound}
@@ -226,14 +232,15 @@ func (n *Node) AddVisits(ctx context.Context, v *pb.AddVisits) error {
 	return nil
 }
 
-func (n *Node) Visits(ctx context.Context, l cluster.Level, key string) (*pb.Visits, error) {
+func (n *Node) Visits(ctx context.Context, l cluster.Level, key string) (string, *pb.Visits, error) {
+	at := n.keyOf(key)
 	if err := n.enter(ctx, "Visits", l, key); err != nil {
-		return nil, err
+		return key, nil, err
 	}
-	if n.Stored[key] == nil {
-		return nil, fsm.ErrLinkNotFound
+	if n.Stored[at] == nil {
+		return at, nil, fsm.ErrLinkNotFound
 	}
-	return n.Visited[key], nil
+	return at, n.Visited[at], nil
 }
 
 func (n *Node) DeleteLink(ctx context.Context, as, key string, idem *cluster.Idempotency) cluster.Outcome {
@@ -241,6 +248,7 @@ func (n *Node) DeleteLink(ctx context.Context, as, key string, idem *cluster.Ide
 		return cluster.Outcome{Err: err}
 	}
 	return n.once(idem, func() cluster.Outcome {
+		key := n.keyOf(key)
 		if _, ok := n.Stored[key]; !ok {
 			return cluster.Outcome{Err: fsm.ErrLinkNotFound}
 		}
@@ -249,14 +257,23 @@ func (n *Node) DeleteLink(ctx context.Context, as, key string, idem *cluster.Ide
 	})
 }
 
-func (n *Node) Link(ctx context.Context, l cluster.Level, key string) (*pb.Link, error) {
+// keyOf is the key of the link that is asked for so.
+func (n *Node) keyOf(key string) string {
+	if _, ok := n.Stored[key]; !ok && n.AnyCase {
+		return strings.ToLower(key)
+	}
+	return key
+}
+
+func (n *Node) Link(ctx context.Context, l cluster.Level, key string) (string, *pb.Link, error) {
 	if err := n.enter(ctx, "Link", l, key); err != nil {
-		return nil, err
+		return key, nil, err
 	}
-	if link, ok := n.Stored[key]; ok {
-		return link, nil
+	at := n.keyOf(key)
+	if link, ok := n.Stored[at]; ok {
+		return at, link, nil
 	}
-	return nil, fmt.Errorf("%w: %s", fsm.ErrLinkNotFound, key)
+	return at, nil, fmt.Errorf("%w: %s", fsm.ErrLinkNotFound, key)
 }
 
 // Tags answers one that every link has.
@@ -337,7 +354,7 @@ func (n *Node) CreateKeyspace(ctx context.Context, r cluster.KeyspaceRequest, id
 		return cluster.CreatedKeyspace{}, err
 	}
 	made := cluster.CreatedKeyspace{New: true, Index: 9, Stats: cluster.KeyspaceStats{
-		Name: r.Name, Alphabet: r.Space.Alphabet, Length: r.Space.Length, Prefix: r.Space.Prefix, Check: r.Space.Check,
+		Name: r.Name, Alphabet: r.Space.Alphabet, Length: r.Space.Length, Prefix: r.Space.Prefix, Check: r.Space.Check, CaseInsensitive: r.Space.CaseInsensitive,
 		Blocked: len(r.Blocklist), Size: r.Space.Size(),
 	}}
 	for _, s := range n.Spaces {
