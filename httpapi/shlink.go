@@ -138,7 +138,7 @@ type shortURLFields struct {
 	crawlable    *bool
 	// Of a new one only.
 	domain *string
-	length *int
+	length any
 }
 
 func (f *shortURLFields) editable() []field {
@@ -185,7 +185,7 @@ func (s *Server) decodeNewShortURL(body []byte, r *http.Request) (*pb.CreateLink
 		field{"customSlug", &f.alias, wantString},
 		field{"findIfExists", &f.find, wantBool},
 		field{"domain", &f.domain, wantString},
-		field{"shortCodeLength", &f.length, "a whole number"})
+		field{"shortCodeLength", &f.length, "none"})
 	if err := decodeObject(body, nullIsAbsent, fields...); err != nil {
 		return nil, err
 	}

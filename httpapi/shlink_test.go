@@ -61,6 +61,10 @@ func TestCreateShortURL(t *testing.T) {
 		`"meta":{"validSince":"2025-12-31T23:00:00.000Z","validUntil":"2030-01-01T00:00:00.000Z","maxVisits":3},` +
 		`"domain":null,"title":"T","crawlable":true,"forwardQuery":false,"hasRedirectRules":false}` + "\n")
 	send(t, s, "POST", "/rest/v3/short-urls", `{"longUrl":"https://a.example/","customSlug":"my-slug"}`).wantShlink(400, "non-unique-slug")
+	if body := send(t, s, "POST", "/rest/v3/short-urls", `{"longUrl":"https://a.example/","shortCodeLength":"8"}`). // as the web client sends it
+															wantShlink(400, "invalid-data", "shortCodeLength").Body.String(); !strings.Contains(body, "key space") {
+		t.Error(body)
+	}
 	node.Err = fmt.Errorf("%w: expires_at is over", fsm.ErrLinkTimes)
 	e := send(t, s, "POST", "/rest/v3/short-urls", body).wantShlink(400, "invalid-data", "validSince", "validUntil")
 	if body := e.Body.String(); strings.Contains(body, "expires_at") || !strings.Contains(body, "validUntil is over") {
@@ -97,6 +101,7 @@ func TestBadShortURLs(t *testing.T) {
 		{with(`"forwardQuery":true`), "ok", ""},
 		{with(`"domain":"other.example"`), "domain", ""},
 		{with(`"shortCodeLength":5`), "shortCodeLength", ""},
+		{with(`"shortCodeLength":null`), "ok", "shortCodeLength"},
 		{with(`"pathPrefix":"p"`), "pathPrefix", ""},
 		{with(`"url":"https://a.example/"`), "url", ""},
 		{with(`"title":"a","title":"b"`), "title", ""},
