@@ -75,9 +75,9 @@
 //     same status. The preview is for all who accept HTML, 406 to others.
 //   - In Shlink's API a member or parameter that kgs cannot honour is invalid-data, a
 //     route 501 not_supported. Lists are in the order of the short codes unless
-//     asked for another, which takes a walk over all that are found, of 10,000 at
-//     most. GET .../short-urls/shorten, which creates and has the key in its URL, is
-//     not there, nor are versions 1 and 2.
+//     asked for another, which takes a walk over all that are found, of 100,000 at
+//     most. Pages end with item 10,000. GET .../short-urls/shorten, which creates
+//     and has the key in its URL, is not there, nor are versions 1 and 2.
 //   - A preview and a QR code are refused as the redirect would be, spend misses
 //     as it does (limits.go), and count no visit. A picture of the wanted size
 //     in which a module would be less than a pixel is 400.

@@ -21,15 +21,22 @@ import (
 // Shlink's lists have pages with numbers, any order, and totals, of which kgs keeps
 // none: a page costs a walk over the links before it, another order than that of the
 // short codes one over all that are found, and so do the visits of tags and of all. A
-// request walks over so many links, or tags, and is refused if that is not enough.
-const shlinkWalk = 10_000
+// request walks over so many links and is refused if that is not enough. 100,000 take
+// some 0.06 s of a core, 0.35 s with their visits.
+const shlinkWalk = 100_000
+
+// maxItems is how far pages go: what they are cut from is in memory.
+const maxItems = 10_000
 
 // maxWalks bounds the requests that hold more than one page of links at once: with the
-// largest links that there can be, one takes 140 MB. More wait for their turn.
+// largest links that there can be, one takes 150 MB. More wait for their turn.
 const maxWalks = 2
 
-var errLongWalk = refusef(kindNotSupported,
-	"it would take a walk over more than %d links: narrow it by tags[], in the order shortCode-ASC, or use GET /v1/links, which has cursors", shlinkWalk)
+var (
+	errLongWalk = refusef(kindNotSupported,
+		"it would take a walk over more than %d links: narrow it by tags[], in the order shortCode-ASC, or use GET /v1/links, which has cursors", shlinkWalk)
+	errDeepPage = refusef(kindNotSupported, "pages end with item %d: narrow the list, or use GET /v1/links, which has cursors", maxItems)
+)
 
 // walk is what one request may look at.
 type walk struct {
@@ -70,10 +77,11 @@ func (w *walk) step() error {
 
 // each visits the links that a query finds, in the order of their keys, until visit
 // says false. Where a text is looked for a step may look at many more than it finds,
-// so there are as few as can be.
+// so there are as few as can be, and each counts for ten.
 func (w *walk) each(q fsm.LinkQuery, visit func(fsm.KeyedLink) bool) error {
+	cost := q.Limit
 	if q.Text != "" {
-		q.Limit = maxPage
+		q.Limit, cost = maxPage, 10*maxPage
 	}
 	for w.left > 0 {
 		if err := w.step(); err != nil {
@@ -92,7 +100,7 @@ func (w *walk) each(q fsm.LinkQuery, visit func(fsm.KeyedLink) bool) error {
 			w.left -= len(page.Links)
 			return nil
 		}
-		w.left -= q.Limit
+		w.left -= cost
 		w.level, q.After = cluster.Local, page.Next
 		if err := w.ctx.Err(); err != nil {
 			return err
@@ -130,10 +138,10 @@ func readPage(query url.Values, size int) (p pageNumber, err error) {
 		*row.into = n
 	}
 	if p.size == -1 {
-		p.size = shlinkWalk
+		p.size = maxItems
 	}
-	if p.page > shlinkWalk/p.size {
-		return p, errLongWalk
+	if p.page > maxItems/p.size {
+		return p, errDeepPage
 	}
 	return p, nil
 }
@@ -204,9 +212,11 @@ type listFilter struct {
 	byVisits bool
 }
 
+func byKey(a, b countedLink) int { return strings.Compare(a.Key, b.Key) }
+
 // shlinkOrders are by what a list may be ordered.
 var shlinkOrders = map[string]func(a, b countedLink) int{
-	"shortCode":   func(a, b countedLink) int { return strings.Compare(a.Key, b.Key) },
+	"shortCode":   byKey,
 	"longUrl":     func(a, b countedLink) int { return strings.Compare(a.Link.Url, b.Link.Url) },
 	"title":       func(a, b countedLink) int { return strings.Compare(a.Link.Title, b.Link.Title) },
 	"dateCreated": func(a, b countedLink) int { return cmp.Compare(a.Link.CreatedAt, b.Link.CreatedAt) },
@@ -225,9 +235,9 @@ func (f *listFilter) readOrder(text string) error {
 	f.byVisits = strings.HasSuffix(strings.ToLower(name), "visits")
 	switch {
 	case direction == "DESC":
-		f.order = func(a, b countedLink) int { return order(b, a) }
+		f.order = func(a, b countedLink) int { return cmp.Or(order(b, a), byKey(a, b)) }
 	case name != "shortCode":
-		f.order = order
+		f.order = func(a, b countedLink) int { return cmp.Or(order(a, b), byKey(a, b)) }
 	}
 	return nil
 }
@@ -308,41 +318,52 @@ func (f *listFilter) readState(query url.Values) error {
 	return nil
 }
 
-// find walks to the links of a page, and to one more, if there is one. whole: they are
-// all that there are.
-func (f *listFilter) find(w *walk, p pageNumber) (found []countedLink, whole bool, err error) {
-	queries := make([]fsm.LinkQuery, max(1, len(f.tags)))
-	for i, tag := range f.tags {
-		queries[i].Tag = tag
+// has says whether a link that is found with one of the tags belongs to the list, and
+// was not found with one before it.
+func (f *listFilter) has(l *pb.Link, before []string) bool {
+	return !hasTags(l, before, false) && !slices.ContainsFunc(f.keep, func(keep func(*pb.Link) bool) bool { return !keep(l) })
+}
+
+// find walks to the links of a page, and counts them and those before it. whole: it
+// went over all that there are; else there is at least one more, which is counted.
+func (f *listFilter) find(s *Server, w *walk, p pageNumber) (page []countedLink, total int, whole bool, err error) {
+	wanted, step, order, tags := p.page*p.size, maxPage, f.order, f.tags
+	switch {
+	case len(tags) == 0:
+		tags = []string{""}
+	case len(tags) > 1 && order == nil:
+		order = byKey
 	}
-	wanted, all := p.page*p.size+1, f.order != nil || len(queries) > 1
-	if all {
-		wanted = shlinkWalk + 1
+	if order == nil && len(f.keep) == 0 {
+		step = min(wanted+1, maxPage)
 	}
-	step := min(wanted, maxPage)
-	if len(f.keep) > 0 {
-		step = maxPage
-	}
-	for _, q := range queries {
-		q.Text, q.Limit = f.text, step
-		err := w.each(q, func(l fsm.KeyedLink) bool {
-			if !slices.ContainsFunc(f.keep, func(keep func(*pb.Link) bool) bool { return !keep(l.Link) }) {
-				found = append(found, countedLink{KeyedLink: l})
+	var first []countedLink // of those seen so far
+	for i, tag := range tags {
+		var failed error
+		err := w.each(fsm.LinkQuery{Tag: tag, Text: f.text, Limit: step}, func(l fsm.KeyedLink) bool {
+			if !f.has(l.Link, tags[:i]) {
+				return true
 			}
-			return len(found) < wanted
+			found := countedLink{KeyedLink: l}
+			if f.byVisits {
+				found.visits, failed = s.visitsHere(w.ctx, l.Key)
+			}
+			total++
+			first = append(first, found)
+			if order != nil && len(first) == wanted+maxPage {
+				slices.SortFunc(first, order)
+				first = slices.Delete(first, wanted, len(first))
+			}
+			return failed == nil && (order != nil || total <= wanted)
 		})
-		if err != nil {
-			return nil, false, err
+		if err := cmp.Or(failed, err); err != nil {
+			return nil, 0, false, err
 		}
 	}
-	if all && len(found) == wanted {
-		return nil, false, errLongWalk
+	if order != nil {
+		slices.SortFunc(first, order)
 	}
-	if len(queries) > 1 {
-		slices.SortFunc(found, shlinkOrders["shortCode"])
-		found = slices.CompactFunc(found, func(a, b countedLink) bool { return a.Key == b.Key })
-	}
-	return found, len(found) < wanted, nil
+	return cut(p, first), total, order != nil || total <= wanted, nil
 }
 
 func (s *Server) countVisits(ctx context.Context, links []countedLink) (err error) {
@@ -379,19 +400,10 @@ func (s *Server) listShortURLs(ctx context.Context, c echo.Context) error {
 	}
 	w := s.newWalk(ctx, level)
 	defer w.end()
-	found, whole, err := f.find(w, p)
+	page, total, whole, err := f.find(s, w, p)
 	if err != nil {
 		return err
 	}
-	if f.order != nil {
-		if f.byVisits {
-			if err := s.countVisits(ctx, found); err != nil {
-				return err
-			}
-		}
-		slices.SortStableFunc(found, f.order)
-	}
-	total, page := len(found), cut(p, found)
 	if !whole && len(f.tags)+len(f.text)+len(f.keep) == 0 {
 		counts, err := s.service.Counts(ctx, cluster.Local)
 		if err != nil {

@@ -31,11 +31,11 @@ func (s *Server) tagPage(ctx context.Context, r *http.Request) (p pageNumber, ta
 	if err != nil {
 		return p, nil, 0, err
 	}
-	if tags, err = s.service.Tags(ctx, level, "", shlinkWalk+1); err != nil {
+	if tags, err = s.service.Tags(ctx, level, "", maxItems+1); err != nil {
 		return p, nil, 0, err
 	}
-	if len(tags) > shlinkWalk {
-		return p, nil, 0, errLongWalk
+	if len(tags) > maxItems {
+		return p, nil, 0, errDeepPage
 	}
 	text := strings.ToLower(query.Get("searchTerm"))
 	tags = slices.DeleteFunc(tags, func(tag string) bool { return !strings.Contains(strings.ToLower(tag), text) })

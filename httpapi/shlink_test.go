@@ -257,7 +257,7 @@ func newLibrary(n int) *library {
 		if i == 6 {
 			link.ExpiresAt = 1
 		}
-		l.links = append(l.links, fsm.KeyedLink{Key: fmt.Sprintf("l%05d", i), Link: link})
+		l.links = append(l.links, fsm.KeyedLink{Key: fmt.Sprintf("%c%05d", 'l'+rune(i/100_000), i%100_000), Link: link})
 	}
 	return l
 }
@@ -292,7 +292,7 @@ func (e exchange) list() string {
 }
 
 func TestListShortURLs(t *testing.T) {
-	few, many := serverOf(t, newLibrary(13)), serverOf(t, newLibrary(12_000))
+	few, many, most := serverOf(t, newLibrary(13)), serverOf(t, newLibrary(12_000)), serverOf(t, newLibrary(102_000))
 	for _, row := range []struct {
 		server      *Server
 		query, want string
@@ -323,6 +323,14 @@ func TestListShortURLs(t *testing.T) {
 		{many, "itemsPerPage=2", "0,1 1/6000 12000"},
 		{many, "page=1000", "9990,9991,9992,9993,9994,9995,9996,9997,9998,9999 1000/1200 12000"},
 		{many, "tags[]=three&orderBy=dateCreated-ASC&itemsPerPage=2", "11997,11994 1/2000 4000"},
+		{many, "orderBy=dateCreated-ASC&itemsPerPage=3", "11999,11998,11997 1/4000 12000"},
+		{many, "orderBy=dateCreated-ASC&itemsPerPage=4&page=2500", "2003,2002,2001,2000 2500/3000 12000"},
+		{many, "orderBy=visits-DESC&itemsPerPage=3&page=2", "39,49,59 2/4000 12000"},
+		{many, "orderBy=longUrl-ASC&searchTerm=1199&itemsPerPage=3", "8457,10457,8570 1/4 12"},
+		{many, "tags[]=three&tags[]=Even&orderBy=dateCreated-ASC&itemsPerPage=3", "11998,11997,11996 1/2667 8000"},
+		{many, "tags[]=Even&tags[]=three&tags[]=rare&tagsMode=any&searchTerm=example&itemsPerPage=2", "0,2 1/4001 8001"},
+		{many, "startDate=2100-01-01T00:00:00Z", " 1/0 0"},
+		{most, "page=1000", "9990,9991,9992,9993,9994,9995,9996,9997,9998,9999 1000/10200 102000"},
 		{many, "tags[]=rare", "5 1/1 1"},
 		{many, "tags[]=rare&tags[]=Even&itemsPerPage=2", "0,2 1/3001 6001"},
 	} {
@@ -345,19 +353,19 @@ func TestListShortURLs(t *testing.T) {
 	for _, target := range []string{"short-urls?tags[]=%zz", "short-urls?searchTerm=50%", "tags?searchTerm=a;b", "tags/stats?searchTerm=%"} {
 		send(t, few, "GET", "/rest/v3/"+target, "").wantShlink(400, "invalid-data") // it would be a list of all
 	}
-	for _, query := range []string{"page=1001", "itemsPerPage=10001", "page=4611686018427387905", "orderBy=dateCreated-DESC", "tags[]=Even&tags[]=three&tags[]=rare&orderBy=visits",
-		"startDate=2100-01-01T00:00:00Z", "tags[]=Even&tags[]=three&tags[]=rare&tagsMode=any&searchTerm=example"} {
+	for _, query := range []string{"page=1001", "itemsPerPage=10001", "page=4611686018427387905", "orderBy=dateCreated-DESC", "orderBy=visits", "startDate=2100-01-01T00:00:00Z",
+		"searchTerm=example&orderBy=title", "tags[]=Even&tags[]=three&tags[]=rare&tagsMode=any&searchTerm=example"} {
 		t.Run(query, func(t *testing.T) {
-			send(t, many, "GET", "/rest/v3/short-urls?"+query, "").wantShlink(501, "urn:kgs:problem:not_supported")
+			send(t, most, "GET", "/rest/v3/short-urls?"+query, "").wantShlink(501, "urn:kgs:problem:not_supported")
 		})
 	}
 }
 
 // A page costs no more steps than its place asks for, and what is refused is bounded.
 func TestListsWalkBoundedly(t *testing.T) {
-	node := newLibrary(12_000)
+	node := newLibrary(102_000)
 	s := serverOf(t, node)
-	for query, calls := range map[string]int{"": 1, "page=100": 2, "page=1000": 11, "orderBy=title": 11, "searchTerm=nothing": 1, "startDate=2100-01-01T00:00:00Z": 11} {
+	for query, calls := range map[string]int{"": 1, "page=100": 2, "page=1000": 11, "orderBy=title": 101, "searchTerm=nothing": 1, "searchTerm=example&orderBy=title": 11, "startDate=2100-01-01T00:00:00Z": 101} {
 		node.calls = 0
 		if send(t, s, "GET", "/rest/v3/short-urls?"+query, ""); node.calls != calls {
 			t.Errorf("%q: %d calls, want %d", query, node.calls, calls)
@@ -416,7 +424,7 @@ func TestShlinkTagsAndVisits(t *testing.T) {
 	for _, query := range []string{"orderBy=visits-ASC", "page=0", "nope=1"} {
 		send(t, s, "GET", "/rest/v3/tags?"+query, "").wantShlink(400, "invalid-data", strings.Split(query, "=")[0])
 	}
-	many := serverOf(t, newLibrary(12_000))
+	many := serverOf(t, newLibrary(102_000))
 	send(t, many, "GET", "/rest/v3/visits", "").wantShlink(501, "urn:kgs:problem:not_supported")
 	send(t, many, "GET", "/rest/v3/tags/stats", "").wantStatus(200)
 }
