@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
@@ -122,6 +124,7 @@ func newSurvivorView(ctx context.Context, web *http.Client, found cluster.Surviv
 		}
 		view.Members = append(view.Members, member)
 	}
+	slices.SortFunc(view.Members, func(a, b memberView) int { return strings.Compare(a.ID, b.ID) })
 	return view
 }
 

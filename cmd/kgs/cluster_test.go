@@ -3,9 +3,11 @@ package main
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/kgs-cluster/kgs/cluster"
 	"github.com/kgs-cluster/kgs/httpapi/client"
 )
 
@@ -108,5 +110,17 @@ func TestMembershipCommands(t *testing.T) {
 		if run.code != exitDone || got != want[0] || run.stdout != want[1] {
 			t.Errorf("%s: %+v, sent %s", args, run, got)
 		}
+	}
+}
+
+// Raft has the members in any order.
+func TestSurvivorsMembersAreInOrder(t *testing.T) {
+	view := newSurvivorView(t.Context(), nil, cluster.Survivor{Node: "n3", Members: []cluster.SurvivorMember{{ID: "n3"}, {ID: "n1"}, {ID: "n2"}}})
+	var ids []string
+	for _, m := range view.Members {
+		ids = append(ids, m.ID)
+	}
+	if !slices.Equal(ids, []string{"n1", "n2", "n3"}) || view.Members[2].State != "this node" {
+		t.Errorf("%+v", view.Members)
 	}
 }
