@@ -44,6 +44,7 @@ says it where it does not:
 What 'kgs links export' wrote keeps its keys; links of other services keep their short
 codes with --keep-codes (of a Bitlink with several, a custom one). A code that is taken or
 cannot be a key is refused, with the reason. Dates of creation, visits and owners start anew.
+Links of Shlink forward queries, as they do there, unless its API's JSON says that one does not.
 
 Prints KEY<TAB>URL for every link, in the order of the file, or with --format json the
 link. Rows that are refused go to stderr with line and reason, and with --rejects to a

@@ -23,6 +23,8 @@ type format struct {
 	// key there; custom and short, URLs that end with it.
 	fields map[string]string
 	strict bool // no other columns
+	// forwards: a link forwards queries unless the row says that it does not.
+	forwards bool
 	// separators are what may stand between tags in one cell.
 	separators string
 	headless   []string // columns of files without a header; nil: there are none
@@ -48,10 +50,11 @@ var otherFormats = []*format{
 	{
 		// The importer's: github.com/shlinkio/shlink-importer. The web client's export
 		// had tags with commas once, and no short code but in the short URL.
-		name: "shlink", separators: "|,",
+		name: "shlink", separators: "|,", forwards: true,
 		fields: map[string]string{
 			"longurl": "url", "shortcode": "code", "shorturl": "short", "title": "title", "tags": "tags",
 			"validsince": "not_before", "validuntil": "expires_at", "maxvisits": "max_visits",
+			"forwardquery": "forward_query",
 		},
 		inside: []string{"shorturls", "data"},
 	},
@@ -158,6 +161,7 @@ func (f *format) notes(passed []string, keepCodes bool) (notes []string) {
 // link makes a link of a row.
 func (f *format) link(fields, cells []string, keepCodes bool) (link client.NewLink, err error) {
 	var custom, code, short string
+	link.ForwardQuery = f.forwards
 	for i, cell := range cells {
 		if !utf8.ValidString(cell) {
 			return link, errNotUTF8

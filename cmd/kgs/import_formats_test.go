@@ -101,6 +101,24 @@ func TestImportLimits(t *testing.T) {
 	}
 }
 
+// TestImportForwarding: links of Shlink forward queries where nothing else is said.
+func TestImportForwarding(t *testing.T) {
+	for file, want := range map[string]bool{
+		"shortCode,longUrl\na,https://a.example/\n":                                 true,
+		`{"shortUrls":{"data":[{"shortCode":"a","longUrl":"https://a.example/"}]}}`: true,
+		`{"shortCode":"a","longUrl":"https://a.example/","forwardQuery":true}`:      true,
+		`{"shortCode":"a","longUrl":"https://a.example/","forwardQuery":false}`:     false,
+		"keyword,url\na,https://a.example/\n":                                       false,
+		`{"url":"https://a.example/"}`:                                              false,
+		`{"url":"https://a.example/","forward_query":true}`:                         true,
+	} {
+		_, entries, err := readEntries(strings.NewReader(file), importOptions{})
+		if err != nil || entries[0].fault != nil || entries[0].link.ForwardQuery != want {
+			t.Errorf("%s: %v, %+v", file, err, entries[0])
+		}
+	}
+}
+
 // TestImportHeadless: phpMyAdmin leaves the column names out.
 func TestImportHeadless(t *testing.T) {
 	file := "\"k\",\"https://a.example/\",\"One\",\"2024-05-01 12:00:00\",\"127.0.0.1\",\"7\"\n\"l\",\"https://b.example/\",NULL,\"\",\"\",\"0\"\n"
