@@ -147,7 +147,7 @@ func (s *Server) listLinks(ctx context.Context, c echo.Context) error {
 	if q.After, err = readCursor(query); err != nil {
 		return err
 	}
-	if q.Tag != "" {
+	if query.Has("tag") {
 		if err := checkTag(q.Tag); err != nil {
 			return err
 		}

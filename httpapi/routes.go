@@ -200,6 +200,9 @@ func (s *Server) call(c echo.Context, start time.Time, to route) (err error) {
 	if err := s.admit(ctx, c, to); err != nil {
 		return err
 	}
+	if err := to.checkQuery(r); err != nil {
+		return err
+	}
 	return to.handler(ctx, c)
 }
 

@@ -170,21 +170,6 @@ func newList[T any](p pageNumber, data []T, total int) listJSON[T] {
 	return listJSON[T]{data, paginationJSON{p.page, (total + p.size - 1) / p.size, p.size, len(data), total}}
 }
 
-// readParams reads a query, and refuses one with others than these, or with one that
-// is not escaped as it should be: without it the list would be another one.
-func readParams(r *http.Request, names ...string) (url.Values, error) {
-	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return nil, invalidf("the query: %v", err)
-	}
-	for name := range query {
-		if name != "consistency" && !slices.Contains(names, name) {
-			return nil, invalidf("the parameter %.80q is not known here", name).of(strings.TrimSuffix(name, "[]"))
-		}
-	}
-	return query, nil
-}
-
 // wordIn is a parameter that is one of a few words, the first of which it is if it is absent.
 func wordIn(query url.Values, name string, words ...string) (string, error) {
 	word := query.Get(name)
