@@ -120,13 +120,7 @@ func (r route) limited() bool {
 // guesses tokens, or sends somebody else's id, spends what his address has. So
 // the look at the token comes first; strangers cannot make the leader busy by it.
 func (s *Server) limitRequest(r *http.Request, valid bool) error {
-	client := limiterKey{}
-	if valid {
-		client.token, _, _ = fsm.ParseToken(requestToken(r.Header))
-	} else {
-		client = s.addressKey(r)
-	}
-	ok, wait := s.requestLimits.take(client, time.Now())
+	ok, wait := s.requestLimits.take(s.clientKey(r, valid), time.Now())
 	if ok {
 		return nil
 	}
@@ -165,6 +159,15 @@ func tooManyRequests(wait int, format string, args ...any) *problem {
 	p := refusef(kindTooManyRequests, format, args...)
 	p.wait = wait
 	return p
+}
+
+// clientKey is the token if it is valid, else the address.
+func (s *Server) clientKey(r *http.Request, valid bool) (client limiterKey) {
+	if !valid {
+		return s.addressKey(r)
+	}
+	client.token, _, _ = fsm.ParseToken(requestToken(r.Header))
+	return client
 }
 
 // addressKey is the client's address; of IPv6 the /64, all of which one client

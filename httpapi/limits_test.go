@@ -43,7 +43,7 @@ func from(t *testing.T, s *Server, address, method, target string, headers ...st
 
 func wantLimited(t *testing.T, s *Server, limit string, want float64) {
 	t.Helper()
-	counter := map[string]prometheus.Counter{"requests": s.metrics.limitedRequests, "misses": s.metrics.limitedMisses}[limit]
+	counter := map[string]prometheus.Counter{"requests": s.metrics.limitedRequests, "misses": s.metrics.limitedMisses, "streams": s.metrics.limitedStreams}[limit]
 	var m dto.Metric
 	if err := counter.Write(&m); err != nil || m.GetCounter().GetValue() != want {
 		t.Errorf("%v limited by %s, want %v (%v)", m.GetCounter().GetValue(), limit, want, err)

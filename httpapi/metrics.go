@@ -19,7 +19,7 @@ type metrics struct {
 
 	problems *prometheus.CounterVec // by a kind's code
 
-	limitedRequests, limitedMisses, visitsLost prometheus.Counter
+	limitedRequests, limitedMisses, limitedStreams, visitsLost prometheus.Counter
 }
 
 func newMetrics(registry *prometheus.Registry, version string) (*metrics, error) {
@@ -36,7 +36,7 @@ func newMetrics(registry *prometheus.Registry, version string) (*metrics, error)
 			Name: "kgs_http_requests_running", Help: "Requests being answered now.",
 		}),
 		watchers: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "kgs_http_watchers", Help: "Open streams of GET /v1/watch and /v1/cluster/watch; at most 64.",
+			Name: "kgs_http_watchers", Help: "Open streams of GET /v1/watch and /v1/cluster/watch; at most 64, of one client 16.",
 		}),
 		connections: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "kgs_http_connections", Help: "Open connections of clients.",
@@ -49,9 +49,9 @@ func newMetrics(registry *prometheus.Registry, version string) (*metrics, error)
 		}, []string{"code"}),
 	}
 	limited := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "kgs_http_rate_limited_total", Help: "Requests refused as too many, by the limit: --rate-limit (requests) or --miss-limit (misses).",
+		Name: "kgs_http_rate_limited_total", Help: "Requests refused as too many, by the limit: --rate-limit (requests), --miss-limit (misses), or open streams of a client (streams).",
 	}, []string{"limit"})
-	m.limitedRequests, m.limitedMisses = limited.WithLabelValues("requests"), limited.WithLabelValues("misses")
+	m.limitedRequests, m.limitedMisses, m.limitedStreams = limited.WithLabelValues("requests"), limited.WithLabelValues("misses"), limited.WithLabelValues("streams")
 	m.visitsLost = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "kgs_visits_lost_total", Help: "Visits that were not counted: too many links visited at once, or no word from the leader.",
 	})

@@ -50,7 +50,7 @@ type Server struct {
 	stall          time.Duration // snapshotStall
 	bodyGrace      time.Duration
 	watch          *watch
-	streams        chan struct{} // of events, as many as may be open
+	streams        streams
 	beat           time.Duration // streamBeat
 	visits         *visitCounter
 	draining       atomic.Bool     // not ready any more
@@ -96,7 +96,7 @@ func New(c Config) (*Server, error) {
 		}
 	}
 	s.visits = newVisitCounter(c.Service, metrics.visitsLost)
-	s.watch, s.streams, s.beat = newWatch(c.Service), make(chan struct{}, maxStreams), streamBeat
+	s.watch, s.streams.of, s.beat = newWatch(c.Service), map[limiterKey]int{}, streamBeat
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.openAPI = sync.OnceValues(func() (uiAsset, error) { return openAPI(c.Version) })
 	unrouted := s.metrics.forRoute("", "none")

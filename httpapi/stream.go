@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -12,8 +13,10 @@ import (
 )
 
 const (
-	// maxStreams bounds the streams of events that are open at once.
-	maxStreams = 64
+	// maxStreams bounds the streams of events that are open at once, and
+	// maxClientStreams those of one client, so that none has all of them.
+	maxStreams       = 64
+	maxClientStreams = 16
 	// streamBeat is how often a stream says at least something, so that its client
 	// and what is between can tell it from a dead one.
 	streamBeat = 10 * time.Second
@@ -23,18 +26,40 @@ const (
 
 var typeEventStream = []string{"text/event-stream"}
 
-// enterStream counts a stream, until leave is called.
-func (s *Server) enterStream() (leave func(), err error) {
-	select {
-	case s.streams <- struct{}{}:
-	default:
+// streams are those that are open.
+type streams struct {
+	mu   sync.Mutex
+	open int
+	of   map[limiterKey]int // clients with at least one
+}
+
+// enterStream counts a stream of the request's client, until leave is called.
+func (s *Server) enterStream(r *http.Request) (leave func(), err error) {
+	client := s.clientKey(r, s.auth)
+	s.streams.mu.Lock()
+	defer s.streams.mu.Unlock()
+	switch {
+	case s.streams.of[client] >= maxClientStreams:
+		s.metrics.limitedStreams.Inc()
+		wait := int(streamBeat.Seconds()) // by then one whose client has died has been found out
+		return nil, tooManyRequests(wait, "this client has %d streams of this node open: close one, or ask another node", maxClientStreams)
+	case s.streams.open >= maxStreams:
 		return nil, refusef(kindBusy, "%d others watch this node; ask another one", maxStreams)
 	}
-	s.metrics.watchers.Inc()
+	s.countStream(client, 1)
 	return func() {
-		<-s.streams
-		s.metrics.watchers.Dec()
+		s.streams.mu.Lock()
+		defer s.streams.mu.Unlock()
+		s.countStream(client, -1)
 	}, nil
+}
+
+func (s *Server) countStream(client limiterKey, n int) {
+	s.streams.open += n
+	s.metrics.watchers.Set(float64(s.streams.open))
+	if s.streams.of[client] += n; s.streams.of[client] == 0 {
+		delete(s.streams.of, client)
+	}
 }
 
 // eventStream is an answer of server-sent events. It ends with the client, its

@@ -19,7 +19,7 @@ const watchPeriod = time.Second
 // GET /v1/cluster answers and `keyspaces` with what GET /v1/keyspaces does, as
 // this node sees them, at the start and whenever they have changed.
 func (s *Server) watchCluster(_ context.Context, c echo.Context) error {
-	leave, err := s.enterStream()
+	leave, err := s.enterStream(c.Request())
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -258,14 +259,62 @@ func TestWatchEndsWithItsToken(t *testing.T) {
 	}
 }
 
+// openOne opens a stream of an address, or of a token.
+func openOne(t *testing.T, s *Server, address string, headers ...string) (leave func()) {
+	t.Helper()
+	r := httptest.NewRequest("GET", "/v1/watch", nil)
+	r.RemoteAddr = address + ":1234"
+	for _, header := range headers {
+		name, value, _ := strings.Cut(header, ": ")
+		r.Header.Set(name, value)
+	}
+	leave, err := s.enterStream(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leave
+}
+
+// No client has all streams of a node.
+func TestStreamsOfOneClient(t *testing.T) {
+	guarded := newGuardedNode(t)
+	guarded.Name = "n1"
+	one, _ := guarded.addToken(t, pb.Role_READ, 0)
+	two, _ := guarded.addToken(t, pb.Role_READ, 0)
+	for _, row := range []struct {
+		name, address, otherAddress string
+		client, other               []string // headers
+		server                      *Server
+	}{
+		{"address", "192.0.2.1", "192.0.2.2", nil, nil, newServer(t, &fakenode.Node{})},
+		{"token", "192.0.2.1", "192.0.2.1", []string{"X-Api-Key: " + one}, []string{"X-Api-Key: " + two}, guardedServer(t, guarded)},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var leave []func()
+			for range maxClientStreams {
+				leave = append(leave, openOne(t, row.server, row.address, row.client...))
+			}
+			for _, path := range []string{"/v1/watch", "/v1/cluster/watch"} {
+				from(t, row.server, row.address, "HEAD", path, row.client...).wantProblem(429, "too_many_requests", "16 streams").wantHeader("Retry-After", "10")
+				from(t, row.server, row.otherAddress, "HEAD", path, row.other...).wantStatus(200)
+			}
+			wantLimited(t, row.server, "streams", 2)
+			leave[0]()
+			from(t, row.server, row.address, "HEAD", "/v1/watch", row.client...).wantStatus(200)
+			for _, leave := range leave[1:] {
+				leave()
+			}
+			if left := &row.server.streams; left.open != 0 || len(left.of) != 0 {
+				t.Errorf("%d streams, %d clients are left", left.open, len(left.of))
+			}
+		})
+	}
+}
+
 func TestWatchersAreBounded(t *testing.T) {
 	s := newServer(t, &fakenode.Node{})
-	for range maxStreams {
-		leave, err := s.enterStream()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer leave()
+	for i := range maxStreams {
+		defer openOne(t, s, fmt.Sprintf("198.51.100.%d", i))()
 	}
 	send(t, s, "GET", "/v1/cluster/watch", "").wantProblem(503, "busy", "64 others")
 	send(t, s, "GET", "/v1/watch", "").wantProblem(503, "busy", "64 others")

@@ -23,7 +23,7 @@ func (s *Server) watchLinks(ctx context.Context, c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	leave, err := s.enterStream()
+	leave, err := s.enterStream(c.Request())
 	if err != nil {
 		return err
 	}

@@ -129,7 +129,7 @@ func TestWatchLinksBadInput(t *testing.T) {
 	send(t, s, "POST", "/v1/watch", "").wantProblem(405, "method_not_allowed")
 	node.Err = cluster.ErrNoLeader
 	send(t, s, "GET", "/v1/watch?after=7", "").wantProblem(503, "no_leader")
-	if n := len(s.streams); n != 0 {
+	if n := s.streams.open; n != 0 {
 		t.Errorf("%d places are taken by nobody", n)
 	}
 }
