@@ -34,6 +34,7 @@ type Event struct {
 const (
 	watchSilence = 30 * time.Second // three times the beat of a node: its stream is dead
 	watchStale   = 10 * time.Second // a node that heard nothing for so long is left for another one
+	watchSteady  = maxPause         // a stream that was open for so long may be opened anew at once
 	maxEvent     = 1 << 20          // bytes of its data
 )
 
@@ -41,7 +42,7 @@ const (
 // the event, or the log index, named by after; with "" those that come from now
 // on. When a node ends the stream, cannot be reached, or is cut off from the
 // others, Watch goes on at the next, and every change comes once, in order. It
-// has no timeout.
+// waits longer each time, up to 2 s, while streams end soon. It has no timeout.
 //
 // Watch ends with ctx, with the first error of handle, or with what a node
 // refuses. If none of them has all the changes any more, as after a restore, the
@@ -52,8 +53,9 @@ func (c *Client) Watch(ctx context.Context, after string, handle func(Event) err
 	w := &watching{after: after, handle: handle}
 	said := make([]error, len(c.addrs))
 	at := int(c.current.Load())
-	var gone error // what a node said since there was an event
-	for fails, reached := 0, false; ; {
+	var gone error                                // what a node said since there was an event
+	for fails, hasty, reached := 0, 0, false; ; { // streams in a row: without an event, and that ended soon
+		began := time.Now()
 		got, err := c.watchAt(ctx, c.addrs[at], w)
 		switch {
 		case w.failed != nil:
@@ -64,6 +66,9 @@ func (c *Client) Watch(ctx context.Context, after string, handle func(Event) err
 		if got {
 			c.current.Store(uint32(at))
 			fails, reached, gone = 0, true, nil
+			if time.Since(began) >= watchSteady {
+				hasty = 0
+			}
 		}
 		var e *Error
 		if HasCode(err, "watch_gone") {
@@ -80,9 +85,10 @@ func (c *Client) Watch(ctx context.Context, after string, handle func(Event) err
 			return gone
 		case round >= maxRounds && !reached:
 			return gaveUp(said, false)
-		case !pause(ctx, min(1+round, maxRounds)):
+		case !pause(ctx, min(1+hasty/len(c.addrs), maxRounds)):
 			return ctx.Err()
 		}
+		hasty++
 	}
 }
 

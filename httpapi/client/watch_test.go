@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kgs-cluster/kgs/httpapi/client"
@@ -174,4 +176,60 @@ func TestWatchEndsWithItsContext(t *testing.T) {
 	if err := c.Watch(ctx, "", func(client.Event) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+}
+
+// byFunc answers requests without a network, as virtual time wants it.
+type byFunc func(*http.Request) io.Reader
+
+func (f byFunc) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(f(r)), Request: r}, nil
+}
+
+// lasting ends after a time.
+type lasting time.Duration
+
+func (d lasting) Read([]byte) (int, error) {
+	time.Sleep(time.Duration(d))
+	return 0, io.EOF
+}
+
+// Something between that ends each stream after its first event is not asked all the
+// time; after a stream that lasted, the next one follows at once.
+func TestWatchDoesNotHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		const hasty, most = 100, 2 * time.Second
+		streams, ended := 0, time.Now()
+		node := byFunc(func(*http.Request) io.Reader {
+			waited := time.Since(ended)
+			switch streams++; {
+			case waited > most:
+				t.Errorf("stream %d: after %v", streams, waited)
+			case streams > 6 && streams <= hasty && waited < most/2:
+				t.Errorf("stream %d: already after %v", streams, waited)
+			case streams == hasty+1 && waited > 100*time.Millisecond:
+				t.Errorf("after a stream that lasted: %v", waited)
+				fallthrough
+			case streams > hasty:
+				cancel()
+			}
+			event := strings.NewReader("id: 5\nevent: index\ndata: {\"index\":5}\n\n")
+			if ended = time.Now(); streams < hasty {
+				return event
+			}
+			ended = ended.Add(10 * time.Second)
+			return io.MultiReader(event, lasting(10*time.Second))
+		})
+		c, err := client.New(client.Config{Addrs: []string{"http://n1"}, HTTPClient: &http.Client{Transport: node}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Watch(ctx, "", func(client.Event) error { return nil }); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if streams != hasty+1 {
+			t.Errorf("%d streams", streams)
+		}
+	})
 }
