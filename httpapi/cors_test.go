@@ -1,10 +1,14 @@
 package httpapi
 
 import (
+	"context"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 
 	"github.com/kgs-cluster/kgs/fsm/pb"
+	"github.com/kgs-cluster/kgs/httpapi/internal/fakenode"
 )
 
 // Pages of the origins that were named may use the API, and no others; redirects
@@ -95,4 +99,59 @@ func TestPagesOfOtherSites(t *testing.T) {
 	}
 	send(t, servers[false], "POST", "/rest/v3/short-urls", `{"longUrl":"https://a.example/"}`, "Sec-Fetch-Site: cross-site").
 		wantShlink(403, "urn:kgs:problem:cross_origin")
+}
+
+// A name that leads to a loopback address is a stranger's, unless it is known: a page
+// that was loaded under it must not make changes. Others, and who is no browser, may.
+func TestPagesUnderStrangeNames(t *testing.T) {
+	at := func(address string) context.Context {
+		local, err := net.ResolveTCPAddr("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return context.WithValue(t.Context(), http.LocalAddrContextKey, local)
+	}
+	const loopback = "127.0.0.1:8080"
+	s := newServer(t, &fakenode.Node{})
+	for _, row := range []struct {
+		method, local, origin string
+		refused               bool
+	}{
+		{"POST", loopback, "http://evil.test.example:8080", true},
+		{"POST", "[::1]:8080", "http://evil.example:8080", true},
+		{"POST", loopback, "http://EVIL.example.:8080", true},
+		{"POST", loopback, "http://127.0.0.1.evil.example:8080", true},
+		{"POST", loopback, "http://localhost.evil.example:8080", true},
+		{"POST", "127.0.0.1:80", "http://evil.example", true},
+		{"DELETE", loopback, "http://evil.example:8080", true},
+		{"PATCH", loopback, "http://evil.example:8080", true},
+
+		{"GET", loopback, "http://evil.example:8080", false},
+		{"POST", loopback, "http://127.0.0.1:8080", false},
+		{"POST", loopback, "http://[::1]:8080", false},
+		{"POST", loopback, "http://192.0.2.1:8080", false},
+		{"POST", loopback, "http://localhost:8080", false},
+		{"POST", loopback, "http://kgs.localhost:8080", false},
+		{"POST", loopback, "http://myhost:8080", false},
+		{"POST", loopback, "http://kgs.local:8080", false},
+		{"POST", loopback, "http://short.example:8080", false}, // advertised
+		{"POST", loopback, "http://kgs.example:8080", false},   // --base-url
+		{"POST", loopback, "http://links.example", false},      // a proxy's
+		{"POST", loopback, "https://links.example", false},
+		{"POST", "127.0.0.1:80", "https://links.example", false},
+		{"POST", "192.0.2.1:8080", "http://kgs1.corp.example:8080", false},
+	} {
+		r := httptest.NewRequestWithContext(at(row.local), row.method, row.origin+"/v1/links/abc", nil)
+		if row.method == "POST" {
+			r = httptest.NewRequestWithContext(at(row.local), "POST", row.origin+"/v1/keys", nil)
+		}
+		r.TLS = nil // between a proxy and the node
+		e := sendRequest(t, s, r, "Origin: "+row.origin)
+		if refused := e.Code == 403; refused != row.refused {
+			t.Errorf("%s under %s at %s: %d %s", row.method, row.origin, row.local, e.Code, e.Body)
+		}
+		if r.Header.Del("Origin"); sendRequest(t, s, r).Code == 403 {
+			t.Errorf("%s under %s: refused though no browser sends it", row.method, row.origin)
+		}
+	}
 }

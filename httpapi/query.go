@@ -30,7 +30,7 @@ func readParams(r *http.Request, names ...string) (url.Values, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		if !slices.Contains(names, name) {
-			return nil, invalidf("the parameter %.80q is not known here; known are %s", name, strings.Join(names, ", ")).of(strings.TrimSuffix(name, "[]"))
+			return nil, invalidf("the parameter %.80q is not known here, only %s", name, strings.Join(names, ", ")).of(strings.TrimSuffix(name, "[]"))
 		}
 	}
 	return query, nil

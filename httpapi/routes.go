@@ -211,7 +211,7 @@ func (s *Server) admit(ctx context.Context, c echo.Context, to route) (err error
 	valid := false
 	if s.auth && to.least != public {
 		valid, err = s.authorize(ctx, c, to.least)
-	} else if !s.auth && s.pages.Check(c.Request()) != nil {
+	} else if !s.auth && (s.pages.Check(c.Request()) != nil || s.rebound(c.Request())) {
 		return errCrossOrigin
 	}
 	if s.requestLimits != nil && to.limited() {
