@@ -144,5 +144,5 @@ func (p *problem) appendPage(buf *bytes.Buffer) error {
 // chats would show nothing of a link that is sent.
 func (s *Server) robots(_ context.Context, c echo.Context) error {
 	c.Response().Header()["Cache-Control"] = []string{"public, max-age=86400"}
-	return respond(c, http.StatusOK, typeText, []byte("User-agent: *\nDisallow: /v1/\nDisallow: /ui/\n"))
+	return respond(c, http.StatusOK, typeText, []byte("User-agent: *\nDisallow: /v1/\nDisallow: /rest/\nDisallow: /ui/\n"))
 }

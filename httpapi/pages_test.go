@@ -149,6 +149,6 @@ func TestProblemsForBrowsers(t *testing.T) {
 func TestRobots(t *testing.T) {
 	node := &fakenode.Node{}
 	send(t, newServer(t, node), "GET", "/robots.txt", "", browser).wantStatus(200).wantHeader("Content-Type", "text/plain; charset=utf-8").
-		wantBody("User-agent: *\nDisallow: /v1/\nDisallow: /ui/\n")
+		wantBody("User-agent: *\nDisallow: /v1/\nDisallow: /rest/\nDisallow: /ui/\n")
 	wantUnasked(t, node)
 }
