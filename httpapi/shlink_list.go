@@ -32,6 +32,9 @@ const maxItems = 10_000
 // largest links that there can be, one takes 150 MB. More wait for their turn.
 const maxWalks = 2
 
+// walkWrite is how long a client may take over an answer with a place: others wait for it.
+const walkWrite = 30 * time.Second
+
 var (
 	errLongWalk = refusef(kindNotSupported,
 		"it would take a walk over more than %d links: narrow it by tags[], in the order shortCode-ASC, or use GET /v1/links, which has cursors", shlinkWalk)
@@ -54,10 +57,22 @@ func (s *Server) newWalk(ctx context.Context, level cluster.Level) *walk {
 	return &walk{links: s.service, ctx: ctx, level: level, places: s.walks, left: shlinkWalk + 1} // one tells whether there are more
 }
 
-// end is for when the answer has been written: what was found is in memory until then.
+// end gives the place back.
 func (w *walk) end() {
 	if w.placed {
 		<-w.places
+		w.placed = false
+	}
+}
+
+// found is for when the answer is about to be written. One with no more links than a
+// page of GET /v1/links, which takes no place, needs none; else what was found is in
+// memory until the client has it, who then has no more time than walkWrite.
+func (w *walk) found(links int, c echo.Context) {
+	if links <= maxPage {
+		w.end()
+	} else {
+		_ = http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(walkWrite)) // not every ResponseWriter can
 	}
 }
 
@@ -405,6 +420,7 @@ func (s *Server) listShortURLs(ctx context.Context, c echo.Context) error {
 	for i, l := range page {
 		data[i] = s.newShortURLJSON(r, l.Key, l.Link, l.visits)
 	}
+	w.found(len(data), c)
 	return respondJSON(c, http.StatusOK, struct {
 		ShortURLs listJSON[shortURLJSON] `json:"shortUrls"`
 	}{newList(p, data, total)})

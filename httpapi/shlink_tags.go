@@ -81,6 +81,7 @@ func (s *Server) shlinkTagStats(ctx context.Context, c echo.Context) error {
 			return err
 		}
 	}
+	w.end()
 	return respondTags(c, newList(p, data, total))
 }
 
@@ -120,6 +121,7 @@ func (s *Server) visitsOverview(ctx context.Context, c echo.Context) error {
 	if _, err := s.sumVisits(w, "", &overview.NonOrphan); err != nil {
 		return err
 	}
+	w.end()
 	overview.Orphan.add(&pb.Visits{Visits: counts.Misses})
 	return respondJSON(c, http.StatusOK, struct {
 		Visits visitsOverviewJSON `json:"visits"`

@@ -373,12 +373,12 @@ func TestListsWalkBoundedly(t *testing.T) {
 	}
 }
 
-// No more than maxWalks hold more than a page of links, until their answer is written;
+// No more than maxWalks hold more than a page of links, until an answer of more is written;
 // the next waits for its turn until its deadline, and short lists do not.
 func TestWalksAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serverOf(t, newLibrary(3_000))
-		long := "/rest/v3/short-urls?orderBy=title"
+		long := "/rest/v3/short-urls?orderBy=title&itemsPerPage=-1"
 		release, slow := make(chan struct{}), sync.WaitGroup{}
 		for range maxWalks {
 			slow.Go(func() {
@@ -427,4 +427,36 @@ func TestShlinkTagsAndVisits(t *testing.T) {
 	many := serverOf(t, newLibrary(102_000))
 	send(t, many, "GET", "/rest/v3/visits", "").wantShlink(501, "urn:kgs:problem:not_supported")
 	send(t, many, "GET", "/rest/v3/tags/stats", "").wantStatus(200)
+}
+
+// Who is slow to take an answer keeps no place for long, and none for a short answer.
+func TestSlowClientsKeepNoWalk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serverOf(t, newLibrary(3_000))
+		for target, places := range map[string]int{
+			"short-urls?orderBy=title": 0, "short-urls?searchTerm=example&orderBy=title&itemsPerPage=1000": 0, "tags/stats": 0, "visits": 0,
+			"short-urls?orderBy=title&itemsPerPage=1001": 1,
+		} {
+			w, done := &slow{httptest.NewRecorder(), make(chan time.Time, 2)}, make(chan struct{})
+			if places == 0 {
+				w.deadline <- time.Now().Add(writeTimeout)
+			}
+			began := time.Now()
+			go func() {
+				defer close(done)
+				s.ServeHTTP(w, httptest.NewRequest("GET", "/rest/v3/"+target, nil))
+			}()
+			synctest.Wait()
+			if n := len(s.walks); n != places {
+				t.Errorf("%s: %d places while it is written, want %d", target, n, places)
+			}
+			<-done
+			if took := time.Since(began); places > 0 && took > walkWrite {
+				t.Errorf("%s: %v", target, took)
+			}
+			if n := len(s.walks); n != 0 {
+				t.Errorf("%s: %d places at the end", target, n)
+			}
+		}
+	})
 }
