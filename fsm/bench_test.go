@@ -21,6 +21,7 @@ func benchDriver(b *testing.B) (d *driver, leaseID uint64) {
 	d.options = store.Options{Dir: "data"} // the store's usual sizes
 	d.reopen()
 	d.ok(cmd(testInit()))
+	d.ok(cmd(&pb.RaiseVersion{Version: Version}))
 	d.ok(generate(wide, MaxLease))
 	return d, d.ok(lease(wide, 4_000_000)).Grants[0].Lease
 }
@@ -44,11 +45,20 @@ func applyAll(b *testing.B, d *driver, perEntry int, make func(i int) *pb.Comman
 	perCommand(b, perEntry)
 }
 
-// An entry has few links when few clients wait.
+// An entry has few links when few clients wait. Once somebody has asked for a link by
+// its URL, all are indexed.
 func BenchmarkApplyGeneratedLinks(b *testing.B) {
-	for _, n := range []int{1, 10, 1000} {
-		b.Run(fmt.Sprint("links=", n), func(b *testing.B) {
+	for _, n := range []int{1, 10, 1000, -1000} {
+		name, indexed := fmt.Sprint("links=", n), n < 0
+		if indexed {
+			n = -n
+			name = fmt.Sprintf("links=%d/indexed", n)
+		}
+		b.Run(name, func(b *testing.B) {
 			d, id := benchDriver(b)
+			if indexed {
+				d.findURL("none")
+			}
 			applyAll(b, d, n, func(i int) *pb.Command {
 				return request(d.generated(wide, id, uint64(i)), 77, uint64(i+1), uint64(max(1, i-2000)))
 			})
