@@ -62,6 +62,7 @@
 //	rpc*.go       framed requests and answers over it
 //	transport.go  raft's transport, and what keeps raft from committing or
 //	              comparing what it should not
+//	ahead.go      entries on their way while the leader writes them
 //	sending.go    the state on its way to a node that lags
 //	overtake.go   the log after a snapshot from another node
 //	logstore*.go  raft's log, guarded against a disk that hangs

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/kgs-cluster/kgs/fsm/pb"
 )
 
@@ -78,6 +80,33 @@ func BenchmarkCreateLinks(b *testing.B) {
 		}
 	})
 	b.ReportMetric(float64(userTime()-used)/float64(b.N), "user-ns/op")
+}
+
+// slowDisk takes a while for each write of the log, as disks of other machines do.
+type slowDisk struct{ osDisk }
+
+type slowLog struct{ Log }
+
+func (d slowDisk) OpenLog(dir string) (Log, error) {
+	log, err := d.osDisk.OpenLog(dir)
+	return slowLog{log}, err
+}
+
+func (l slowLog) StoreLogs(entries []*raft.Log) error {
+	time.Sleep(2 * time.Millisecond)
+	return l.Log.StoreLogs(entries)
+}
+
+// BenchmarkCreateOnSlowDisks is one client's creation, of a cluster of two whose
+// disks take 2 ms a write: both write at the same time.
+func BenchmarkCreateOnSlowDisks(b *testing.B) {
+	n := followerOfTwo(b, Config{Disk: slowDisk{}})
+	for b.Loop() {
+		create := &pb.CreateLink{Link: &pb.Link{Url: "https://a.example/"}}
+		if o := n.CreateLinks(b.Context(), []CreateRequest{{Create: create}})[0]; o.Err != nil {
+			b.Fatal(o.Err)
+		}
+	}
 }
 
 // userTime is the processor time of this process, without the kernel's.

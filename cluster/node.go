@@ -237,10 +237,11 @@ func (n *Node) startRaft() error {
 		machine = n.cfg.wrapFSM(machine)
 	}
 	var err error
-	n.raft, err = newRaft(c, machine, sendingLog{n.logs, n.transport.sending}, n.stable, n.snaps, n.transport)
+	n.raft, err = newRaft(c, machine, sendingLog{n.logs, n.transport.sending, n.transport.ahead}, n.stable, n.snaps, n.transport)
 	if err != nil {
 		return fmt.Errorf("raft: %w; if the log or the state is damaged: remove this node from the cluster, empty its data directory and join it again", err)
 	}
+	n.transport.ahead.commit.Store(new(n.raft.CommitIndex))
 	n.raftRuns.Store(true)
 	n.leader.raft = n.raft
 	n.transport.standsBack.Store(new(n.standsBack))
@@ -347,6 +348,7 @@ func (n *Node) closeAll() error {
 	stopped := make(chan error, 1)
 	go func() { // late or not, raft may write until then
 		err := stopping.Error()
+		n.transport.ahead.calls.Wait()
 		stopped <- errors.Join(err, n.closeFiles())
 	}()
 	timer := time.NewTimer(2 * closeTimeout)

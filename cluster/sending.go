@@ -98,14 +98,17 @@ func (s *sending) deletable(last uint64) uint64 {
 	return last
 }
 
-// sendingLog is the log as raft sees it: of a compaction, what others need stays
-// for the next one. Whoever must delete entries deletes them from the log below.
+// sendingLog is the log as raft sees it: what it is given is sent ahead, and of a
+// compaction, what others need stays for the next one. Whoever must delete entries
+// deletes them from the log below.
 type sendingLog struct {
 	raft.LogStore
 	sending *sending
+	ahead   *ahead
 }
 
 func (l sendingLog) StoreLogs(entries []*raft.Log) error {
+	l.ahead.entries(entries)
 	for _, e := range entries {
 		l.sending.logged.Add(uint64(len(e.Data)))
 	}

@@ -14,7 +14,7 @@ import (
 func TestLogIsKeptForASnapshotUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSending()
-		log := sendingLog{raft.NewInmemStore(), s}
+		log := sendingLog{raft.NewInmemStore(), s, newAhead()}
 		check := func(when string, want uint64) {
 			t.Helper()
 			if first, err := log.FirstIndex(); err != nil || first != want {
@@ -55,7 +55,7 @@ func TestLogIsKeptForASnapshotUnderWay(t *testing.T) {
 func TestLogIsKeptWhileItIsSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSending()
-		log := sendingLog{raft.NewInmemStore(), s}
+		log := sendingLog{raft.NewInmemStore(), s, newAhead()}
 		if err := log.StoreLogs(batch(1, 100, 1)); err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +84,7 @@ func TestLogIsKeptWhileItIsSent(t *testing.T) {
 // A log that outgrows the snapshot is not kept for it.
 func TestLogIsNotKeptForEver(t *testing.T) {
 	s := newSending()
-	log := sendingLog{raft.NewInmemStore(), s}
+	log := sendingLog{raft.NewInmemStore(), s, newAhead()}
 	if err := log.StoreLogs(batch(1, 100, 1)); err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestLogIsNotKeptForEver(t *testing.T) {
 // What raft truncates, and what a snapshot overtakes, goes all the same.
 func TestKeptLogIsTruncated(t *testing.T) {
 	s := newSending()
-	log := sendingLog{raft.NewInmemStore(), s}
+	log := sendingLog{raft.NewInmemStore(), s, newAhead()}
 	if err := log.StoreLogs(batch(1, 100, 1)); err != nil {
 		t.Fatal(err)
 	}

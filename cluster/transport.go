@@ -10,8 +10,8 @@ import (
 )
 
 // transportPool is how many idle connections raft keeps per peer: one each for
-// heartbeats, replication and votes.
-const transportPool = 3
+// heartbeats, replication, entries sent ahead, and votes.
+const transportPool = 4
 
 // transport is raft's network transport without its fast path for heartbeats.
 //
@@ -31,6 +31,7 @@ const transportPool = 3
 type transport struct {
 	*raft.NetworkTransport
 	acks       *acks
+	ahead      *ahead
 	sending    *sending
 	standsBack atomic.Pointer[func() bool] // this node should not seek election
 	snapshot   atomic.Pointer[snapshotEnd] // the machine has it (overtake.go)
@@ -50,7 +51,7 @@ type transport struct {
 // (raft#612, raft#614; TestRaftFollowerDiskFails).
 func newTransport(layer raft.StreamLayer, logger hclog.Logger, timeout time.Duration, maxRPCsInFlight int) *transport {
 	t := &transport{
-		acks: newAcks(), sending: newSending(), requests: make(chan raft.RPC), closed: make(chan struct{}),
+		acks: newAcks(), ahead: newAhead(), sending: newSending(), requests: make(chan raft.RPC), closed: make(chan struct{}),
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Stream:          layer,
 			Logger:          logger,
@@ -59,6 +60,7 @@ func newTransport(layer raft.StreamLayer, logger hclog.Logger, timeout time.Dura
 			Timeout:         timeout,
 		}),
 	}
+	t.ahead.send = t.append
 	go t.receive()
 	return t
 }
@@ -96,8 +98,27 @@ func (t *transport) Close() error {
 	return t.NetworkTransport.Close()
 }
 
-// AppendEntries sends entries or a heartbeat, and notes which question the
-// answer answers. All of them come this way, as there is no pipelining.
+// AppendEntries sends entries or a heartbeat, if need be: see ahead. All of them
+// come this way, as there is no pipelining.
+func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	left, err := t.ahead.rest(id, args)
+	if err != nil {
+		return err
+	}
+	if left == nil {
+		resp.Term, resp.LastLog, resp.Success = args.Term, args.Entries[len(args.Entries)-1].Index, true
+	} else if err := t.append(id, target, left, resp); err != nil {
+		return err
+	} else {
+		t.ahead.answered(id, target, left, resp)
+	}
+	if resp.Success {
+		t.sending.acknowledged(id, args.Entries)
+	}
+	return nil
+}
+
+// append sends entries or a heartbeat, and notes which question the answer answers.
 //
 // The commit index that it sends is at most that of the last entry sent. Raft's
 // followers commit up to the leader's commit index or the end of their own log,
@@ -106,15 +127,12 @@ func (t *transport) Close() error {
 // it, so that the one can be seconds ahead of the other: a deposed leader that
 // came back at that moment applied an entry of its own that was never committed
 // (TestRaftFollowerCommitsOnlyWhatItWasSent).
-func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+func (t *transport) append(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	args.LeaderCommitIndex = min(args.LeaderCommitIndex, args.PrevLogEntry+uint64(len(args.Entries)))
 	question := t.acks.latest()
 	err := t.NetworkTransport.AppendEntries(id, target, args, resp)
 	if err == nil && resp.Term == args.Term {
 		t.acks.add(id, ack{args.Term, question})
-	}
-	if err == nil && resp.Success {
-		t.sending.acknowledged(id, args.Entries)
 	}
 	return err
 }
