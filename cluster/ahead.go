@@ -15,15 +15,21 @@ import (
 // gets the follower's answer without another trip. So an entry still counts for the
 // leader only once it is in its log, and for a follower only when raft asks.
 //
+// It also has a follower that waits for an entry, to answer a client, know at once
+// that it is committed: raft says so with the next entries, or after a while.
+//
 // Safe is this because what is sent is what raft sends, a little earlier: entries
 // that this node made as the leader of their term, after their predecessor, with a
-// commit index that is true. An entry which the leader then fails to write, or dies
+// commit index that it knew as that leader. An entry which the leader then fails to write, or dies
 // over, has no other of its index and term: raft steps down after a failed write, and
 // nobody leads twice in a term. It may be committed by the next leader, or never: its
 // outcome is unknown (proposeError).
 type ahead struct {
-	send   func(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error
-	commit atomic.Pointer[func() uint64] // nil: nothing is sent ahead
+	send func(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error
+	// commit is the commit index, 0 unless this node leads in the term: what another
+	// leader has committed may differ from what a follower has of this one. nil:
+	// nothing is sent ahead.
+	commit atomic.Pointer[func(term uint64) uint64]
 
 	mu    sync.Mutex
 	peers map[raft.ServerID]*aheadPeer
@@ -42,6 +48,9 @@ type aheadPeer struct {
 	before    uint64 // last, before the latest call
 
 	call *aheadCall // under way; nil: none is
+
+	told, wants uint64 // commit index that it was told, and that it waits for
+	telling     bool
 }
 
 // aheadCall has entries up to last on their way.
@@ -76,7 +85,7 @@ func (a *ahead) entries(entries []*raft.Log) {
 		p.before, p.call = p.last, &aheadCall{last: last.Index, done: make(chan struct{})}
 		request := &raft.AppendEntriesRequest{
 			RPCHeader: p.header, Term: p.term, Leader: p.leader,
-			PrevLogEntry: p.last, PrevLogTerm: p.entryTerm, Entries: entries, LeaderCommitIndex: min((*commit)(), last.Index),
+			PrevLogEntry: p.last, PrevLogTerm: p.entryTerm, Entries: entries, LeaderCommitIndex: min((*commit)(p.term), last.Index),
 		}
 		a.calls.Go(func() { a.make(id, p, p.call, request) })
 	}
@@ -87,11 +96,43 @@ func (a *ahead) make(id raft.ServerID, p *aheadPeer, call *aheadCall, request *r
 	call.err = a.send(id, p.target, request, &response)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if call.err == nil {
-		a.note(p, request, &response)
+	if p.call = nil; call.err == nil {
+		a.note(id, p, request, &response)
 	}
-	p.call = nil
 	close(call.done)
+}
+
+// tell has a peer know the commit index of now, once it has the entries.
+func (a *ahead) tell(id raft.ServerID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	commit := a.commit.Load()
+	if p := a.peers[id]; p != nil && commit != nil {
+		p.wants = max(p.wants, (*commit)(p.term))
+		a.tellNow(id, p)
+	}
+}
+
+// tellNow tells a peer what it waits for, unless it knows, or cannot be told yet.
+func (a *ahead) tellNow(id raft.ServerID, p *aheadPeer) {
+	if p.telling || p.told >= p.wants || p.last < p.wants || (*a.commit.Load())(p.term) < p.wants {
+		return
+	}
+	p.telling = true
+	request := &raft.AppendEntriesRequest{
+		RPCHeader: p.header, Term: p.term, Leader: p.leader,
+		PrevLogEntry: p.last, PrevLogTerm: p.entryTerm, LeaderCommitIndex: p.wants,
+	}
+	a.calls.Go(func() {
+		var response raft.AppendEntriesResponse
+		err := a.send(id, p.target, request, &response)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if p.telling = false; err == nil && response.Success {
+			p.told = max(p.told, request.LeaderCommitIndex)
+			a.tellNow(id, p)
+		}
+	})
 }
 
 // answered notes what a peer made of an append that raft sent.
@@ -108,18 +149,23 @@ func (a *ahead) answered(id raft.ServerID, target raft.ServerAddress, request *r
 	}
 	if p.call == nil {
 		p.target, p.header, p.leader = target, request.RPCHeader, request.Leader
-		a.note(p, request, response)
+		a.note(id, p, request, response)
 	}
 }
 
-func (a *ahead) note(p *aheadPeer, request *raft.AppendEntriesRequest, response *raft.AppendEntriesResponse) {
+func (a *ahead) note(id raft.ServerID, p *aheadPeer, request *raft.AppendEntriesRequest, response *raft.AppendEntriesResponse) {
 	last := request.Entries[len(request.Entries)-1]
 	switch {
 	case request.Term < p.term:
 	case !response.Success || response.Term != request.Term:
 		p.term = 0 // whatever it had: raft finds out
 	case request.Term > p.term || last.Index > p.last:
+		if request.Term > p.term {
+			p.told, p.wants = 0, 0
+		}
 		p.term, p.last, p.entryTerm = request.Term, last.Index, last.Term
+		p.told = max(p.told, request.LeaderCommitIndex)
+		a.tellNow(id, p)
 	}
 }
 

@@ -21,7 +21,7 @@ var errAhead = errors.New("the peer cannot be reached")
 
 func newAheadRig(t *testing.T) *aheadRig {
 	r := &aheadRig{newAhead(), t, make(chan *raft.AppendEntriesRequest, 9), make(chan raft.AppendEntriesResponse)}
-	r.commit.Store(new(func() uint64 { return 7 }))
+	r.commit.Store(new(func(uint64) uint64 { return 7 }))
 	r.send = func(_ raft.ServerID, _ raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 		r.sent <- args
 		if *resp = <-r.done; resp.Term == 0 {
@@ -209,4 +209,56 @@ func TestAheadOfOlderTerms(t *testing.T) {
 			t.Errorf("%+v: %+v", answer, fmt.Sprint(p.term, p.last))
 		}
 	}
+}
+
+// tells returns what was sent to tell the peer of a commit index, 0: nothing.
+func (r *aheadRig) tells(answer raft.AppendEntriesResponse) (commit uint64) {
+	r.t.Helper()
+	r.mu.Lock()
+	telling := r.peers["peer"].telling
+	r.mu.Unlock()
+	if !telling {
+		return 0
+	}
+	request := <-r.sent
+	if len(request.Entries) != 0 || request.LeaderCommitIndex > request.PrevLogEntry || request.PrevLogTerm != 3 || request.Term != 3 {
+		r.t.Errorf("told with %+v", request)
+	}
+	r.done <- answer
+	return request.LeaderCommitIndex
+}
+
+// Whoever waits for an entry is told of its commit: once, when he has it, and of
+// this node's own term.
+func TestAheadTells(t *testing.T) {
+	r := newAheadRig(t)
+	want := func(commit uint64) {
+		t.Helper()
+		if got := r.tells(took); got != commit {
+			t.Errorf("told %d, want %d", got, commit)
+		}
+		r.calls.Wait()
+	}
+	r.tell("peer") // of which nothing is known
+	r.acknowledged(6)
+	want(0) // nobody waits
+	r.tell("peer")
+	want(0) // it has not got entry 7
+	r.acknowledged(8)
+	want(7)
+	r.tell("peer")
+	want(0) // it knows
+	commit := uint64(8)
+	r.commit.Store(new(func(term uint64) uint64 { return commit }))
+	r.tell("peer")
+	if got := r.tells(raft.AppendEntriesResponse{}); got != 8 { // an error
+		t.Errorf("told %d", got)
+	}
+	r.calls.Wait()
+	r.tell("peer") // the next who waits
+	want(8)
+	r.acknowledged(9)
+	commit = 0 // it leads no more
+	r.tell("peer")
+	want(0)
 }

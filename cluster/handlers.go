@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/hashicorp/raft"
 	"google.golang.org/protobuf/proto"
 
 	clusterpb "github.com/kgs-cluster/kgs/cluster/pb"
@@ -31,8 +32,11 @@ func (n *Node) handlers() map[method]handler {
 		}),
 		methodPropose: handle(n.handlePropose),
 		methodTake:    handle(n.handleTake),
-		methodReadIndex: handle(func(context.Context, Identity, *clusterpb.ReadIndexRequest) (*clusterpb.ReadIndexResponse, error) {
+		methodReadIndex: handle(func(_ context.Context, from Identity, _ *clusterpb.ReadIndexRequest) (*clusterpb.ReadIndexResponse, error) {
 			index, err := n.ledReads.do(n.ctx, n.readIndex)
+			if err == nil {
+				n.transport.ahead.tell(raft.ServerID(from.NodeID))
+			}
 			return &clusterpb.ReadIndexResponse{Index: index}, err
 		}),
 		methodJoin: handle(n.handleJoin),
@@ -69,12 +73,16 @@ func (n *Node) handlePropose(ctx context.Context, from Identity, r *clusterpb.Pr
 	defer answered()
 	answers := n.proposeHere(ctx, r.Commands)
 	response := &clusterpb.ProposeResponse{Answers: make([]*clusterpb.ProposeAnswer, len(answers))}
+	applied := false
 	for i, a := range answers {
 		if a.err != nil {
 			response.Answers[i] = &clusterpb.ProposeAnswer{Error: uint32(errorToCode(a.err)), Detail: a.err.Error()}
 		} else {
-			response.Answers[i] = &clusterpb.ProposeAnswer{Result: a.result}
+			response.Answers[i], applied = &clusterpb.ProposeAnswer{Result: a.result}, true
 		}
+	}
+	if applied { // there, too, they are applied before anybody is answered
+		n.transport.ahead.tell(raft.ServerID(from.NodeID))
 	}
 	return response, nil
 }

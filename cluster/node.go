@@ -241,11 +241,21 @@ func (n *Node) startRaft() error {
 	if err != nil {
 		return fmt.Errorf("raft: %w; if the log or the state is damaged: remove this node from the cluster, empty its data directory and join it again", err)
 	}
-	n.transport.ahead.commit.Store(new(n.raft.CommitIndex))
+	n.transport.ahead.commit.Store(new(n.commitOfTerm))
 	n.raftRuns.Store(true)
 	n.leader.raft = n.raft
 	n.transport.standsBack.Store(new(n.standsBack))
 	return nil
+}
+
+// commitOfTerm is raft's commit index if this node leads in the term: looked at
+// after the index, so that no later leader's is taken for its own.
+func (n *Node) commitOfTerm(term uint64) uint64 {
+	index := n.raft.CommitIndex()
+	if n.raft.State() != raft.Leader || n.raft.CurrentTerm() != term {
+		return 0
+	}
+	return index
 }
 
 // newRaft is raft.NewRaft, which panics at an entry that it cannot read; until

@@ -59,3 +59,24 @@ func TestFollowersLearnOfACommitSoon(t *testing.T) {
 		}
 	})
 }
+
+// A client of a follower waits for messages alone, for no timer: nothing else goes on
+// that would bring the follower the commit index.
+func TestAFollowerAnswersAsSoonAsItKnows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := harness.Start(t, 3, memDisks{}.tune)
+		leader := c.WaitLeader()
+		mustCreate(t, c.Node(leader), linkTo("http://example.com/first"))
+		for _, id := range c.Up() {
+			<-time.After(time.Second) // idle
+			start := time.Now()
+			key := mustCreate(t, c.Node(id), linkTo("http://example.com/"))
+			if _, link, err := c.Node(c.Followers(id)[0]).Link(patient(t), cluster.Linearizable, key); err != nil || link.Url != "http://example.com/" {
+				t.Error(link, err)
+			}
+			if waited := time.Since(start); waited > 0 {
+				t.Errorf("through %s, the leader is %s: waited %s", id, leader, waited)
+			}
+		}
+	})
+}
