@@ -1,8 +1,10 @@
 package store
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
@@ -166,6 +168,10 @@ func (b *Batch) Commit() error {
 		b.fail(err)
 		return b.err
 	}
+	if err := b.sortAdded(); err != nil {
+		b.fail(err)
+		return b.err
+	}
 	all := b.added
 	if err := all.Apply(b.pb, nil); err != nil {
 		b.fail(err)
@@ -181,6 +187,47 @@ func (b *Batch) Commit() error {
 	b.err = fmt.Errorf("%w: the batch is committed", ErrMisuse)
 	return nil
 }
+
+// sortAdded brings many added rows, which may be in any order, near that of their keys: the memtable then
+// finds each one's place from that of the last, which costs half as much as from the top.
+func (b *Batch) sortAdded() error {
+	count := int(b.added.Count())
+	if count < sortFrom || count > 1<<sortIndexBits {
+		return nil
+	}
+	rows, order := make([]addedRow, 0, count), make([]uint64, 0, count)
+	for r := b.added.Reader(); ; {
+		_, key, value, ok, err := r.Next()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		var start [8]byte
+		copy(start[:], key)
+		order = append(order, binary.BigEndian.Uint64(start[:])>>sortIndexBits<<sortIndexBits|uint64(len(rows)))
+		rows = append(rows, addedRow{key, value})
+	}
+	slices.Sort(order)
+	sorted := b.s.pdb.NewBatchWithSize(b.added.Len() + 64)
+	for _, at := range order {
+		row := rows[at&(1<<sortIndexBits-1)]
+		if err := sorted.Set(row.key, row.value, nil); err != nil {
+			return err
+		}
+	}
+	_ = b.added.Close()
+	b.added = sorted
+	return nil
+}
+
+type addedRow struct{ key, value []byte }
+
+const (
+	sortFrom      = 64
+	sortIndexBits = 20 // of the word that is sorted; the others are the key's first
+)
 
 // Close drops the batch; what was not committed is gone. Closing twice is fine.
 func (b *Batch) Close() {

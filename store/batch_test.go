@@ -2,6 +2,8 @@ package store
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -175,5 +177,38 @@ func TestRowsAreNotVisibleBeforeCommit(t *testing.T) {
 	})
 	if !ok || err != errInside {
 		t.Fatal(ok, err)
+	}
+}
+
+// Rows in any order, so many that they are sorted, of which some are changed afterwards.
+func TestManyAddedRows(t *testing.T) {
+	for _, count := range []int{sortFrom - 1, sortFrom, 5000} {
+		db := openFS(t, vfs.NewMem())
+		b := db.NewBatch()
+		want := map[string]string{}
+		for i := range count {
+			key, value := fmt.Sprintf("%d-%06d", i*7919%count, i), fmt.Sprint("value ", i) // as long as no prefix says it all
+			b.Add(Links, []byte(key), []byte(value))
+			b.Add(UsedKeys, []byte(key), nil)
+			want[key] = value
+			switch i % 50 {
+			case 3:
+				b.Put(Links, []byte(key), []byte("changed"))
+				want[key] = "changed"
+			case 4:
+				b.Delete(Links, []byte(key))
+				delete(want, key)
+			}
+		}
+		b.EndEntry(1, 1)
+		check(t, b.Commit())
+		b.Close()
+		got, others := map[string]string{}, 0
+		check(t, db.Scan(Links, nil, nil, func(key, value []byte) bool { got[string(key)] = string(value); return true }))
+		check(t, db.Scan(UsedKeys, nil, nil, func(_, _ []byte) bool { others++; return true }))
+		if !maps.Equal(got, want) || others != count {
+			t.Errorf("%d rows: there are %d, want %d, and %d", count, len(got), len(want), others)
+		}
+		check(t, db.Close())
 	}
 }
