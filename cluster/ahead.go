@@ -20,10 +20,10 @@ import (
 //
 // Safe is this because what is sent is what raft sends, a little earlier: entries
 // that this node made as the leader of their term, after their predecessor, with a
-// commit index that it knew as that leader. An entry which the leader then fails to write, or dies
-// over, has no other of its index and term: raft steps down after a failed write, and
-// nobody leads twice in a term. It may be committed by the next leader, or never: its
-// outcome is unknown (proposeError).
+// commit index that it knew as that leader. An entry which the leader then fails to
+// write, or dies over, has no other of its index and term: raft steps down after a
+// failed write, and nobody leads twice in a term. It may be committed by the next
+// leader, or never: its outcome is unknown (proposeError).
 type ahead struct {
 	send func(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error
 	// commit is the commit index, 0 unless this node leads in the term: what another

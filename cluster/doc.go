@@ -10,7 +10,8 @@
 //	serve.go     on the leader: keys from the buffer, transient refusals mended
 //	proposer.go  waiting commands become one log entry (group commit)
 //
-// From there raft replicates, and fsm.Machine applies. Before the front end
+// From there raft replicates, the followers writing while the leader writes
+// (ahead.go), and fsm.Machine applies. Before the front end
 // acknowledges, its own node has applied the entry too (awaitOwn): a client
 // that stays on one node sees its own writes.
 //
