@@ -48,6 +48,9 @@ func (s *session) measure(ctx context.Context, config load.Config, unit string) 
 	if ctx.Err() != nil {
 		return local(errors.New("broken off"))
 	}
+	if sum.Operations+sum.Failed == 0 { // those of the warm-up are not counted
+		return errors.New("no request was answered since the warm-up: the cluster is stuck, or takes longer than --duration; see it fail with a smaller --timeout")
+	}
 	if sum.Failed > 0 {
 		return fmt.Errorf("%d of %d requests failed, the first one: %s", sum.Failed, sum.Failed+sum.Operations, sum.FirstError)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -104,6 +105,22 @@ func TestBenchFailures(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	checkOneLine(t, got.stderr, "no leader is known")
+}
+
+// A cluster that never answers what was sent in the warm-up has no figures, and no success.
+func TestBenchUnanswered(t *testing.T) {
+	url := benchAPI(t, map[string]http.HandlerFunc{"POST /v1/links": func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body) // else the end of the client is not seen
+		<-r.Context().Done()
+	}})
+	for _, pace := range []string{"", "--rate 10"} {
+		line := "bench create --clients 2 --warmup 500ms --duration 50ms --timeout 500ms --addr " + url + " " + pace
+		got := kgs(t, "", strings.Fields(line)...)
+		if got.code != exitServer || !strings.HasPrefix(got.stdout, "requests  0 in ") {
+			t.Errorf("%s: %+v", line, got)
+		}
+		checkOneLine(t, got.stderr, "no request was answered", "--timeout")
+	}
 }
 
 func TestBenchBrokenOff(t *testing.T) {
