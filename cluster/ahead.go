@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -70,14 +71,15 @@ func (a *ahead) entries(entries []*raft.Log) {
 	if commit == nil || len(entries) == 0 {
 		return
 	}
-	for _, e := range entries {
-		if e.Type != raft.LogCommand {
-			return // raft acts on some of the others as soon as they are written
-		}
-	}
-	first, last := entries[0], entries[len(entries)-1]
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if slices.ContainsFunc(entries, func(e *raft.Log) bool { return e.Type == raft.LogConfiguration }) {
+		a.peers = map[raft.ServerID]*aheadPeer{} // who comes back may have lost what he had
+	}
+	if slices.ContainsFunc(entries, func(e *raft.Log) bool { return e.Type != raft.LogCommand }) {
+		return // raft acts on some of the others as soon as they are written
+	}
+	first, last := entries[0], entries[len(entries)-1]
 	for id, p := range a.peers {
 		if p.call != nil || p.term != first.Term || p.last != first.Index-1 || p.asked < p.before {
 			continue // or raft sends it nothing more: it is no member now
@@ -137,12 +139,15 @@ func (a *ahead) tellNow(id raft.ServerID, p *aheadPeer) {
 
 // answered notes what a peer made of an append that raft sent.
 func (a *ahead) answered(id raft.ServerID, target raft.ServerAddress, request *raft.AppendEntriesRequest, response *raft.AppendEntriesResponse) {
-	if len(request.Entries) == 0 {
-		return
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p := a.peers[id]
+	if len(request.Entries) == 0 {
+		if p != nil && !response.Success {
+			p.term = 0
+		}
+		return
+	}
 	if p == nil {
 		p = &aheadPeer{}
 		a.peers[id] = p

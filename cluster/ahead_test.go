@@ -155,6 +155,31 @@ func TestAheadFails(t *testing.T) {
 	}
 }
 
+// A node that is removed, wiped and added again, all in one term, has acknowledged
+// nothing, whatever answers to its name are still under way.
+func TestAheadForgetsWithTheMembers(t *testing.T) {
+	r := newAheadRig(t)
+	r.acknowledged(5)
+	r.entries(commands(3, 6))
+	r.begun(6)
+	members := commands(3, 7)
+	members[0].Type = raft.LogConfiguration
+	r.entries(members)
+	r.ends(took)
+	r.wantLeft(r.asks(6, 7))(6, 7)
+	r.wantLeft(r.asks(1, 2, 3))(1, 2, 3)
+}
+
+// What a peer refuses, with entries or without, it may not have at all.
+func TestAheadForgetsWhoRefuses(t *testing.T) {
+	for _, entries := range [][]*raft.Log{nil, commands(3, 6)} {
+		r := newAheadRig(t)
+		r.acknowledged(5)
+		r.answered("peer", "there", &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: 5, PrevLogTerm: 3, Entries: entries}, &raft.AppendEntriesResponse{Term: 3})
+		r.wantLeft(r.asks(4, 5))(4, 5)
+	}
+}
+
 func TestAheadSendsNothingElse(t *testing.T) {
 	noop := commands(3, 6, 7)
 	noop[1].Type = raft.LogNoop
@@ -166,9 +191,10 @@ func TestAheadSendsNothingElse(t *testing.T) {
 	} {
 		r := newAheadRig(t)
 		r.acknowledged(5)
+		p := r.peers["peer"]
 		r.entries(entries)
 		r.wantLeft(r.asks(6))(6)
-		if r.peers["peer"].call != nil {
+		if p.call != nil {
 			t.Errorf("%s: sent", name)
 		}
 	}
