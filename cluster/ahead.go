@@ -64,8 +64,8 @@ type aheadCall struct {
 func newAhead() *ahead { return &ahead{peers: map[raft.ServerID]*aheadPeer{}} }
 
 // entries sends what the log is about to be given to those followers that have all
-// before it. Those of a follower's log it sends to nobody: in their term nobody has
-// acknowledged anything to this node.
+// before it. Those of a follower's log it sends to nobody, though they may be ones
+// that it once made itself.
 func (a *ahead) entries(entries []*raft.Log) {
 	commit := a.commit.Load()
 	if commit == nil || len(entries) == 0 {
@@ -73,11 +73,15 @@ func (a *ahead) entries(entries []*raft.Log) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if slices.ContainsFunc(entries, func(e *raft.Log) bool { return e.Type == raft.LogConfiguration }) {
-		a.peers = map[raft.ServerID]*aheadPeer{} // who comes back may have lost what he had
-	}
 	if slices.ContainsFunc(entries, func(e *raft.Log) bool { return e.Type != raft.LogCommand }) {
-		return // raft acts on some of the others as soon as they are written
+		// Raft acts on some of the others as soon as they are written. With one a term
+		// begins; and when the members change, who comes back may have lost what he had.
+		a.peers = map[raft.ServerID]*aheadPeer{}
+		return
+	}
+	committed := (*commit)(entries[0].Term)
+	if committed == 0 {
+		return
 	}
 	first, last := entries[0], entries[len(entries)-1]
 	for id, p := range a.peers {
@@ -87,7 +91,7 @@ func (a *ahead) entries(entries []*raft.Log) {
 		p.before, p.call = p.last, &aheadCall{last: last.Index, done: make(chan struct{})}
 		request := &raft.AppendEntriesRequest{
 			RPCHeader: p.header, Term: p.term, Leader: p.leader,
-			PrevLogEntry: p.last, PrevLogTerm: p.entryTerm, Entries: entries, LeaderCommitIndex: min((*commit)(p.term), last.Index),
+			PrevLogEntry: p.last, PrevLogTerm: p.entryTerm, Entries: entries, LeaderCommitIndex: min(committed, last.Index),
 		}
 		a.calls.Go(func() { a.make(id, p, p.call, request) })
 	}
@@ -199,12 +203,18 @@ func (a *ahead) rest(id raft.ServerID, request *raft.AppendEntriesRequest) (*raf
 	if p.term != request.Term || p.last < first {
 		return request, nil
 	}
-	has := p.last - first + 1
-	if has >= uint64(len(request.Entries)) {
+	has := min(p.last-first+1, uint64(len(request.Entries)))
+	same := request.Entries[has-1]
+	switch {
+	case same.Term != request.Term:
+		// Not of the term in which the peer has acknowledged it. Raft may ask once more
+		// in an old term, after a pause, with what a later leader has replaced.
+		return request, nil
+	case has == uint64(len(request.Entries)):
 		return nil, nil
 	}
 	left := *request
-	left.PrevLogEntry, left.PrevLogTerm = p.last, p.entryTerm
+	left.PrevLogEntry, left.PrevLogTerm = same.Index, same.Term
 	left.Entries = request.Entries[has:]
 	return &left, nil
 }

@@ -170,6 +170,45 @@ func TestAheadForgetsWithTheMembers(t *testing.T) {
 	r.wantLeft(r.asks(1, 2, 3))(1, 2, 3)
 }
 
+// Where this node leads again after others have shortened its log, followers are sent
+// what is next there, however far they were once.
+func TestAheadBeginsAnewWithATerm(t *testing.T) {
+	r := newAheadRig(t)
+	r.acknowledged(100)
+	r.entries(commands(3, 101))
+	r.ends(took)
+	noop := commands(5, 51)
+	noop[0].Type = raft.LogNoop
+	r.entries(noop)
+	request := &raft.AppendEntriesRequest{Term: 5, PrevLogEntry: 50, PrevLogTerm: 4, Entries: noop}
+	if left, err := r.rest("peer", request); left != request || err != nil {
+		t.Error("raft has no need to send", left, err)
+	}
+	r.answered("peer", "there", request, &raft.AppendEntriesResponse{Term: 5, Success: true})
+	r.entries(commands(5, 52))
+	if r.peers["peer"].call == nil {
+		t.Fatal("nothing was sent")
+	}
+	r.ends(raft.AppendEntriesResponse{Term: 5, Success: true})
+}
+
+// A deposed leader's replication of its term may still ask once, after a long pause,
+// with what a later leader has put into this node's log since: the peer has other
+// entries there, and what follows must not be sent as if it followed on those.
+func TestAheadKnowsWhatALaterLeaderReplaced(t *testing.T) {
+	r := newAheadRig(t)
+	r.acknowledged(5)
+	r.entries(commands(3, 6, 7))
+	r.ends(took)
+	for _, replaced := range [][]*raft.Log{commands(4, 6, 7, 8), commands(4, 6, 7), append(commands(2, 6), commands(4, 7, 8)...)} {
+		request := &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: 5, PrevLogTerm: 3, Entries: replaced}
+		if left, err := r.rest("peer", request); left != request || err != nil {
+			t.Errorf("%+v, %v is left of %+v", left, err, request)
+		}
+	}
+	r.wantLeft(r.asks(6, 7, 8))(8)
+}
+
 // What a peer refuses, with entries or without, it may not have at all.
 func TestAheadForgetsWhoRefuses(t *testing.T) {
 	for _, entries := range [][]*raft.Log{nil, commands(3, 6)} {
@@ -198,12 +237,17 @@ func TestAheadSendsNothingElse(t *testing.T) {
 			t.Errorf("%s: sent", name)
 		}
 	}
-	r := newAheadRig(t)
-	r.acknowledged(5)
-	r.commit.Store(nil) // raft does not run yet
-	r.entries(commands(3, 6))
-	if r.peers["peer"].call != nil {
-		t.Error("sent before raft runs")
+	for name, commit := range map[string]*func(uint64) uint64{
+		"before raft runs": nil,
+		"what a leader of a later term brings back: this node leads no more": new(func(uint64) uint64 { return 0 }),
+	} {
+		r := newAheadRig(t)
+		r.acknowledged(5)
+		r.commit.Store(commit)
+		r.entries(commands(3, 6))
+		if r.peers["peer"].call != nil {
+			t.Errorf("sent %s", name)
+		}
 	}
 }
 

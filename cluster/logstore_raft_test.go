@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -19,8 +20,8 @@ import (
 	"github.com/kgs-cluster/kgs/test/memnet"
 )
 
-// rig is three raft nodes with guarded logs, over wires on an in-memory
-// network. It runs in a synctest bubble: time is virtual.
+// rig is raft nodes with guarded logs, over wires on an in-memory network. It runs
+// in a synctest bubble: time is virtual.
 type rig struct {
 	t     *testing.T
 	net   *memnet.Net
@@ -40,6 +41,7 @@ type rigNode struct {
 }
 
 type rigConfig struct {
+	nodes    string // a letter each; default "abc"
 	inFlight int
 	timeout  time.Duration      // of the transport
 	bare     bool               // raft's own transport, with its fast path for heartbeats
@@ -49,7 +51,7 @@ type rigConfig struct {
 func newRig(t *testing.T, c rigConfig) *rig {
 	r := &rig{t: t, net: memnet.New()}
 	var servers []raft.Server
-	for _, id := range []string{"a", "b", "c"} {
+	for _, id := range cmp.Or(c.nodes, "abc") {
 		servers = append(servers, raft.Server{ID: raft.ServerID(id), Address: raft.ServerAddress(id)})
 	}
 	for _, s := range servers {
@@ -88,8 +90,11 @@ func (r *rig) start(id string, c rigConfig, servers []raft.Server) *rigNode {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if n.raft, err = raft.NewRaft(cfg, n.fsm, n.guard, stable, snapshots, tr); err != nil {
+	if n.raft, err = raft.NewRaft(cfg, n.fsm, sendingLog{n.guard, wrapped.sending, wrapped.ahead}, stable, snapshots, tr); err != nil {
 		r.t.Fatal(err)
+	}
+	if !c.bare {
+		wrapped.ahead.commit.Store(new((&Node{raft: n.raft}).commitOfTerm))
 	}
 	return n
 }
