@@ -81,7 +81,7 @@ func (a *ahead) entries(entries []*raft.Log) {
 	}
 	committed := (*commit)(entries[0].Term)
 	if committed == 0 {
-		return
+		return // a follower, or a leader that has yet to commit anything
 	}
 	first, last := entries[0], entries[len(entries)-1]
 	for id, p := range a.peers {
@@ -125,13 +125,13 @@ func (a *ahead) tellNow(id raft.ServerID, p *aheadPeer) {
 		return
 	}
 	p.telling = true
-	request := &raft.AppendEntriesRequest{
+	target, request := p.target, &raft.AppendEntriesRequest{
 		RPCHeader: p.header, Term: p.term, Leader: p.leader,
 		PrevLogEntry: p.last, PrevLogTerm: p.entryTerm, LeaderCommitIndex: p.wants,
 	}
 	a.calls.Go(func() {
 		var response raft.AppendEntriesResponse
-		err := a.send(id, p.target, request, &response)
+		err := a.send(id, target, request, &response)
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		if p.telling = false; err == nil && response.Success {
@@ -179,7 +179,7 @@ func (a *ahead) note(id raft.ServerID, p *aheadPeer, request *raft.AppendEntries
 }
 
 // rest is what is left to send of raft's request, nil if the peer has acknowledged
-// all of it. It waits for entries on their way; their failure is the request's.
+// all of it. It waits for entries of it on their way; their failure is the request's.
 func (a *ahead) rest(id raft.ServerID, request *raft.AppendEntriesRequest) (*raft.AppendEntriesRequest, error) {
 	if len(request.Entries) == 0 {
 		return request, nil
@@ -192,7 +192,7 @@ func (a *ahead) rest(id raft.ServerID, request *raft.AppendEntriesRequest) (*raf
 	}
 	first := request.Entries[0].Index
 	p.asked = first + uint64(len(request.Entries)) - 1
-	if call := p.call; call != nil && p.term == request.Term && first <= call.last {
+	if call := p.call; call != nil && p.term == request.Term && p.last < p.asked && first <= call.last {
 		a.mu.Unlock()
 		<-call.done // the connection has a deadline
 		a.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -249,6 +250,45 @@ func TestAheadSendsNothingElse(t *testing.T) {
 			t.Errorf("sent %s", name)
 		}
 	}
+}
+
+// What a peer has acknowledged does not wait for the entries after it, nor fail with
+// them: by the time raft asks, the next ones may be on their way.
+func TestAheadWaitsForNoOthers(t *testing.T) {
+	r := newAheadRig(t)
+	r.acknowledged(4)
+	r.acknowledged(5)
+	r.entries(commands(3, 6))
+	r.begun(6)
+	r.ends(took)
+	r.entries(commands(3, 7))
+	r.begun(7)
+	asked := make(chan error, 1)
+	go func() {
+		left, err := r.asks(6)
+		if left != nil {
+			err = fmt.Errorf("raft sends %v", left)
+		}
+		asked <- err
+	}()
+	select {
+	case err := <-asked:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(time.Second):
+		t.Error("entry 6, which the peer has acknowledged, waits for entry 7")
+	}
+	r.ends(raft.AppendEntriesResponse{}) // an error
+}
+
+// Raft may speak to the peer while it is told; for the race detector.
+func TestAheadTellsBesideRaft(t *testing.T) {
+	r := newAheadRig(t)
+	r.acknowledged(8)
+	r.tell("peer")
+	r.acknowledged(9)
+	r.ends(took)
 }
 
 // A peer that raft sends nothing more is no member: it may be sent an entry or two.
