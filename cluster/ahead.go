@@ -41,7 +41,6 @@ type ahead struct {
 type aheadPeer struct {
 	target    raft.ServerAddress
 	header    raft.RPCHeader
-	leader    []byte // this node, as raft says it
 	term      uint64 // in which it acknowledged
 	last      uint64 // the entry
 	entryTerm uint64 // of it
@@ -90,7 +89,7 @@ func (a *ahead) entries(entries []*raft.Log) {
 		}
 		p.before, p.call = p.last, &aheadCall{last: last.Index, done: make(chan struct{})}
 		request := &raft.AppendEntriesRequest{
-			RPCHeader: p.header, Term: p.term, Leader: p.leader,
+			RPCHeader: p.header, Term: p.term,
 			PrevLogEntry: p.last, PrevLogTerm: p.entryTerm, Entries: entries, LeaderCommitIndex: min(committed, last.Index),
 		}
 		a.calls.Go(func() { a.make(id, p, p.call, request) })
@@ -126,7 +125,7 @@ func (a *ahead) tellNow(id raft.ServerID, p *aheadPeer) {
 	}
 	p.telling = true
 	target, request := p.target, &raft.AppendEntriesRequest{
-		RPCHeader: p.header, Term: p.term, Leader: p.leader,
+		RPCHeader: p.header, Term: p.term,
 		PrevLogEntry: p.last, PrevLogTerm: p.entryTerm, LeaderCommitIndex: p.wants,
 	}
 	a.calls.Go(func() {
@@ -157,7 +156,7 @@ func (a *ahead) answered(id raft.ServerID, target raft.ServerAddress, request *r
 		a.peers[id] = p
 	}
 	if p.call == nil {
-		p.target, p.header, p.leader = target, request.RPCHeader, request.Leader
+		p.target, p.header = target, request.RPCHeader
 		a.note(id, p, request, response)
 	}
 }

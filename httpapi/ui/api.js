@@ -41,12 +41,17 @@ function idempotencyKey(request) {
 
 const retries = [300, 700, 1500, 3000]; // ms, about what an election takes
 
+function unauthorized({ message }, asked) {
+  document.dispatchEvent(new CustomEvent("kgs-unauthorized", { detail: { message, asked } }));
+}
+
 // call is one request. What the cluster could not take just then is tried again,
 // if a repeat can do no harm.
 export async function call(method, path, body, { once = true } = {}) {
   const text = body === undefined ? undefined : JSON.stringify(body);
   const request = `${method} ${path} ${text}`;
   const reads = method === "GET";
+  const asked = performance.now();
   for (let attempt = 0; ; attempt++) {
     const options = { method, headers: headers(), cache: "no-store", body: text };
     if (text !== undefined) options.headers["Content-Type"] = "application/json";
@@ -67,7 +72,7 @@ export async function call(method, path, body, { once = true } = {}) {
     }
     const passing = error.status === 0 || error.status === 503 || error.status === 504;
     if (!passing || (!reads && !once) || attempt === retries.length) {
-      if (error.status === 401) document.dispatchEvent(new CustomEvent("kgs-unauthorized", { detail: error }));
+      if (error.status === 401) unauthorized(error, asked);
       throw error;
     }
     await pause(retries[attempt]);
@@ -147,6 +152,7 @@ export function watch(on) {
     for (;;) {
       if (document.hidden) await new Promise((done) => { wake = done; }); // a browser has six connections for all its tabs
       let error = null;
+      const asked = performance.now();
       try {
         await follow();
       } catch (failure) {
@@ -155,7 +161,7 @@ export function watch(on) {
       if (document.hidden || stream.signal.reason === renewed) continue;
       if (error?.status === 401 || error?.status === 403) {
         on.state("wait", error);
-        if (error.status === 401) document.dispatchEvent(new CustomEvent("kgs-unauthorized", { detail: error }));
+        if (error.status === 401) unauthorized(error, asked);
         await new Promise((done) => { wake = done; });
         continue;
       }

@@ -64,7 +64,12 @@ function useToken(text) {
 $("use-token").addEventListener("click", () => askToken());
 $("forget").addEventListener("click", () => useToken(""));
 onSubmit($("token-dialog").querySelector("form"), async (form) => useToken(form.get("token").trim()));
-document.addEventListener("kgs-unauthorized", ({ detail }) => askToken(token.get() ? detail.message : ""));
+// Who has closed the dialog is not asked again for what was under way before.
+let closed = 0;
+$("token-dialog").addEventListener("close", () => { closed = performance.now(); });
+document.addEventListener("kgs-unauthorized", ({ detail: { message, asked } }) => {
+  if (asked > closed) askToken(token.get() ? message : "");
+});
 
 // What needs a token, or a role, is there for who has it.
 document.addEventListener("kgs-self", () => {
