@@ -138,7 +138,7 @@ func TestWatchLinksBadInput(t *testing.T) {
 func TestAClientThatTakesNothing(t *testing.T) {
 	node := &fakenode.Node{}
 	s := newServer(t, node)
-	w := &stuck{ResponseRecorder: httptest.NewRecorder(), deadline: make(chan time.Time, 1)}
+	w := &stuck{httptest.NewRecorder(), make(chan time.Time, 1), make(chan struct{})}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -150,7 +150,7 @@ func TestAClientThatTakesNothing(t *testing.T) {
 	for i := range uint64(10_000) {
 		node.Change(i+1, fsm.Change{Kind: fsm.LinkCreated, Key: fmt.Sprint("key-", i), Link: madeLink("https://a.example/")})
 	}
-	close(w.deadline)
+	close(w.over)
 	<-done
 }
 
@@ -199,17 +199,20 @@ func (w *slow) Write([]byte) (int, error) {
 // stuck takes no byte until its deadline is over.
 type stuck struct {
 	*httptest.ResponseRecorder
-	deadline chan time.Time
+	deadline chan time.Time // the first
+	over     chan struct{}
 }
 
 func (w *stuck) SetWriteDeadline(at time.Time) error {
-	w.deadline <- at
+	select {
+	case w.deadline <- at:
+	default:
+	}
 	return nil
 }
 
 func (w *stuck) Write([]byte) (int, error) {
-	for range w.deadline {
-	}
+	<-w.over
 	return 0, errors.New("i/o timeout")
 }
 
