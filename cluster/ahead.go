@@ -92,7 +92,8 @@ func (a *ahead) entries(entries []*raft.Log) {
 			RPCHeader: p.header, Term: p.term,
 			PrevLogEntry: p.last, PrevLogTerm: p.entryTerm, Entries: entries, LeaderCommitIndex: min(committed, last.Index),
 		}
-		a.calls.Go(func() { a.make(id, p, p.call, request) })
+		call := p.call
+		a.calls.Go(func() { a.make(id, p, call, request) })
 	}
 }
 

@@ -11,9 +11,9 @@
 //	proposer.go  waiting commands become one log entry (group commit)
 //
 // From there raft replicates, the followers writing while the leader writes
-// (ahead.go), and fsm.Machine applies. Before the front end
-// acknowledges, its own node has applied the entry too (awaitOwn): a client
-// that stays on one node sees its own writes.
+// (ahead.go), and fsm.Machine applies. Before the front end acknowledges, its own
+// node has applied the entry too (awaitOwn): a client that stays on one node sees
+// its own writes.
 //
 // # The way of a read
 //

@@ -16,6 +16,13 @@ import (
 // somebody bound the first one meanwhile.
 const maxGeneratedTries = 3
 
+// maxIndexSteps bounds the tries to find a link by its URL while links are being
+// indexed: who came with it in one RPC waits, too.
+const maxIndexSteps = 10
+
+// mends counts what has been tried again.
+type mends struct{ keys, indexSteps int }
+
 // maxCommandBytes bounds one command: more than any request of a front end
 // makes, less than the store takes as a row.
 const maxCommandBytes = 8 << 20
@@ -35,14 +42,14 @@ func (n *Node) proposeHere(ctx context.Context, commands []*pb.Command) []answer
 		return failAll(len(commands), ErrNotLeader)
 	}
 	answers := n.stampAndSubmit(ctx, commands, false)
-	for tries := 0; ; {
+	for done := (mends{}); ; {
 		var again []int
 		indexing := false
 		for i, a := range answers {
 			if a.err != nil {
 				continue
 			}
-			if mended, err := n.mend(ctx, commands[i], a.result, tries); err != nil {
+			if mended, err := n.mend(ctx, commands[i], a.result, done); err != nil {
 				answers[i] = answer{err: err}
 			} else if mended {
 				again = append(again, i)
@@ -59,20 +66,22 @@ func (n *Node) proposeHere(ctx context.Context, commands []*pb.Command) []answer
 		for i, a := range n.stampAndSubmit(ctx, retried, !indexing) {
 			answers[again[i]] = a
 		}
-		if !indexing {
-			tries++
+		if indexing {
+			done.indexSteps++
+		} else {
+			done.keys++
 		}
 	}
 	return answers
 }
 
 // mend removes the cause of a transient refusal; false if the refusal is the answer.
-func (n *Node) mend(ctx context.Context, cmd *pb.Command, r *pb.Result, tries int) (mended bool, err error) {
+func (n *Node) mend(ctx context.Context, cmd *pb.Command, r *pb.Result, done mends) (mended bool, err error) {
 	switch r.Code {
 	case pb.Code_GENERATED_KEY_BOUND:
-		return tries < maxGeneratedTries, nil // the next stamp brings another key
+		return done.keys < maxGeneratedTries, nil // the next stamp brings another key
 	case pb.Code_URLS_NOT_INDEXED:
-		return ctx.Err() == nil, nil // each try has more links indexed
+		return done.indexSteps < maxIndexSteps && ctx.Err() == nil, nil // each has more links indexed
 	case pb.Code_NOT_ENOUGH_UNUSED:
 		op := cmd.GetLease()
 		if op == nil {

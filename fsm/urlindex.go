@@ -65,14 +65,14 @@ func (m *Machine) indexURLs() (done bool, err error) {
 }
 
 // findLink finds a link that does what the wanted one would: of the same URL,
-// owner, status of redirect, forwarding and limits, with at least its tags, and with visits left;
-// under the alias or taken key, if one is asked for. Of several it is the first
-// in the order of keys. nil: there is none.
+// owner, status of redirect, forwarding and limits, with at least its tags, and
+// with visits left; under the alias or taken key, if one is asked for. Of several
+// it is the first in the order of keys. nil: there is none.
 func (m *Machine) findLink(op *pb.CreateLink, want *pb.Link) (*pb.Result, error) {
 	keys := []string{m.linkKey(op.Alias + op.TakenKey)} // one of them is empty
 	if keys[0] == "" {
 		if done, err := m.indexURLs(); !done || err != nil {
-			return refuse(pb.Code_URLS_NOT_INDEXED, "it has the links before %s", m.state.IndexUrlsFrom), err
+			return &pb.Result{Code: pb.Code_URLS_NOT_INDEXED}, err
 		}
 		keys = m.keysOf(want.Url)
 	}

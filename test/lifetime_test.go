@@ -160,6 +160,39 @@ func TestFindIfExistsAmongManyLinks(t *testing.T) {
 	}
 }
 
+// While very many links are being indexed others do not wait, and who asks again gets
+// his answer.
+func TestFindIfExistsAmongVeryManyLinks(t *testing.T) {
+	t.Parallel()
+	c := harness.Start(t, 3, nil)
+	front := c.Node(c.Followers(c.WaitLeader())[0])
+	var last cluster.Outcome
+	for from := range 8 {
+		var all []cluster.CreateRequest
+		for i := range 9_000 {
+			all = append(all, cluster.CreateRequest{Create: linkTo(fmt.Sprint("http://example.com/", from, "/", i))})
+		}
+		for _, last = range front.CreateLinks(patient(t), all) {
+			if last.Err != nil {
+				t.Fatal(last.Err)
+			}
+		}
+	}
+	busy := 0
+	for ; ; busy++ {
+		o := find(patient(t), front, last.Link.Url)
+		if o.Err == nil && o.Key == last.Key && o.Found {
+			break
+		}
+		if !errors.Is(o.Err, fsm.ErrURLsNotIndexed) || busy == 10 {
+			t.Fatalf("%+v", o)
+		}
+	}
+	if busy == 0 {
+		t.Error("all were indexed at once: whoever came with it has waited")
+	}
+}
+
 func find(ctx context.Context, n *cluster.Node, url string) cluster.Outcome {
 	return create(ctx, n, &pb.CreateLink{Link: &pb.Link{Url: url}, FindIfExists: true}, nil)
 }

@@ -81,7 +81,16 @@ func TestRoles(t *testing.T) {
 	command(t, node, admin, "token", "revoke", ids["read"])
 	p.do(chromedp.Reload())
 	p.until(`document.querySelector("#token-dialog").open && document.querySelector("#token-dialog .fault").innerText.includes("revoked")`)
-	p.do(chromedp.Click(chromedp.CSS(`#token-dialog button[value=cancel]`)), chromedp.Click(chromedp.CSS(`nav a[href="../docs"]`)))
+	p.do(chromedp.Click(chromedp.CSS(`#token-dialog button[value=cancel]`)))
+	for asked, opens := range map[string]bool{"0": false, "performance.now()": true} { // before the dialog was closed, after it
+		p.until(`!document.querySelector("#token-dialog").open`)
+		refused := `document.dispatchEvent(new CustomEvent("kgs-unauthorized", { detail: { message: "no", asked: ` + asked + ` } })), document.querySelector("#token-dialog").open`
+		if open := evaluate[bool](p, refused); open != opens {
+			t.Errorf("a refusal of what was asked at %s opens the dialog: %v, want %v", asked, open, opens)
+		}
+		evaluate[bool](p, `document.querySelector("#token-dialog").close() === undefined`)
+	}
+	p.do(chromedp.Click(chromedp.CSS(`nav a[href="../docs"]`)))
 	p.until(`location.pathname === "/docs" && document.querySelector("#codes") && document.querySelector("nav a[aria-current]").innerText === "API"`)
 	p.do(chromedp.Click(chromedp.CSS(`nav a[href="ui/#keys"]`)))
 	p.until(`location.pathname === "/ui/" && document.querySelector("#keys")?.hidden === false`)
