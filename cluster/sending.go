@@ -107,12 +107,19 @@ type sendingLog struct {
 	ahead   *ahead
 }
 
+// StoreLogs gives the log below, which may cache them, entries of their own: a
+// leader's are part of raft's futures, and with those the results of all commands
+// would stay in memory.
 func (l sendingLog) StoreLogs(entries []*raft.Log) error {
 	l.ahead.entries(entries)
-	for _, e := range entries {
+	copies := make([]raft.Log, len(entries))
+	own := make([]*raft.Log, len(entries))
+	for i, e := range entries {
 		l.sending.logged.Add(uint64(len(e.Data)))
+		copies[i] = *e
+		own[i] = &copies[i]
 	}
-	return l.LogStore.StoreLogs(entries)
+	return l.LogStore.StoreLogs(own)
 }
 
 func (l sendingLog) DeleteRange(first, last uint64) error {
