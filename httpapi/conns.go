@@ -55,7 +55,7 @@ func (b *boundedListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	b.open.Inc()
-	return &boundedConn{conn, sync.OnceFunc(func() {
+	return &boundedConn{newLateConn(conn), sync.OnceFunc(func() {
 		b.open.Dec()
 		<-b.slots
 	})}, nil
