@@ -130,8 +130,7 @@ func (m *Machine) checkGenerated(space string, key *pb.GeneratedKey) *pb.Result 
 	if refused != nil {
 		return refused
 	}
-	pos, ok := s.perm.Position(key.GetKey())
-	if !ok || pos != key.GetPosition() || m.folding.canonical(key.GetKey()) != key.GetKey() {
+	if !m.lastKeys.has(s, key.GetPosition(), key.GetKey()) || m.folding.canonical(key.GetKey()) != key.GetKey() {
 		return refuse(pb.Code_INVALID, "%q is not the key at position %d of %q", key.GetKey(), key.GetPosition(), s.row.Name)
 	}
 	row := m.leased(s, key.GetPosition())
@@ -228,4 +227,32 @@ func (m *Machine) leased(s *space, pos uint64) *pb.Used {
 		m.lastLease = leaseRow{s, run, row}
 	}
 	return m.lastLease.row
+}
+
+// keyRun is the keys of some positions in a row. A leader gives keys out in that
+// order, and to encrypt many positions at once takes a third of the time of each.
+type keyRun struct {
+	space    *space
+	from, to uint64
+	keys     []byte // one after the other
+}
+
+const keysInARow = 16
+
+// has says whether key is that of the position.
+func (r *keyRun) has(s *space, pos uint64, key string) bool {
+	if pos >= s.perm.Size() {
+		return false
+	}
+	if r.space != s || pos < r.from || pos >= r.to {
+		count := uint64(1)
+		if r.space == s && pos == r.to {
+			count = min(keysInARow, s.perm.Size()-pos)
+		}
+		r.space, r.from, r.to = s, pos, pos+count
+		r.keys = s.perm.AppendKeys(r.keys[:0], pos, count)
+	}
+	length := len(r.keys) / int(r.to-r.from)
+	at := int(pos-r.from) * length
+	return string(r.keys[at:at+length]) == key
 }

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"math"
 	"errors"
 	"fmt"
 	"strings"
@@ -103,6 +104,28 @@ func TestCreateLinkWithGeneratedKey(t *testing.T) {
 		d.refused(pb.Code_INVALID, cmd(&pb.CreateLink{Link: &pb.Link{}, Generated: &pb.GeneratedKey{Key: key, Position: 8, Lease: id}}))
 	}
 	d.refused(pb.Code_INVALID, cmd(&pb.CreateLink{Link: &pb.Link{}}))
+}
+
+// Keys in a row, at the end of the space, and of another space meanwhile.
+func TestGeneratedKeysAreThoseOfTheirPositions(t *testing.T) {
+	var run keyRun
+	ten, sixteen := &space{perm: permutationOf(testInit().Keyspaces[0])}, &space{perm: permutationOf(testInit().Keyspaces[1])}
+	for _, s := range []*space{ten, sixteen} {
+		for _, positions := range [][]uint64{{0, 1, 2, 3, 1, 0}, {s.perm.Size() - 3, s.perm.Size() - 2, s.perm.Size() - 1, 0, 7}} {
+			for _, pos := range positions {
+				right := string(s.perm.AppendKey(nil, pos))
+				wrong := string(s.perm.AppendKey(nil, (pos+1)%s.perm.Size()))
+				if !run.has(s, pos, right) || run.has(s, pos, wrong) || run.has(s, pos, "") {
+					t.Errorf("position %d of %d: is it %s: %t, is it %s: %t", pos, s.perm.Size(), right, run.has(s, pos, right), wrong, run.has(s, pos, wrong))
+				}
+			}
+		}
+		for _, beyond := range []uint64{s.perm.Size(), s.perm.Size() + 1, math.MaxUint64} {
+			if run.has(s, beyond, "123456") {
+				t.Errorf("position %d of %d has a key", beyond, s.perm.Size())
+			}
+		}
+	}
 }
 
 // What one entry does to a lease counts for the commands after it in the same entry.

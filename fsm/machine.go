@@ -47,6 +47,7 @@ type Machine struct {
 
 	entry     entryContext
 	lastLease leaseRow
+	lastKeys  keyRun
 	watched   []watchedRun
 	batch     *store.Batch
 	scratch   []byte
@@ -145,7 +146,7 @@ func (m *Machine) load() error {
 	}
 	m.setSpaces(spaces)
 	m.swept, m.expiry, m.linkExpiry, m.damage, m.dirtySessions, m.watched = 0, 0, 0, nil, nil, nil
-	m.lastLease = leaseRow{}
+	m.lastLease, m.lastKeys = leaseRow{}, keyRun{}
 	m.chains = chainRing{}
 	applied := m.db.Applied()
 	m.chains.add(applied.Index, applied.Chain)
