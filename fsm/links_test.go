@@ -1,9 +1,9 @@
 package fsm
 
 import (
-	"math"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 

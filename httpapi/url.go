@@ -58,11 +58,13 @@ func parseTarget(raw string) (origin, error) {
 	if raw == "" || len(raw) > maxURL {
 		return origin{}, errors.New("want 1 to " + strconv.Itoa(maxURL) + " bytes")
 	}
-	if !utf8.ValidString(raw) {
-		return origin{}, errors.New("it is not UTF-8")
-	}
-	if strings.ContainsFunc(raw, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }) {
-		return origin{}, errors.New("it has a space or a control character: percent-encode it")
+	if !isVisibleASCII(raw) {
+		if !utf8.ValidString(raw) {
+			return origin{}, errors.New("it is not UTF-8")
+		}
+		if strings.ContainsFunc(raw, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }) {
+			return origin{}, errors.New("it has a space or a control character: percent-encode it")
+		}
 	}
 	scheme, rest, found := strings.Cut(raw, "://")
 	if !found || !(strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https")) {
@@ -79,6 +81,16 @@ func parseTarget(raw string) (origin, error) {
 		return origin{}, errors.New("user names and passwords are not accepted")
 	}
 	return parseAuthority(authority)
+}
+
+// isVisibleASCII: nearly every URL is, and the quickest to look at.
+func isVisibleASCII(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c <= ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // parseAuthority reads host[:port].
@@ -144,15 +156,13 @@ func canonicalHost(host string) (string, error) {
 		if host, err = hostProfile.ToASCII(unescaped); err != nil {
 			return "", errHost
 		}
+		if !isVisibleASCII(host) || strings.ContainsAny(host, `"#%/:<>?@[\]^{|}`+"`") {
+			return "", errHost
+		}
 	}
 	host = strings.TrimSuffix(host, ".")
 	if host == "" {
 		return "", errors.New("it has no host")
-	}
-	for i := range len(host) {
-		if c := host[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`"#%/:<>?@[\]^{|}`+"`", c) >= 0 {
-			return "", errHost
-		}
 	}
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return "localhost", nil

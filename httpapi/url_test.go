@@ -149,3 +149,16 @@ func FuzzPlainHost(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkCheckURL(b *testing.B) {
+	own, err := newOwnOrigins("http://127.0.0.1:8080", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := httptest.NewRequest("POST", "http://127.0.0.1:8080/v1/links", nil)
+	for b.Loop() {
+		if err := own.checkURL("https://www.example.org/articles/2026/why-keys-collide.html", r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
