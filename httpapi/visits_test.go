@@ -125,17 +125,39 @@ func TestVisitsOfVeryManyLinks(t *testing.T) {
 	}
 }
 
+// The first visit of a link since its visits were brought, and the others.
 func BenchmarkCountVisit(b *testing.B) {
-	v := newVisitCounter(&fakenode.Node{}, nil)
-	header := http.Header{"User-Agent": {firefox[12:]}, "Referer": {"https://news.example/some/page"}}
-	keys := make([]string, 1000)
-	for i := range keys {
-		keys[i] = fmt.Sprint("key", i)
-	}
 	now := time.Now()
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		v.count(keys[i%len(keys)], header, now)
+	for name, header := range map[string]http.Header{
+		"browser": {"User-Agent": {firefox[12:]}, "Referer": {"https://news.example/some/page"}},
+		"bot":     {"User-Agent": {"curl/8.5.0"}},
+	} {
+		for _, links := range []int{1_000, visitsPending / 2} {
+			keys := make([]string, links)
+			for i := range keys {
+				keys[i] = fmt.Sprintf("%06d", i)
+			}
+			b.Run(fmt.Sprintf("%s/links=%d/first", name, links), func(b *testing.B) {
+				b.ReportAllocs()
+				var v *visitCounter
+				for i := 0; b.Loop(); i++ {
+					if i%links == 0 {
+						v = newVisitCounter(&fakenode.Node{}, nil)
+					}
+					v.count(keys[i%links], header, now)
+				}
+			})
+			b.Run(fmt.Sprintf("%s/links=%d", name, links), func(b *testing.B) {
+				v := newVisitCounter(&fakenode.Node{}, nil)
+				for _, key := range keys {
+					v.count(key, header, now)
+				}
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					v.count(keys[i%links], header, now)
+				}
+			})
+		}
 	}
 }
 
