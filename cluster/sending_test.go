@@ -2,11 +2,15 @@ package cluster
 
 import (
 	"errors"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/kgs-cluster/kgs/fsm/pb"
 )
 
 // While a snapshot is on its way, what follows on it stays in the log, and a
@@ -123,5 +127,26 @@ func TestKeptLogIsTruncated(t *testing.T) {
 	}
 	if first, err := log.FirstIndex(); err != nil || first != 41 {
 		t.Errorf("overtaken up to 40, the log begins at %d, %v", first, err)
+	}
+}
+
+// The cache of the log held raft's futures, and with them 128 entries' results.
+func TestLogKeepsNoResults(t *testing.T) {
+	n := alone(t)
+	link := func() weak.Pointer[pb.Link] {
+		o := n.CreateLinks(t.Context(), []CreateRequest{{Create: &pb.CreateLink{Link: &pb.Link{Url: "https://a.example/"}}}})[0]
+		if o.Err != nil {
+			t.Fatal(o.Err)
+		}
+		return weak.Make(o.Link)
+	}()
+	// Another entry takes the place of what raft's goroutines have at hand.
+	if o := n.CreateLinks(t.Context(), []CreateRequest{{Create: &pb.CreateLink{Link: &pb.Link{Url: "https://b.example/"}}}})[0]; o.Err != nil {
+		t.Fatal(o.Err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); link.Value() != nil; runtime.GC() {
+		if time.Now().After(deadline) {
+			t.Fatal("the result of an entry is still in memory")
+		}
 	}
 }
