@@ -12,7 +12,8 @@ import (
 // lateConn sets the deadlines of a connection only when they are needed. net/http
 // moves them five times a request, and each time a timer of the runtime: a
 // twentieth of what a redirect costs. A timer that is earlier than the deadline
-// does no harm, as whoever meets it looks again.
+// does no harm, as whoever meets it looks again; but it must be beneath TLS, for
+// which a write that has timed out once has failed for good.
 type lateConn struct {
 	net.Conn
 	read, write lateDeadline
