@@ -44,8 +44,44 @@ type visitCounter struct {
 
 type visitShard struct {
 	mu    sync.Mutex
-	links map[string]*pb.Visits
+	links map[string]*linkVisits
 	order []string // of the keys in links, the first come first
+}
+
+// linkVisits are the visits of a link that wait. Many links may: what most have is
+// here in few bytes, in which the collector has little to look at.
+type linkVisits struct {
+	day          uint32 // days since 1970, in UTC
+	visits, bots uint32 // on that day
+	last         int64  // Unix time in ms
+	more         *pb.Visits
+}
+
+// on has the counts be those of a day.
+func (l *linkVisits) on(day uint32) {
+	if l.day != day && l.visits > 0 {
+		*l = linkVisits{more: l.sum()}
+	}
+	l.day = day
+}
+
+// others are the visits of other days, and the names that all have.
+func (l *linkVisits) others() *pb.Visits {
+	if l.more == nil {
+		l.more = &pb.Visits{}
+	}
+	return l.more
+}
+
+func (l *linkVisits) sum() *pb.Visits {
+	sum := l.others()
+	if l.visits > 0 {
+		fsm.MergeVisits(sum, &pb.Visits{
+			Visits: uint64(l.visits), Bots: uint64(l.bots), Last: l.last,
+			Days: []uint32{l.day}, Counts: []uint64{uint64(l.visits)},
+		})
+	}
+	return sum
 }
 
 var visitSeed = maphash.MakeSeed()
@@ -73,31 +109,27 @@ func (v *visitCounter) count(key string, header http.Header, now time.Time) {
 		v.lost.Inc()
 		return
 	}
-	visits.Visits++
-	visits.Last = now.UnixMilli()
-	day := uint32(now.Unix() / (24 * 60 * 60))
-	if last := len(visits.Days) - 1; last >= 0 && visits.Days[last] == day {
-		visits.Counts[last]++
-	} else { // ascending, but for a clock that is set back
-		fsm.MergeVisits(visits, &pb.Visits{Days: []uint32{day}, Counts: []uint64{1}})
-	}
+	visits.on(uint32(now.Unix() / (24 * 60 * 60)))
+	visits.visits++
+	visits.last = now.UnixMilli()
 	if agent.bot {
-		visits.Bots++
+		visits.bots++
 		return
 	}
-	countName(&visits.Referrers, referrer)
-	countName(&visits.Browsers, agent.browser)
-	countName(&visits.Systems, agent.system)
+	names := visits.others()
+	countName(&names.Referrers, referrer)
+	countName(&names.Browsers, agent.browser)
+	countName(&names.Systems, agent.system)
 }
 
 // pending are the visits of a link that wait; nil if there is no room for them.
-func (s *visitShard) pending(key string) *pb.Visits {
+func (s *visitShard) pending(key string) *linkVisits {
 	visits := s.links[key]
 	if visits == nil && len(s.links) < visitsPending/visitShards {
 		if s.links == nil {
-			s.links = map[string]*pb.Visits{}
+			s.links = map[string]*linkVisits{}
 		}
-		visits = &pb.Visits{}
+		visits, key = &linkVisits{}, strings.Clone(key) // it is a piece of a request
 		s.links[key] = visits
 		s.order = append(s.order, key)
 	}
@@ -118,8 +150,9 @@ func (v *visitCounter) take() *pb.AddVisits {
 		s.mu.Lock()
 		for n, bytes := 0, 0; n < visitsBrought/visitShards && bytes < visitsBytes/visitShards && len(s.order) > 0; n++ {
 			key := s.order[0]
-			add.Links = append(add.Links, &pb.LinkVisits{Key: key, Visits: s.links[key]})
-			bytes += len(key) + proto.Size(s.links[key])
+			visits := s.links[key].sum()
+			add.Links = append(add.Links, &pb.LinkVisits{Key: key, Visits: visits})
+			bytes += len(key) + proto.Size(visits)
 			delete(s.links, key)
 			s.order = s.order[1:]
 		}
@@ -138,7 +171,7 @@ func (v *visitCounter) putBack(add *pb.AddVisits) {
 		s := v.shard(link.Key)
 		s.mu.Lock()
 		if visits := s.pending(link.Key); visits != nil {
-			fsm.MergeVisits(visits, link.Visits)
+			fsm.MergeVisits(visits.others(), link.Visits)
 		} else {
 			v.lost.Add(float64(link.Visits.Visits))
 		}

@@ -74,6 +74,23 @@ func TestVisitsAreText(t *testing.T) {
 	}
 }
 
+// Over midnight, and with a clock that is set back.
+func TestVisitsOfSeveralDays(t *testing.T) {
+	v := newVisitCounter(&fakenode.Node{}, nil)
+	browser, bot := http.Header{"User-Agent": {firefox[12:]}}, http.Header{"User-Agent": {"curl/8.5.0"}}
+	day := func(n int64, after time.Duration) time.Time { return time.Unix(n*24*60*60, 0).Add(after) }
+	v.count("abc", browser, day(20_000, 23*time.Hour))
+	v.count("abc", bot, day(20_000, 24*time.Hour-1))
+	v.count("abc", bot, day(20_001, 0))
+	v.count("abc", browser, day(20_000, 23*time.Hour))
+	v.count("abc", browser, day(20_001, time.Minute))
+	want := &pb.Visits{Visits: 5, Bots: 2, Last: day(20_001, time.Minute).UnixMilli(), Days: []uint32{20_000, 20_001}, Counts: []uint64{3, 2},
+		Browsers: map[string]uint64{"Firefox": 3}, Systems: map[string]uint64{"Linux": 3}}
+	if add := v.take(); len(add.Links) != 1 || add.Links[0].Key != "abc" || !proto.Equal(add.Links[0].Visits, want) {
+		t.Errorf("got %v, want %v", add, want)
+	}
+}
+
 // What certainly was not counted is brought again; what may have been is not.
 func TestVisitsWithoutALeader(t *testing.T) {
 	node := &fakenode.Node{Stored: map[string]*pb.Link{"abc": {Url: "https://a.example/"}}}
