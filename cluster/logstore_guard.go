@@ -20,7 +20,7 @@ var (
 )
 
 const (
-	deleteChunk = 1000     // entries per transaction of a compaction: appends wait for one at most
+	deleteChunk = 100      // entries per transaction of a compaction: appends wait for one at most
 	maxUndo     = 64 << 20 // bytes of a truncated suffix kept until its replacement is stored
 	undoRetry   = 100 * time.Millisecond
 )
