@@ -41,7 +41,7 @@ func (g *growth) overLinks() {
 			curve.Steps = append(curve.Steps, figure(float64(n)))
 		}
 		rates.add("links made in batches of 5,000, links/s", filled)
-		g.settle(c)
+		g.settle(pidsOf(c)...)
 		var own, bare []float64
 		for range 3 { // in turn: they are compared
 			own = append(own, g.at(g.leader(), 64, load.ReadLinks(all, 0))[rate])
@@ -89,14 +89,21 @@ func (g *growth) otherThan(leader *proc.Node) *proc.Node {
 	return leader
 }
 
-// settle waits until the nodes have put in order what was written, as long as
+func pidsOf(c *proc.Cluster) (pids []int) {
+	for _, n := range c.Nodes {
+		pids = append(pids, n.Pid())
+	}
+	return pids
+}
+
+// settle waits until processes have put in order what was written, as long as
 // they work on it with more than a tenth of a core; a minute at most.
-func (g *growth) settle(c *proc.Cluster) {
+func (g *growth) settle(pids ...int) {
 	const pause = 500 * time.Millisecond
-	before := g.worked(c)
+	before := g.worked(pids)
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 		time.Sleep(pause)
-		now := g.worked(c)
+		now := g.worked(pids)
 		if now-before < pause/10 {
 			return
 		}
@@ -104,10 +111,10 @@ func (g *growth) settle(c *proc.Cluster) {
 	}
 }
 
-// worked is how much processor time the nodes have had.
-func (g *growth) worked(c *proc.Cluster) (total time.Duration) {
-	for _, n := range c.Nodes {
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.Pid()))
+// worked is how much processor time processes have had.
+func (g *growth) worked(pids []int) (total time.Duration) {
+	for _, pid := range pids {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		g.must(err)
 		_, rest, _ := strings.Cut(string(data), ") ") // the name before it may have spaces
 		fields := strings.Fields(rest)
@@ -146,7 +153,8 @@ func (g *growth) join(c *proc.Cluster) (took float64, during sample) {
 
 // snapshot is the slowest of creations, one after the other, while the leader
 // takes a raft snapshot, in ms. The cluster's processes end, and its nodes go on
-// in this one, where a snapshot can be asked for.
+// in this one, where a snapshot can be asked for; what they have to put in order
+// after their start they have behind them.
 func (g *growth) snapshot(c *proc.Cluster) float64 {
 	initial := map[string]string{}
 	for _, n := range c.Nodes {
@@ -158,6 +166,7 @@ func (g *growth) snapshot(c *proc.Cluster) float64 {
 		nodes = append(nodes, g.open(cluster.Config{NodeID: n.ID, DataDir: n.Dir, ClusterAddr: n.Addr, InitialCluster: initial}))
 	}
 	g.leaderFirst(nodes)
+	g.settle(os.Getpid())
 	create := func() time.Duration {
 		start := time.Now()
 		o := nodes[0].CreateLinks(g.ctx, []cluster.CreateRequest{{Create: &pb.CreateLink{Link: &pb.Link{Url: g.urls.Next()}}}})[0]
