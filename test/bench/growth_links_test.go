@@ -174,7 +174,7 @@ func (g *growth) snapshot(c *proc.Cluster) float64 {
 		return time.Since(start)
 	}
 	var slowest time.Duration
-	for range 10 {
+	for range 5 { // each flushes a small table: ten would bring about a compaction
 		for range 50 {
 			create() // so that there is something for the next snapshot
 		}
